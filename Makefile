@@ -1,0 +1,96 @@
+# Every target works on a fresh clone; `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help setup restore store demo test lint lock report clean
+
+BIN := .venv/bin
+# A version manager may offer a python3.11 that does not start: take the first that does.
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c pass 2> /dev/null && echo $$p && break; done)
+TABLE := results/tables/celeba_fid.csv
+FIGURE := results/figures/attributes
+
+# Rules call plain `python`: it must be this environment's, with nothing mixed in.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONPATH PYTHONHOME
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
+
+.venv/.installed: requirements.lock pyproject.toml
+	@python="$(or $(PYTHON),python3)"
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || {
+	  echo "make setup: needs Python 3.11 or 3.12, found $$("$$python" --version 2>&1 || true)." \
+	    "Name one: make setup PYTHON=/path/to/python3.11" >&2
+	  exit 1
+	}
+	"$$python" -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	# The lock has the build tool too, so nothing more is fetched.
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+restore: setup ## Fetch the shipped weights (DVC, from dvc-remote/)
+	@[ -e .git ] || $(BIN)/dvc config --quiet --local core.no_scm true  # an unpacked archive
+	$(BIN)/dvc pull || {
+	  echo "make restore: run \`make store\` to keep weights that you changed, or \`dvc pull --force\` to discard them." >&2
+	  exit 1
+	}
+
+store: setup ## Store changed weights: DVC copies them to dvc-remote/; git then commits pointers and copies
+	@find weights -name '*.safetensors' -print0 | xargs -0 --no-run-if-empty $(BIN)/dvc add
+	$(BIN)/dvc push
+	echo "Now commit weights/ (pointers, *.dvc) and dvc-remote/ (content)."
+
+demo: restore ## Recompute the FID table and the attribute figure from the shipped weights, and show them
+	@exec 9> .venv/.demo.lock  # snakemake inherits it: the lock outlives a killed make, not a killed snakemake
+	flock --nonblock 9 || { echo "make demo: already running in this folder." >&2; exit 1; }
+	if [ -n "$$(ls .snakemake/locks 2> /dev/null)" ]; then
+	  for process in /proc/[0-9]*; do
+	    [ "$$(readlink $$process/cwd 2> /dev/null)" = "$$(pwd -P)" ] || continue
+	    if grep -qzxE '(.*/)?snakemake' $$process/cmdline; then
+	      echo "make demo: snakemake (process $${process#/proc/}) is at work in this folder; wait for it." >&2
+	      exit 1
+	    fi
+	  done
+	  $(BIN)/snakemake --unlock
+	fi
+	rm -f $(TABLE) $(FIGURE).png $(FIGURE).pdf
+	$(BIN)/snakemake --cores all $(TABLE) $(FIGURE).png
+	echo
+	$(BIN)/python workflow/scripts/show_table.py $(TABLE)
+	echo
+	echo "Figure: $(CURDIR)/$(FIGURE).png"
+
+test: export OMP_NUM_THREADS := 1
+test: restore lint ## Lint, then run all tests in two processes
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: setup ## Check style, types and workflow
+	@$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+# No prerequisites: it records .venv as it is, after a deliberate upgrade.
+lock: ## Write requirements.lock from the current .venv
+	@{
+	  sed '/^[^#]/,$$d' requirements.lock
+	  $(BIN)/python -m pip freeze --all --exclude-editable |
+	    grep -Ev '^(pip|wheel|triton|nvidia-[^=]*|cuda-[^=]*)==|^#|^-e | @ file:'
+	} > .venv/requirements.lock
+	mv .venv/requirements.lock requirements.lock
+
+report: setup ## Write results/report.html: the results with captions, code and run times
+	@$(BIN)/snakemake --report results/report.html
+
+clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	for folder in results checkpoints weights; do
+	  [ ! -d $$folder ] || find $$folder -name '.*' ! -name .gitignore -mtime +0 -prune -exec rm -rf {} +
+	done

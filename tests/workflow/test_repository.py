@@ -1,0 +1,283 @@
+"""The repository keeps its own rules: pinned environments, safe calls, quoted shell commands."""
+
+import ast
+import importlib.metadata
+import re
+import string
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow" / "scripts"
+ENVS = sorted((ROOT / "envs").glob("*.yaml"))
+SOURCES = sorted((ROOT / "workflow").rglob("*.py"))
+RULE_FILES = [ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
+# Values that come from file names, wildcards or the config, and so must be quoted.
+QUOTED = {"input", "output", "params", "wildcards", "log", "benchmark", "config"}
+
+
+# --- environments ---------------------------------------------------------------------------------------------------
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Return distribution -> version; every line must be an exact pin."""
+    found = {}
+    for line in lines:
+        name, _, version = line.partition("==")
+        assert re.fullmatch(r"[\w.+!]+", version), f"{line!r} is not an exact pin"
+        found[canonicalize_name(name)] = version
+    return found
+
+
+def lock_pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return pins([line for line in lines if line and not line.startswith("#")])
+
+
+def env_pins(path: Path) -> dict[str, str]:
+    nested = [item["pip"] for item in yaml.safe_load(path.read_text())["dependencies"] if isinstance(item, dict)]
+    return pins([line for lines in nested for line in lines])
+
+
+def test_lock_satisfies_the_declared_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = lock_pins()
+    for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"]["test"]):
+        version = lock.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not in requirements.lock"
+        assert requirement.specifier.contains(version), f"{requirement} but locked {version}"
+
+
+def test_lock_leaves_cuda_to_torch() -> None:
+    assert not [name for name in lock_pins() if re.match(r"nvidia-|cuda-|triton$", name)]
+
+
+def test_every_kind_of_work_has_an_env() -> None:
+    assert {path.stem for path in ENVS} == {"data", "diffusion", "evaluation", "classifiers", "figures"}
+
+
+@pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)
+def test_env_agrees_with_the_lock(path: Path) -> None:
+    env = yaml.safe_load(path.read_text())
+    assert env["channels"] == ["conda-forge", "nodefaults"]
+    assert env["dependencies"][:2] == ["python=3.11.*", "pip"]
+    lock = lock_pins()
+    differing = {name: version for name, version in env_pins(path).items() if lock.get(name) != version}
+    assert not differing, f"pins that requirements.lock does not have: {differing}"
+
+
+# --- rules ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule as text: each directive's unparsed lines."""
+
+    name: str
+    directives: dict[str, str]
+
+    def text(self, directive: str) -> str:
+        """Return the string that a directive's literals make, or an empty one."""
+        source = self.directives.get(directive, "").strip()
+        value = ast.literal_eval(f"({source}\n)") if source else ""
+        assert isinstance(value, str), f"rule {self.name}: {directive} is not one string"
+        return value
+
+    @property
+    def scripts(self) -> list[str]:
+        return re.findall(r"workflow/scripts/(\w+\.py)", self.text("shell"))
+
+    @property
+    def env(self) -> Path:
+        relative = self.text("conda")
+        assert relative, f"rule {self.name} has no conda env"
+        return (ROOT / "workflow" / "rules" / relative).resolve()
+
+
+@cache
+def all_rules() -> list[Rule]:
+    return [rule for path in RULE_FILES for rule in read_rules(path.read_text())]
+
+
+def read_rules(text: str) -> Iterator[Rule]:
+    """Split a Snakefile formatted by snakefmt into rules and directives."""
+    for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
+        header = re.match(r"(?:rule|checkpoint)\s+(\w+)\s*:", block)
+        if header:
+            parts = re.split(r"^    (\w+):", block, flags=re.MULTILINE)
+            yield Rule(header[1], dict(zip(parts[1::2], parts[2::2], strict=True)))
+
+
+def script_rules() -> list[tuple[Rule, str]]:
+    return [(rule, script) for rule in all_rules() for script in rule.scripts]
+
+
+def test_the_reader_sees_every_rule() -> None:
+    declared = sum(len(re.findall(r"^\s*(?:rule|checkpoint)\s", path.read_text(), re.MULTILINE)) for path in RULE_FILES)
+    assert len(all_rules()) == declared
+    assert len({script for _, script in script_rules()}) >= 5
+
+
+def test_jobs_are_shell_commands() -> None:
+    assert not [rule.name for rule in all_rules() if {"run", "script", "notebook", "wrapper"} & set(rule.directives)]
+
+
+def test_placeholders_in_shell_commands_are_quoted() -> None:
+    bare = [
+        f"{rule.name}: {{{field}}}"
+        for rule in all_rules()
+        for _, field, spec, _ in string.Formatter().parse(rule.text("shell"))
+        if field and re.split(r"[.\[]", field)[0] in QUOTED and spec != "q"
+    ]
+    assert not bare
+
+
+# --- imports --------------------------------------------------------------------------------------------------------
+
+
+def imported_names(path: Path) -> set[str]:
+    """Return the absolute dotted names that a module imports anywhere, lazily and as package data too."""
+    package = path.relative_to(SCRIPTS).parent.parts
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # The imported name may be a module itself.
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "importlib.import_module",
+            "import_module",
+            "resources.files",
+        }:
+            target = node.args[0]
+            assert isinstance(target, ast.Constant), f"{path.name}:{node.lineno}: imports a name that cannot be read"
+            names.add(str(target.value))
+    return names
+
+
+def own_modules(name: str) -> set[Path]:
+    """Return the files in workflow/scripts that importing ``name`` executes: the module and its packages."""
+    parts = name.split(".")
+    bases = [SCRIPTS.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+    return {path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()}
+
+
+def third_party(script: Path) -> set[str]:
+    """Return the distributions that a script and every module behind it import."""
+    pending, seen, distributions = {script}, set(), set()
+    while pending:
+        path = pending.pop()
+        seen.add(path)
+        for name in imported_names(path):
+            own = own_modules(name)
+            pending |= own - seen
+            if not own and name.split(".")[0] not in sys.stdlib_module_names:
+                distributions.add(distribution_of(name.split(".")[0]))
+    return distributions
+
+
+def distribution_of(package: str) -> str:
+    # A package of data alone is in no mapping of imports: its distribution has its own name.
+    names = importlib.metadata.packages_distributions().get(package) or [importlib.metadata.metadata(package)["Name"]]
+    return canonicalize_name(names[0])
+
+
+def test_env_files_cover_the_imports_of_their_scripts() -> None:
+    assert len(script_rules()) >= 5
+    missing = {
+        f"{rule.name} ({script}, {rule.env.name})": sorted(lacking)
+        for rule, script in script_rules()
+        if (lacking := third_party(SCRIPTS / script) - set(env_pins(rule.env)))
+    }
+    assert not missing
+
+
+# --- safety ---------------------------------------------------------------------------------------------------------
+
+UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+UNSAFE_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+UNSAFE_TEXT = re.compile(
+    r"\bpickle\b|allow_pickle\s*=\s*True|torch\.load\(|(?<![\w.])(?:eval|exec)\(|shell\s*=\s*True|yaml\.load\("
+)
+
+
+def unsafe_nodes(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and reason of everything that could execute what it reads."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            yield from ((node.lineno, module) for module in modules if module.split(".")[0] in UNSAFE_MODULES)
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if name in UNSAFE_CALLS:
+                yield node.lineno, name
+            if name == "torch.load" and options.get("weights_only") != "True":
+                yield node.lineno, "torch.load without weights_only=True"
+            for option in ("allow_pickle", "shell"):
+                if options.get(option, "False") != "False":
+                    yield node.lineno, f"{option}={options[option]}"
+
+
+def test_no_unsafe_calls() -> None:
+    assert SOURCES
+    found = [
+        f"{path.name}:{line}: {what}" for path in SOURCES for line, what in unsafe_nodes(ast.parse(path.read_text()))
+    ]
+    found += [f"{path.name}: {hit[0]}" for path in RULE_FILES for hit in UNSAFE_TEXT.finditer(path.read_text())]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from joblib import load",
+        "np.load(path, allow_pickle=True)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "eval(text)",
+        "subprocess.run(text, shell=True)",
+        "yaml.load(text)",
+    ],
+)
+def test_unsafe_calls_are_recognised(code: str) -> None:
+    assert list(unsafe_nodes(ast.parse(code)))
+
+
+def test_safe_calls_pass() -> None:
+    assert not list(unsafe_nodes(ast.parse("model.eval(); torch.load(path, weights_only=True); yaml.safe_load(text)")))
+
+
+# --- papers ---------------------------------------------------------------------------------------------------------
+
+
+def test_licence_is_apache() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert re.match(r"\s*Apache License\s+Version 2\.0, January 2004", text)
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"] == "Apache-2.0"
+
+
+def test_readme_exists() -> None:
+    assert (ROOT / "README.md").read_text().startswith("# ")
+
+
+def test_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2306.01900"

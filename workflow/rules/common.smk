@@ -1,0 +1,68 @@
+# What every rule file shares: the validated configuration, and two functions that make parameters of it.
+# `settings(section)` passes one section as JSON; `code(script, env)` passes a digest of everything that the
+# job runs. Both are parameters, so an edit of either makes exactly the rules stale that depend on it.
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+
+from fewshot_diffusion.config import load_config
+from fewshot_diffusion.errors import ConfigError
+from fewshot_diffusion.provenance import code_digest
+
+try:
+    CONFIG = load_config(config)
+except ConfigError as error:
+    raise WorkflowError(str(error))
+
+DATA = CONFIG.data.name
+TARGETS = [target.name for target in CONFIG.targets]
+ATTRIBUTES = sorted({target.attribute for target in CONFIG.targets})
+MODES = ["exact", "readout"]
+SCALES = [f"{scale:g}" for scale in CONFIG.tuning.guidance_scales]
+WEIGHTS = ["config.json", "diffusion_pytorch_model.safetensors", "provenance.json"]
+
+
+wildcard_constraints:
+    data=DATA,
+    target="|".join(TARGETS),
+    attribute="|".join(ATTRIBUTES),
+    mode="|".join(MODES),
+    scale="|".join(SCALES),
+    split="|".join(type(CONFIG.data.splits).model_fields),
+    judge="judge|tuning_judge",
+
+
+scattergather:
+    guided=CONFIG.sampling.shards_per_target,
+    unguided=CONFIG.sampling.shards_unguided,
+
+
+def settings(section):
+    return getattr(CONFIG, section).model_dump_json()
+
+
+def target_json(wildcards):
+    return CONFIG.target(wildcards.target).model_dump_json()
+
+
+def target_attribute(wildcards):
+    return CONFIG.target(wildcards.target).attribute
+
+
+def target_value(wildcards):
+    return str(CONFIG.target(wildcards.target).value).lower()
+
+
+def guidance_scale(wildcards):
+    return getattr(CONFIG.target(wildcards.target).guidance_scale, wildcards.mode)
+
+
+def code(script, env):
+    base = Path(workflow.basedir)
+    return code_digest(base / "workflow" / "scripts" / script, base / "envs" / f"{env}.yaml")
+
+
+def weights(folder):
+    return [f"{folder}/{name}" for name in WEIGHTS]

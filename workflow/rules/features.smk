@@ -1,0 +1,29 @@
+# Features: denoiser activations of the labelled shots, computed once.
+# in:  the denoiser, results/{data}/shots/{attribute}.csv, the pool of the shots
+# out: results/{data}/shot_features/{mode}/{attribute}.safetensors
+
+
+rule extract_shot_features:
+    input:
+        denoiser=weights("results/{data}/denoiser"),
+        shots="results/{data}/shots/{attribute}.csv",
+        pool="results/{data}/images/shots.safetensors",
+        records="results/{data}/images/shots.parquet",
+    output:
+        "results/{data}/shot_features/{mode}/{attribute}.safetensors",
+    log:
+        "logs/{data}/extract_shot_features/{mode}/{attribute}.log",
+    benchmark:
+        "benchmarks/{data}/extract_shot_features/{mode}/{attribute}.tsv"
+    conda:
+        "../../envs/diffusion.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=settings("head"),
+        denoiser="results/{data}/denoiser",
+        code=code("extract_shot_features.py", env="diffusion"),
+    shell:
+        "python workflow/scripts/extract_shot_features.py --settings {params.settings:q} --mode {wildcards.mode:q}"
+        " --shots {input.shots:q} --pool {input.pool:q} --denoiser {params.denoiser:q} --output {output:q}"
+        " --code {params.code:q} 2> {log:q}"

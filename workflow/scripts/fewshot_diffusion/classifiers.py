@@ -1,0 +1,139 @@
+"""Image classifiers of the controls: the judge, and DDIM-I's image-space classifier. One recipe."""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock, ResNet
+from tqdm import tqdm
+
+from .config import JudgeConfig
+from .datasets import ImageSet
+from .errors import DataError, WeightsError
+from .io import load_module, read_weights_provenance
+from .runtime import Runtime
+from .seeds import generator
+
+
+class ClassifierSettings(Protocol):
+    """What training needs to know."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class AttributeClassifier(nn.Module):
+    """torchvision's ResNet with one basic block per stage (ResNet-10), one logit per attribute."""
+
+    def __init__(self, attributes: list[str]) -> None:
+        super().__init__()
+        self.attributes = list(attributes)
+        self.network = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=len(attributes))
+
+    @property
+    def config(self) -> dict[str, list[str]]:
+        """Arguments that build this classifier."""
+        return {"attributes": self.attributes}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return log-odds float32 [B, A] of uint8 images [B, 3, H, W], 0..255."""
+        return self.network(images.float() / 127.5 - 1)  # type: ignore[no-any-return]
+
+    def probability(self, images: Tensor, attribute: str, batch_size: int = 128) -> Tensor:
+        """Return p(attribute | image), float32 [N].
+
+        Raises:
+            DataError: If the classifier was not trained on this attribute.
+        """
+        if attribute not in self.attributes:
+            raise DataError(f"The classifier knows {', '.join(self.attributes)}, not {attribute!r}.")
+        column = self.attributes.index(attribute)
+        device = next(self.parameters()).device
+        with torch.inference_mode():
+            logits = [self(batch.to(device))[:, column] for batch in images.split(batch_size)]
+        return torch.cat(logits).sigmoid().cpu()
+
+
+def train_classifier(
+    images: Tensor, labels: Tensor, attributes: list[str], settings: ClassifierSettings, runtime: Runtime
+) -> AttributeClassifier:
+    """Train a classifier: AdamW, one-cycle learning rate, mirrored and shifted images.
+
+    Args:
+        images: uint8 [N, 3, H, W], 0..255.
+        labels: bool [N, A].
+        attributes: Their A names.
+        settings: Recipe.
+        runtime: Device and precision.
+
+    Raises:
+        DataError: If an attribute has one value only.
+    """
+    for name, column in zip(attributes, labels.T, strict=True):
+        if column.all() or not column.any():
+            raise DataError(f"{name}: all {len(column)} training images have the same label; both are needed.")
+    torch.manual_seed(settings.seed)
+    model = AttributeClassifier(attributes).to(runtime.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    batches = max(1, len(images) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * batches
+    )
+    for epoch in tqdm(range(settings.epochs), desc="training classifier", unit="epoch"):
+        stream = generator(f"classifier {settings.seed}", epoch)
+        for index in torch.randperm(len(images), generator=stream).tensor_split(batches):
+            batch = augment(images[index], stream).to(runtime.device)
+            with runtime.autocast():
+                logits = model(batch)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), labels[index].float().to(runtime.device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    model.requires_grad_(False).eval()
+    return model
+
+
+def augment(images: Tensor, stream: torch.Generator, max_shift: int = 4) -> Tensor:
+    """Mirror half of the images and shift each batch by up to ``max_shift`` pixels, edges replicated."""
+    mirrored = torch.rand(len(images), generator=stream) < 0.5
+    images = images.clone()
+    images[mirrored] = images[mirrored].flip(-1)
+    height, width = images.shape[-2:]
+    padded = F.pad(images.float(), (max_shift,) * 4, mode="replicate").to(images.dtype)
+    top, left = torch.randint(2 * max_shift + 1, (2,), generator=stream).tolist()
+    return padded[..., top : top + height, left : left + width]
+
+
+def train_judge(image_set: ImageSet, settings: JudgeConfig, runtime: Runtime) -> AttributeClassifier:
+    """Train a judge of every attribute of a labelled split."""
+    attributes = list(image_set.attributes.columns)
+    labels = torch.from_numpy(image_set.attributes.to_numpy(dtype=bool, copy=True))
+    return train_classifier(image_set.images, labels, attributes, settings, runtime)
+
+
+def load_judge(folder: Path, role: str) -> AttributeClassifier:
+    """Load a judge.
+
+    Raises:
+        WeightsError: If the classifier was trained for another role: what guides or tunes never reports.
+    """
+    found = read_weights_provenance(folder).get("role")
+    if found != role:
+        raise WeightsError(f"{folder}: this classifier's role is {found!r}, expected {role!r}: it must not judge here.")
+    return load_classifier(folder)
+
+
+def load_classifier(folder: Path) -> AttributeClassifier:
+    """Load a classifier of any role."""
+    return load_module(lambda config: AttributeClassifier(**config), folder)

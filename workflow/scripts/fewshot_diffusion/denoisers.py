@@ -1,0 +1,243 @@
+"""The unconditional denoiser: build, train (resumable), load."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .config import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
+from .errors import CheckpointError, WeightsError
+from .io import WEIGHTS_FILES, load_module, read_tensors, read_weights_provenance, write_bytes, write_tensors
+from .runtime import CPU, Runtime
+from .schedule import add_noise, make_scheduler, training_target
+from .seeds import generator
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A frozen denoiser with the diffusion that it was trained on.
+
+    Attributes:
+        unet: Maps (x_t [B, C, H, W], timestep) to eps or v.
+        schedule: Noise schedule and prediction type.
+        sha256: Digest of the weights file: the identity of everything computed with it.
+    """
+
+    unet: UNet2DModel
+    schedule: ScheduleConfig
+    sha256: str
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Shape of one image: (C, H, W)."""
+        size = self.unet.config.sample_size
+        return (self.unet.config.in_channels, size, size)
+
+
+def build_unet(settings: ArchitectureConfig, image_size: int) -> UNet2DModel:
+    """Return an untrained ``UNet2DModel``: convolutions outside, self-attention in the middle."""
+    levels = len(settings.block_out_channels)
+    return UNet2DModel(
+        sample_size=image_size,
+        block_out_channels=settings.block_out_channels,
+        layers_per_block=settings.layers_per_block,
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
+        norm_num_groups=settings.norm_num_groups,
+        attention_head_dim=settings.attention_head_dim,
+    )
+
+
+def unet_config(unet: UNet2DModel) -> dict[str, Any]:
+    """Return what diffusers writes as ``config.json``."""
+    return dict(json.loads(unet.to_json_string()))
+
+
+def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
+    """Load a denoiser with frozen parameters in eval mode.
+
+    Raises:
+        WeightsError: If files are missing, do not fit each other, or do not name their schedule.
+        CorruptFileError: If a file differs from its recorded digest.
+    """
+    provenance = read_weights_provenance(folder)
+    if "schedule" not in provenance:
+        raise WeightsError(f"{folder}/provenance.json: no 'schedule'; expected beta_schedule and prediction_type.")
+    unet = load_module(_unet_of_config, folder).to(runtime.device)
+    digest = provenance["sha256"]["diffusion_pytorch_model.safetensors"]
+    return Denoiser(unet, ScheduleConfig.model_validate(provenance["schedule"]), digest)
+
+
+def check_fits(denoiser: Denoiser, settings: DenoiserConfig, image_size: int) -> None:
+    """Raise ``WeightsError`` unless a loaded denoiser is the one that the configuration describes."""
+    expected = {
+        "sample_size": image_size,
+        "block_out_channels": list(settings.architecture.block_out_channels),
+        "layers_per_block": settings.architecture.layers_per_block,
+        "schedule": settings.schedule.model_dump(),
+    }
+    config = denoiser.unet.config
+    found = {
+        "sample_size": config.sample_size,
+        "block_out_channels": list(config.block_out_channels),
+        "layers_per_block": config.layers_per_block,
+        "schedule": denoiser.schedule.model_dump(),
+    }
+    for key, value in expected.items():
+        if found[key] != value:
+            raise WeightsError(
+                f"denoiser.{key}: the weights have {found[key]}, the configuration expects {value}. "
+                "Correct the configuration, or set denoiser.source to train."
+            )
+
+
+class DenoiserTraining:
+    """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone."""
+
+    def __init__(
+        self, unet: UNet2DModel, settings: DenoiserTrainingConfig, schedule: ScheduleConfig, runtime: Runtime
+    ) -> None:
+        self.unet = unet.to(runtime.device).train()
+        self.settings = settings
+        self.schedule = schedule
+        self.runtime = runtime
+        self.step = 0
+        self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
+        self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self.ema = EMAModel(self.unet.parameters(), decay=settings.ema_decay, use_ema_warmup=False)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of a whole training."""
+        return math.ceil(self.settings.num_images / self.settings.batch_size)
+
+    def train_step(self, images: Tensor) -> float:
+        """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss."""
+        clean, noise, timesteps = self._draw(images)
+        alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        with self.runtime.autocast():
+            output = self.unet(add_noise(clean, noise, alpha_bar_t), timesteps).sample
+        target = training_target(clean, noise, alpha_bar_t, self.schedule.prediction_type)
+        loss = F.mse_loss(output.float(), target)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
+        self.optimizer.step()
+        self.ema.step(self.unet.parameters())
+        self.step += 1
+        return float(loss.detach())
+
+    def learning_rate(self) -> float:
+        """Return the rate of the present step: linear warm-up, constant, cosine decay to zero."""
+        done = self.step / self.total_steps
+        warmup = min(1.0, (self.step + 1) * self.settings.batch_size / max(1, self.settings.warmup_images))
+        past = max(0.0, done - self.settings.decay_from) / max(1e-9, 1 - self.settings.decay_from)
+        return self.settings.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * past))
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write the whole state atomically."""
+        tensors: dict[str, Tensor] = {}
+        for i, (parameter, average) in enumerate(zip(self.unet.parameters(), self.ema.shadow_params, strict=True)):
+            state = self.optimizer.state[parameter]
+            tensors |= {f"{i}.parameter": parameter, f"{i}.average": average}
+            tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
+        write_tensors(path, tensors, {"step": self.step, "identity": identity})
+
+    def restore(self, path: Path, identity: str) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another training.
+        """
+        tensors, provenance = read_tensors(path)
+        if provenance["identity"] != identity:
+            raise CheckpointError(
+                f"{path}: written by training {provenance['identity']}, expected {identity}. Delete its folder."
+            )
+        self.step = int(provenance["step"])
+        self.ema.optimization_step = self.step
+        for i, parameter in enumerate(self.unet.parameters()):
+            parameter.data.copy_(tensors[f"{i}.parameter"])
+            self.ema.shadow_params[i].copy_(tensors[f"{i}.average"])
+            moments = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
+
+    def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stream = generator(f"denoiser training {self.settings.seed}", self.step)
+        size = self.settings.batch_size
+        clean = images[torch.randint(len(images), (size,), generator=stream)].float() / 127.5 - 1
+        mirrored = torch.rand(size, generator=stream) < 0.5
+        if self.settings.random_flip:
+            clean[mirrored] = clean[mirrored].flip(-1)
+        noise = torch.randn(clean.shape, generator=stream)
+        timesteps = torch.randint(self.schedule.num_train_timesteps, (size,), generator=stream)
+        device = self.runtime.device
+        return clean.to(device), noise.to(device), timesteps.to(device)
+
+
+def train_denoiser(
+    images: Tensor, settings: DenoiserConfig, checkpoints: Path, identity: str, runtime: Runtime
+) -> UNet2DModel:
+    """Train a denoiser, continuing from ``checkpoints`` if it holds this training's state.
+
+    Args:
+        images: Training images, uint8 [N, 3, H, W], 0..255.
+        settings: Architecture, schedule and recipe.
+        checkpoints: Folder for the state and the log (``log.jsonl``).
+        identity: Digest of everything that the result depends on; a foreign checkpoint is refused.
+        runtime: Device and precision.
+
+    Returns:
+        The network with the moving average of its weights.
+    """
+    torch.manual_seed(settings.training.seed)
+    unet = build_unet(settings.architecture, images.shape[-1])
+    training = DenoiserTraining(unet, settings.training, settings.schedule, runtime)
+    state = checkpoints / "state.safetensors"
+    if state.is_file():
+        training.restore(state, identity)
+    _run(training, images, checkpoints, identity)
+    training.ema.copy_to(unet.parameters())
+    return unet.eval()
+
+
+def _run(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:
+    size = training.settings.batch_size
+    every = max(1, training.settings.checkpoint_images // size)
+    bar = tqdm(total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser")
+    losses: list[float] = []
+    while training.step < training.total_steps:
+        losses.append(training.train_step(images))
+        bar.update(size)
+        if training.step % every == 0 or training.step == training.total_steps:
+            bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
+            training.save(checkpoints / "state.safetensors", identity)
+            _log(checkpoints / "log.jsonl", training, sum(losses) / len(losses))
+            losses = []
+
+
+def _log(path: Path, training: DenoiserTraining, loss: float) -> None:
+    line = {"images": training.step * training.settings.batch_size, "loss": loss, "lr": training.learning_rate()}
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def install_denoiser(folder: Path, output: Path, settings: DenoiserConfig, image_size: int) -> None:
+    """Verify a weights folder, check that it fits the configuration, and copy it file by file."""
+    check_fits(load_denoiser(folder, CPU), settings, image_size)
+    for name in WEIGHTS_FILES:
+        write_bytes(output / name, (folder / name).read_bytes())
+
+
+def _unet_of_config(config: dict[str, Any]) -> UNet2DModel:
+    return UNet2DModel.from_config(config)

@@ -1,0 +1,212 @@
+"""Files that survive: atomic writes, a content digest in every file, verification on read.
+
+Layouts: safetensors for tensors, parquet for records, diffusers folders for weights.
+Nothing here can execute what it reads.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from .errors import CorruptFileError, WeightsError
+
+Provenance = Mapping[str, Any]
+Module = TypeVar("Module", bound=nn.Module)
+
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+WEIGHTS_FILES = ("config.json", WEIGHTS_FILE, "provenance.json")
+_KEY = "provenance"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success flush it to disk and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` atomically as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` atomically as sorted, indented JSON."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table of numbers atomically, six significant digits."""
+    write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a short digest of JSON-serialisable ``parts``: the identity of a computation."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], provenance: Provenance) -> None:
+    """Write named tensors as safetensors, with provenance and a content digest in the header."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One metadata key: the header's key order is not stable across processes otherwise.
+    header = {_KEY: json.dumps({**provenance, "sha256": _tensor_digest(contiguous)}, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(contiguous, temporary, metadata=header)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and provenance; raise ``CorruptFileError`` unless the content digest matches."""
+    require_file(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            provenance = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        raise corrupt(path, f"cannot be read as a tensor file ({error})") from error
+    _check_digest(path, provenance, _tensor_digest(tensors))
+    return tensors, provenance
+
+
+def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> None:
+    """Write per-image records as parquet, with provenance and a content digest in the schema."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    header = json.dumps({**provenance, "sha256": _frame_digest(frame)}, sort_keys=True)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: header})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_records(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read records and provenance; raise ``CorruptFileError`` unless the content digest matches."""
+    require_file(path)
+    try:
+        table = pq.read_table(path)
+        provenance = json.loads((table.schema.metadata or {})[_KEY.encode()])
+        frame = table.to_pandas()
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise corrupt(path, f"cannot be read as a record file ({error})") from error
+    _check_digest(path, provenance, _frame_digest(frame))
+    return frame, provenance
+
+
+def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, provenance: Provenance) -> None:
+    """Write a diffusers-style weights folder; ``provenance.json``, written last, holds the files' SHA-256.
+
+    Args:
+        module: Its state is written as it is.
+        config: Arguments of the module's constructor, JSON-serialisable.
+        folder: Where ``config.json`` and the weights go.
+        provenance: What the weights depend on.
+    """
+    write_json(folder / "config.json", dict(config))
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(state, metadata={"format": "pt"}))
+    digests = {file: sha256(folder / file) for file in WEIGHTS_FILES[:2]}
+    write_json(folder / "provenance.json", {**provenance, "sha256": digests})
+
+
+def load_module(make: Callable[[dict[str, Any]], Module], folder: Path) -> Module:
+    """Build a module from ``config.json`` and load its weights; frozen, in eval mode.
+
+    Raises:
+        WeightsError: If a file is missing or the weights do not fit the configuration.
+        CorruptFileError: If a file differs from the digest in ``provenance.json``.
+    """
+    read_weights_provenance(folder)
+    try:
+        module = make(json.loads((folder / "config.json").read_text()))
+        module.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE), strict=True)
+    except (RuntimeError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{folder}: the weights do not fit config.json ({error}).") from error
+    module.requires_grad_(False).eval()
+    return module
+
+
+def read_weights_provenance(folder: Path) -> dict[str, Any]:
+    """Return ``provenance.json`` of a weights folder after verifying the files it names."""
+    for file in WEIGHTS_FILES:
+        if not (folder / file).is_file():
+            raise WeightsError(
+                f"{folder}: {file} is missing. Run `make restore` to fetch the shipped weights, "
+                "or set denoiser.source to train."
+            )
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text())
+        digests = dict(provenance["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise corrupt(folder / "provenance.json", f"is not a provenance record ({error})") from error
+    for file, expected in digests.items():
+        if sha256(folder / file) != expected:
+            raise corrupt(folder / file, f"has another SHA-256 than provenance.json records ({expected})")
+    return dict(provenance)
+
+
+def require_file(path: Path) -> None:
+    """Raise ``CorruptFileError`` unless ``path`` is a file with content."""
+    if not path.is_file() or path.stat().st_size == 0:
+        found = "an empty file" if path.is_file() else "nothing"
+        raise corrupt(path, f"holds {found}, expected a file with content")
+
+
+def corrupt(path: Path, what: str) -> CorruptFileError:
+    """Return the error for an unusable file, with the way out."""
+    return CorruptFileError(f"{path}: {what}. Delete it and run the same command again.")
+
+
+def _check_digest(path: Path, provenance: Mapping[str, Any], found: str) -> None:
+    if provenance.get("sha256") != found:
+        raise corrupt(path, f"has content digest {found}, expected {provenance.get('sha256')}")
+
+
+def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name}:{array.dtype}:{tuple(array.shape)};".encode())
+        digest.update(np.ascontiguousarray(_bits(array)).data)
+    return digest.hexdigest()
+
+
+def _bits(tensor: Tensor) -> np.ndarray[Any, Any]:
+    flat = tensor.reshape(-1)
+    return (flat.view(torch.uint8) if flat.numel() else flat.to(torch.uint8)).numpy()
+
+
+def _frame_digest(frame: pd.DataFrame) -> str:
+    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""DDIM sampling in fixed work units: sample i is a function of (settings, seed i) alone."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from .config import SamplingConfig
+from .denoisers import Denoiser
+from .errors import CheckpointError
+from .guidance import Predictor, unguided
+from .io import read_tensors, write_json, write_tensors
+from .runtime import Runtime
+from .samples import SampleSet
+from .schedule import make_scheduler
+from .seeds import SampleNoise
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """Samples that are drawn together, in one batch, whatever the number of jobs.
+
+    Attributes:
+        index: Position among the units of a sample set.
+        seeds: Seeds of its samples.
+    """
+
+    index: int
+    seeds: range
+
+
+def sample_ddim(
+    predict: Predictor, scheduler: DDIMScheduler, noise: SampleNoise, num_inference_steps: int, eta: float
+) -> Tensor:
+    """Draw one batch by DDIM.
+
+    Args:
+        predict: The denoiser, guided or not.
+        scheduler: Schedule, prediction type and clipping.
+        noise: The batch's own noise: the start, and one draw per step if eta > 0.
+        num_inference_steps: Steps.
+        eta: 0 is deterministic; 1 has the posterior variance of the subsequence (Song et al. 2021, eq. 16).
+
+    Returns:
+        Clean images, [B, C, H, W], [-1, 1] scale up to the last step's error.
+    """
+    scheduler.set_timesteps(num_inference_steps)
+    x_t = noise.draw()
+    for timestep in scheduler.timesteps.tolist():
+        output = predict(x_t, timestep, scheduler.alphas_cumprod[timestep].to(x_t))
+        variance_noise = noise.draw() if eta > 0 else None
+        x_t = scheduler.step(output, timestep, x_t, eta=eta, variance_noise=variance_noise).prev_sample
+    return x_t
+
+
+def plan_units(first_seed: int, units: int, unit_size: int) -> list[WorkUnit]:
+    """Return the work units of a sample set; more units extend it, they change none."""
+    starts = range(first_seed, first_seed + units * unit_size, unit_size)
+    return [WorkUnit(i, range(start, start + unit_size)) for i, start in enumerate(starts)]
+
+
+def share_units(units: Sequence[WorkUnit], shard: int, shards: int) -> list[WorkUnit]:
+    """Return the contiguous share of job ``shard`` (0-based) of ``shards``."""
+    return list(units[len(units) * shard // shards : len(units) * (shard + 1) // shards])
+
+
+def draw_units(
+    units: Sequence[WorkUnit],
+    predict: Predictor,
+    denoiser: Denoiser,
+    settings: SamplingConfig,
+    runtime: Runtime,
+    checkpoints: Path,
+    identity: str,
+) -> tuple[SampleSet, float]:
+    """Draw work units, keeping each in ``checkpoints`` as soon as it is done; finished ones are not redone.
+
+    Returns:
+        The samples in unit order, and the seconds that their drawing took, resumed units included.
+    """
+    scheduler = make_scheduler(denoiser.schedule, settings.clip_sample)
+    seconds = 0.0
+    images, seeds = [], []
+    for unit in tqdm(units, desc="sampling", unit="unit"):
+        path = checkpoints / f"unit-{unit.seeds.start:08d}.safetensors"
+        if not _is_done(path, identity):
+            started = time.perf_counter()
+            noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
+            drawn = sample_ddim(predict, scheduler, noise, settings.num_inference_steps, settings.eta)
+            write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
+            tensors = {"images": to_uint8(drawn), "seeds": torch.tensor(unit.seeds)}
+            write_tensors(path, tensors, {"identity": identity})
+        tensors, _ = read_tensors(path)
+        images.append(tensors["images"])
+        seeds.append(tensors["seeds"])
+        seconds += float(json.loads(path.with_suffix(".json").read_text())["seconds"])
+    shape = (0, *denoiser.sample_shape)
+    joined = torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8)
+    joined_seeds = torch.cat(seeds) if seeds else torch.empty(0, dtype=torch.int64)
+    forwards = count_forwards(predict, denoiser, runtime) * settings.num_inference_steps
+    return SampleSet(joined, joined_seeds, forwards), seconds
+
+
+def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime) -> float:
+    """Return the FLOPs of one guided step in units of one forward pass of the denoiser."""
+    x_t = SampleNoise([0], denoiser.sample_shape, runtime.device).draw()
+    alpha_bar_t = torch.tensor(0.5, device=runtime.device)
+    flops: list[float] = []
+    for predictor in (predict, unguided(denoiser, runtime)):
+        with FlopCounterMode(display=False) as counter:
+            predictor(x_t, 500, alpha_bar_t)
+        flops.append(counter.get_total_flops())
+    return flops[0] / flops[1]
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Convert [-1, 1] images to uint8 [N, C, H, W], 0..255, rounding to nearest."""
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+
+
+def _is_done(path: Path, identity: str) -> bool:
+    if not path.is_file() or not path.with_suffix(".json").is_file():
+        return False
+    _, provenance = read_tensors(path)
+    if provenance["identity"] != identity:
+        raise CheckpointError(f"{path}: written by sampling {provenance['identity']}, expected {identity}. Delete it.")
+    return True

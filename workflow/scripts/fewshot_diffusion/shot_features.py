@@ -1,0 +1,69 @@
+"""Head inputs of the labelled shots, computed once: clean for exact guidance, noised for readout."""
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .config import HeadConfig
+from .denoisers import Denoiser
+from .features import extract
+from .heads import ShotFeatures, pool
+from .runtime import Runtime
+from .schedule import add_noise, make_scheduler
+from .seeds import generator
+
+
+def exact_features(
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: HeadConfig, runtime: Runtime
+) -> ShotFeatures:
+    """Cache head inputs of the clean shots, fed with one timestep label and no noise added.
+
+    Args:
+        denoiser: Frozen denoiser.
+        images: Shots, uint8 [N, 3, H, W], 0..255.
+        labels: Whether each has the attribute, bool [N].
+        ids: Image ids, int64 [N].
+        settings: Taps, pooling, label and flip.
+        runtime: Device and precision.
+    """
+    clean = _with_flips(_to_signed(images, runtime), settings.flip)
+    inputs = _head_inputs(denoiser, clean, settings.feature_timestep, settings, runtime)
+    repeats = len(clean) // len(images)
+    timesteps = torch.tensor([settings.feature_timestep])
+    return ShotFeatures(inputs[None], labels.repeat(repeats), ids.repeat(repeats), timesteps)
+
+
+def readout_features(
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: HeadConfig, runtime: Runtime
+) -> ShotFeatures:
+    """Cache head inputs of the noised shots at every noise level; arguments as for ``exact_features``."""
+    clean = _with_flips(_to_signed(images, runtime), settings.flip).repeat(settings.readout_draws, 1, 1, 1)
+    alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
+    levels = []
+    timesteps = sorted(set(settings.readout_timesteps))
+    for timestep in tqdm(timesteps, desc="noise levels", unit="level"):
+        stream = generator("readout shots", timestep)
+        noise = torch.randn(clean.shape, generator=stream).to(runtime.device)
+        noisy = add_noise(clean, noise, alphas_cumprod[timestep])
+        levels.append(_head_inputs(denoiser, noisy, timestep, settings, runtime))
+    repeats = len(clean) // len(images)
+    return ShotFeatures(torch.stack(levels), labels.repeat(repeats), ids.repeat(repeats), torch.tensor(timesteps))
+
+
+def _head_inputs(
+    denoiser: Denoiser, samples: Tensor, timestep: int, settings: HeadConfig, runtime: Runtime, batch_size: int = 50
+) -> Tensor:
+    rows = []
+    for batch in samples.split(batch_size):
+        with torch.no_grad(), runtime.autocast():
+            maps = extract(denoiser.unet, batch, timestep, settings.taps)
+        rows.append(pool(maps, settings.pool_size))
+    return torch.cat(rows).cpu()
+
+
+def _to_signed(images: Tensor, runtime: Runtime) -> Tensor:
+    return images.to(runtime.device).float() / 127.5 - 1
+
+
+def _with_flips(images: Tensor, flip: bool) -> Tensor:
+    return torch.cat([images, images.flip(-1)]) if flip else images

@@ -1,0 +1,107 @@
+"""Tables that people read: rows of all targets, the paper's numbers, plain-text and Markdown views."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import DataError
+from .evaluation import TABLE_COLUMNS
+
+PUBLISHED_METHODS = {"ours": "ours_exact"}
+"""The paper's own row is the exact mode; its other methods keep their names."""
+
+
+def attribute_table(parts: Sequence[pd.DataFrame], kind: str, published: pd.DataFrame | None) -> pd.DataFrame:
+    """Join the rows of all targets and the paper's.
+
+    Args:
+        parts: Rows of each target, ``TABLE_COLUMNS``.
+        kind: ``reproduced`` or ``scaled-down``: what our rows are.
+        published: The paper's numbers (columns item, data_set, row, method, metric, value), or None.
+    """
+    measured = pd.concat(parts, ignore_index=True)
+    measured["kind"] = kind
+    if published is None:
+        return measured.reindex(columns=TABLE_COLUMNS)
+    paper = published_rows(published)
+    measured["published"] = [_published_value(row, paper) for row in measured.itertuples()]
+    return pd.concat([measured, paper], ignore_index=True).reindex(columns=TABLE_COLUMNS)
+
+
+def published_rows(published: pd.DataFrame) -> pd.DataFrame:
+    """Return the poster's Table 1 in our columns; ``seeds`` and intervals are unknown."""
+    rows = published[published["item"] == "table1"]
+    return pd.DataFrame(
+        {
+            "data_set": rows["data_set"],
+            "attribute": rows["row"],
+            "method": rows["method"].replace(PUBLISHED_METHODS),
+            "metric": rows["metric"],
+            "value": rows["value"],
+            "published": rows["value"],
+            "kind": "published",
+        }
+    ).reindex(columns=TABLE_COLUMNS)
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Read the paper's numbers.
+
+    Raises:
+        DataError: If a column is missing.
+    """
+    frame = pd.read_csv(path)
+    expected = {"item", "data_set", "row", "method", "metric", "value", "source"}
+    if not expected <= set(frame.columns):
+        raise DataError(f"{path}: found columns {list(frame.columns)}, expected {sorted(expected)}.")
+    return frame
+
+
+def _published_value(row: object, paper: pd.DataFrame) -> float:
+    """Return the paper's number for the same attribute, method and metric; NaN where there is none."""
+    same = paper[
+        (paper["attribute"] == getattr(row, "attribute"))  # noqa: B009 - itertuples is untyped
+        & (paper["method"] == getattr(row, "method"))  # noqa: B009
+        & (paper["metric"] == getattr(row, "metric"))  # noqa: B009
+    ]
+    return float(same["value"].iloc[0]) if len(same) else float("nan")
+
+
+def wide_view(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return one metric in the poster's layout: attributes down, methods across, value with its interval."""
+    rows = table[(table["metric"] == metric) & (table["kind"] != "published")].copy()
+    half = (rows["ci_high"] - rows["ci_low"]) / 2
+    digits = 1 if metric.startswith("f") else 3
+    rows["cell"] = [f"{v:.{digits}f} ± {h:.{digits}f}" for v, h in zip(rows["value"], half, strict=True)]
+    wide = rows.pivot_table(index="attribute", columns="method", values="cell", aggfunc="first", sort=False)
+    wide.insert(0, "floor", rows.groupby("attribute", sort=False)["floor"].first().map(f"{{:.{digits}f}}".format))
+    return wide
+
+
+def accuracy_view(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Return the judge's shares in the poster's layout, per cent."""
+    rows = accuracy.copy()
+    rows["cell"] = (100 * rows["judge_accuracy"]).map("{:.1f} %".format)
+    return rows.pivot_table(index="attribute", columns="method", values="cell", aggfunc="first", sort=False)
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """Return a frame with its index as a Markdown table."""
+    header = [str(frame.index.name), *map(str, frame.columns)]
+    lines = [
+        header,
+        ["---"] * len(header),
+        *([str(i), *map(str, row)] for i, row in zip(frame.index, frame.to_numpy(), strict=True)),
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def accuracy_table(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
+    """Join the judge's shares of all targets."""
+    return pd.concat(parts, ignore_index=True).assign(kind=kind)
+
+
+def measured_metrics(table: pd.DataFrame) -> list[str]:
+    """Return the metrics of our own rows, in order."""
+    return list(table.loc[table["kind"] != "published", "metric"].unique())

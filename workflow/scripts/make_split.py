@@ -1,0 +1,24 @@
+"""Draw or read one split of the data set: images and attributes."""
+
+from pathlib import Path
+
+from fewshot_diffusion import cli
+from fewshot_diffusion.config import DataConfig
+from fewshot_diffusion.datasets import save_image_set
+from fewshot_diffusion.datasets.sources import make_split
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--settings", type=cli.section(DataConfig), required=True, help="section data, JSON")
+    parser.add_argument("--split", required=True, help="name of the split")
+    parser.add_argument("--images", type=Path, required=True, help="images to write, safetensors")
+    parser.add_argument("--records", type=Path, required=True, help="attributes to write, parquet")
+    args = parser.parse_args()
+    image_set = make_split(args.settings, args.split)
+    provenance = {"data_set": args.settings.name, "split": args.split, "code": args.code}
+    save_image_set(image_set, args.images, args.records, provenance)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,28 @@
+"""Join the rows of all classes into the tables that people read, with the paper's numbers beside them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from fewshot_diffusion import cli
+from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.tables import accuracy_table, attribute_table, read_published
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--distances", type=Path, nargs="+", required=True, help="CSV of each class")
+    parser.add_argument("--accuracies", type=Path, nargs="+", required=True, help="CSV of each class")
+    parser.add_argument("--kind", choices=("reproduced", "scaled-down"), required=True, help="what our rows are")
+    parser.add_argument("--published", type=Path, nargs="?", help="CSV of the paper's numbers")
+    parser.add_argument("--table", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--accuracy-table", type=Path, required=True, help="CSV to write")
+    args = parser.parse_args()
+    published = read_published(args.published) if args.published else None
+    distances = [pd.read_csv(path) for path in args.distances]
+    write_csv(args.table, attribute_table(distances, args.kind, published))
+    write_csv(args.accuracy_table, accuracy_table([pd.read_csv(path) for path in args.accuracies], args.kind))
+
+
+if __name__ == "__main__":
+    cli.run(main)
