@@ -3,12 +3,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup restore store demo test lint lock report clean
+.PHONY: help setup restore store demo test lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c pass 2> /dev/null && echo $$p && break; done)
 TABLE := results/tables/celeba_fid.csv
+ACCURACY := results/tables/attribute_accuracy.csv
 FIGURE := results/figures/attributes
 
 # Rules call plain `python`: it must be this environment's, with nothing mixed in.
@@ -61,7 +62,7 @@ demo: restore ## Recompute the FID table and the attribute figure from the shipp
 	rm -f $(TABLE) $(FIGURE).png $(FIGURE).pdf
 	$(BIN)/snakemake --cores all $(TABLE) $(FIGURE).png
 	echo
-	$(BIN)/python workflow/scripts/show_table.py $(TABLE)
+	$(BIN)/python workflow/scripts/show_table.py $(TABLE) --accuracy $(ACCURACY)
 	echo
 	echo "Figure: $(CURDIR)/$(FIGURE).png"
 
@@ -87,6 +88,12 @@ lock: ## Write requirements.lock from the current .venv
 
 report: setup ## Write results/report.html: the results with captions, code and run times
 	@$(BIN)/snakemake --report results/report.html
+
+docs: setup ## Write config/README.md, config/schema.json and the README's results from model and tables
+	@$(BIN)/python workflow/scripts/write_documents.py
+	$(BIN)/python workflow/scripts/write_readme.py --section results --table $(TABLE) --accuracy $(ACCURACY)
+	$(BIN)/python workflow/scripts/write_readme.py --section faces \
+	  --table results/tables/celebahq32_fid.csv --accuracy results/tables/celebahq32_accuracy.csv
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-# What every rule file shares: the validated configuration, and two functions that make parameters of it.
+# Shared by all rule files. The validated configuration, and functions that make parameters of it.
 # `settings(section)` passes one section as JSON; `code(script, env)` passes a digest of everything that the
 # job runs. Both are parameters, so an edit of either makes exactly the rules stale that depend on it.
 
@@ -66,3 +66,7 @@ def code(script, env):
 
 def weights(folder):
     return [f"{folder}/{name}" for name in WEIGHTS]
+
+
+def folder_of(name):
+    return lambda wildcards, input: str(Path(getattr(input, name)[0]).parent)

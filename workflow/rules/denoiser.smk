@@ -32,7 +32,7 @@ else:
 
     rule install_denoiser:
         input:
-            weights(CONFIG.denoiser.folder or f"weights/{DATA}"),
+            source=weights(CONFIG.denoiser.folder or f"weights/{DATA}"),
         output:
             weights("results/{data}/denoiser"),
         log:
@@ -42,7 +42,7 @@ else:
         params:
             settings=settings("denoiser"),
             image_size=CONFIG.data.image_size,
-            source=str(CONFIG.denoiser.folder or f"weights/{DATA}"),
+            source=folder_of("source"),
             folder="results/{data}/denoiser",
             code=code("install_denoiser.py", env="diffusion"),
         shell:

@@ -20,7 +20,7 @@ rule describe_split:
         gpu=1,
     params:
         settings=settings("evaluation"),
-        judge="results/{data}/judges/judge",
+        judge=folder_of("judge"),
         code=code("describe_split.py", env="evaluation"),
     shell:
         "python workflow/scripts/describe_split.py --settings {params.settings:q} --images {input.images:q}"
@@ -43,7 +43,7 @@ rule describe_guided:
         gpu=1,
     params:
         settings=settings("evaluation"),
-        judge="results/{data}/judges/judge",
+        judge=folder_of("judge"),
         code=code("describe_samples.py", env="evaluation"),
     shell:
         "python workflow/scripts/describe_samples.py --settings {params.settings:q} --samples {input.samples:q}"
@@ -135,7 +135,7 @@ rule score_sweep:
     params:
         settings=settings("tuning"),
         target=target_json,
-        judge="results/{data}/judges/tuning_judge",
+        judge=folder_of("judge"),
         code=code("score_sweep.py", env="evaluation"),
     shell:
         "python workflow/scripts/score_sweep.py --settings {params.settings:q} --target {params.target:q}"

@@ -21,7 +21,7 @@ rule extract_shot_features:
         gpu=1,
     params:
         settings=settings("head"),
-        denoiser="results/{data}/denoiser",
+        denoiser=folder_of("denoiser"),
         code=code("extract_shot_features.py", env="diffusion"),
     shell:
         "python workflow/scripts/extract_shot_features.py --settings {params.settings:q} --mode {wildcards.mode:q}"

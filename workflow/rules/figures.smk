@@ -5,9 +5,11 @@
 
 rule draw_attributes_figure:
     input:
-        f"results/{DATA}/descriptions/controls.safetensors",
-        f"results/{DATA}/descriptions/samples/unguided/all.safetensors",
-        expand("results/{data}/descriptions/samples/{mode}/{target}.safetensors", data=DATA, mode=MODES, target=TARGETS),
+        controls=[f"results/{DATA}/descriptions/controls.safetensors"],
+        unguided=f"results/{DATA}/descriptions/samples/unguided/all.safetensors",
+        guided=expand(
+            "results/{data}/descriptions/samples/{mode}/{target}.safetensors", data=DATA, mode=MODES, target=TARGETS
+        ),
     output:
         report(
             f"results/figures/{CONFIG.outputs.attributes_figure}.png",
@@ -22,7 +24,7 @@ rule draw_attributes_figure:
     params:
         targets=[target.model_dump_json() for target in CONFIG.targets],
         show_real=str(CONFIG.outputs.show_real).lower(),
-        descriptions=f"results/{DATA}/descriptions",
+        descriptions=folder_of("controls"),
         code=code("draw_attributes_figure.py", env="figures"),
     shell:
         "python workflow/scripts/draw_attributes_figure.py --targets {params.targets:q}"

@@ -41,7 +41,7 @@ rule reject:
     params:
         attribute=target_attribute,
         value=target_value,
-        classifier=lambda wildcards: f"results/{DATA}/image_classifier/{target_attribute(wildcards)}",
+        classifier=folder_of("classifier"),
         code=code("reject.py", env="classifiers"),
     shell:
         "python workflow/scripts/reject.py --classifier {params.classifier:q} --attribute {params.attribute:q}"

@@ -26,7 +26,7 @@ rule sample_unguided:
         settings=settings("sampling"),
         units=CONFIG.sampling.units_unguided,
         first_seed=CONFIG.sampling.first_seed,
-        denoiser="results/{data}/denoiser",
+        denoiser=folder_of("denoiser"),
         code=code("sample.py", env="diffusion"),
     shell:
         "python workflow/scripts/sample.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
@@ -55,16 +55,17 @@ rule sample_guided:
         settings=settings("sampling"),
         units=CONFIG.sampling.units_per_target,
         first_seed=CONFIG.sampling.first_seed,
+        shard="{scatteritem}",
         value=target_value,
         guidance_scale=guidance_scale,
-        denoiser="results/{data}/denoiser",
-        head=lambda wildcards: f"results/{DATA}/heads/{wildcards.mode}/{target_attribute(wildcards)}",
+        denoiser=folder_of("denoiser"),
+        head=folder_of("head"),
         code=code("sample.py", env="diffusion"),
     shell:
         "python workflow/scripts/sample.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
         " --mode {wildcards.mode:q} --head {params.head:q} --value {params.value:q}"
         " --guidance-scale {params.guidance_scale:q} --first-seed {params.first_seed:q} --units {params.units:q}"
-        " --shard {wildcards.scatteritem:q} --checkpoints checkpoints/samples --output {output.samples:q}"
+        " --shard {params.shard:q} --checkpoints checkpoints/samples --output {output.samples:q}"
         " --timing {output.timing:q} --code {params.code:q} 2> {log:q}"
 
 
@@ -80,8 +81,9 @@ use rule sample_guided as sample_sweep with:
         settings=settings("sampling"),
         units=CONFIG.tuning.units,
         first_seed=CONFIG.tuning.first_seed,
+        shard="1-of-1",
         value=target_value,
         guidance_scale=lambda wildcards: wildcards.scale,
-        denoiser="results/{data}/denoiser",
-        head=lambda wildcards: f"results/{DATA}/heads/{wildcards.mode}/{target_attribute(wildcards)}",
+        denoiser=folder_of("denoiser"),
+        head=folder_of("head"),
         code=code("sample.py", env="diffusion"),

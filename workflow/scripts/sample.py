@@ -36,7 +36,13 @@ def main() -> None:
         head_digest = sha256(args.head / "provenance.json")
         head = load_head(args.head, denoiser.sha256).to(runtime.device)
         guidance = attribute_guidance(args.mode, denoiser, head, args.value, runtime)
-        predict = guided(guidance, args.guidance_scale, denoiser.schedule.prediction_type)
+        predict = guided(
+            guidance,
+            args.guidance_scale,
+            denoiser.schedule.prediction_type,
+            plain=predict,
+            interval=settings.guidance_interval,
+        )
     about = {
         "denoiser": denoiser.sha256,
         "mode": args.mode,

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True, help="images of the split shots, safetensors")
     parser.add_argument("--output", type=Path, required=True, help="weights folder to write")
     args = parser.parse_args()
-    runtime = make_runtime(args.device, "float32", cpu_threads=1)
+    runtime = make_runtime(args.device, args.settings.precision, cpu_threads=1)
     images, labels = read_shots(args.shots, load_image_set(args.pool))
     model = train_classifier(images.images, labels[:, None], [args.attribute], args.settings, runtime)
     save_module(

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="images of its split, safetensors")
     parser.add_argument("--output", type=Path, required=True, help="weights folder to write")
     args = parser.parse_args()
-    runtime = make_runtime(args.device, "float32", cpu_threads=1)
+    runtime = make_runtime(args.device, args.settings.precision, cpu_threads=1)
     model = train_judge(load_image_set(args.images), args.settings, runtime)
     save_module(
         model, model.config, args.output, {"role": args.role, "images_sha256": sha256(args.images), "code": args.code}

@@ -24,7 +24,7 @@ Mode = Literal["exact", "readout"]
 class Section(BaseModel):
     """A group of settings: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AvatarsConfig(Section):
@@ -194,7 +194,13 @@ class SamplingConfig(Section):
 
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)]
     eta: Fraction = Field(description="0: deterministic DDIM; 1: the posterior variance of the subsequence.")
+    timestep_spacing: Literal["trailing", "leading"] = Field(
+        description="trailing starts at the last timestep, where x_T is pure noise; leading up to a stride before."
+    )
     clip_sample: bool = Field(description="Clip the clean estimate of every step to [-1, 1].")
+    guidance_interval: tuple[Timestep, Timestep] = Field(
+        description="First and last timestep at which samples are guided."
+    )
     unit_size: Positive = Field(description="Samples per work unit: its batch size, part of the identity of a sample.")
     units_per_target: Positive = Field(description="Work units for each row and guided method.")
     units_unguided: Positive = Field(description="Work units of the one unguided pool.")
@@ -228,6 +234,7 @@ class ImageClassifierConfig(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     seed: Count = 0
+    precision: Precision = "auto"
 
 
 class JudgeConfig(Section):
@@ -238,6 +245,7 @@ class JudgeConfig(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     seed: Count = 0
+    precision: Precision = "auto"
 
 
 class ExtractorConfig(Section):

@@ -15,7 +15,16 @@ from tqdm import tqdm
 
 from .config import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
 from .errors import CheckpointError, WeightsError
-from .io import WEIGHTS_FILES, load_module, read_tensors, read_weights_provenance, write_bytes, write_tensors
+from .io import (
+    WEIGHTS_FILES,
+    load_module,
+    read_tensors,
+    read_weights_provenance,
+    sha256,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 from .runtime import CPU, Runtime
 from .schedule import add_noise, make_scheduler, training_target
 from .seeds import generator
@@ -241,3 +250,18 @@ def install_denoiser(folder: Path, output: Path, settings: DenoiserConfig, image
 
 def _unet_of_config(config: dict[str, Any]) -> UNet2DModel:
     return UNet2DModel.from_config(config)
+
+
+def adopt_denoiser(folder: Path, schedule: ScheduleConfig) -> None:
+    """Record digests and schedule of a diffusers ``UNet2DModel`` folder, so that the pipeline can verify it.
+
+    Raises:
+        WeightsError: If a file is missing, or the folder was adopted before.
+    """
+    if (folder / "provenance.json").exists():
+        raise WeightsError(f"{folder}/provenance.json exists already; delete it to record the folder anew.")
+    missing = [name for name in WEIGHTS_FILES[:2] if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(f"{folder}: {', '.join(missing)} not found; expected the folder of a diffusers UNet2DModel.")
+    digests = {name: sha256(folder / name) for name in WEIGHTS_FILES[:2]}
+    write_json(folder / "provenance.json", {"schedule": schedule.model_dump(mode="json"), "sha256": digests})

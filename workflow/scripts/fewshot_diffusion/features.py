@@ -81,8 +81,8 @@ def _collecting(unet: UNet2DModel, modules: Sequence[str], stop: bool) -> Iterat
 
     def hook_for(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            # Down blocks return (sample, skips).
-            maps[name] = output[0] if isinstance(output, tuple) else output
+            # Down blocks return (sample, skips). Of a module that runs twice, the first output counts.
+            maps.setdefault(name, output[0] if isinstance(output, tuple) else output)
             if stop and len(maps) == len(set(modules)):
                 raise _DeepestTapReached
 
@@ -100,6 +100,8 @@ def _collecting(unet: UNet2DModel, modules: Sequence[str], stop: bool) -> Iterat
 def _submodule(unet: UNet2DModel, name: str) -> nn.Module:
     try:
         module: nn.Module = unet.get_submodule(name)
+        if module is unet or isinstance(module, nn.ModuleList):
+            raise AttributeError(f"{name!r} has no output of its own")
     except AttributeError as error:
         blocks = ["mid_block", *(f"up_blocks.{i}" for i in range(len(unet.up_blocks)))]
         raise ConfigError(

@@ -130,13 +130,29 @@ def unguided(denoiser: Denoiser, runtime: Runtime) -> Predictor:
     return predict
 
 
-def guided(guidance: Guidance, guidance_scale: float, prediction_type: str) -> Predictor:
+def guided(
+    guidance: Guidance,
+    guidance_scale: float,
+    prediction_type: str,
+    plain: Predictor | None = None,
+    interval: tuple[int, int] = (0, 999),
+) -> Predictor:
     """Return a predictor that shifts the denoiser's output along the likelihood's gradient.
 
     At ``guidance_scale`` 0 the output is the denoiser's own, bit for bit.
+
+    Args:
+        guidance: How log p(y | x_t) is computed.
+        guidance_scale: lambda >= 0.
+        prediction_type: ``epsilon`` or ``v_prediction``.
+        plain: Predictor of the timesteps outside the interval; None guides every step.
+        interval: First and last guided timestep (Kynkaanniemi et al. 2024). Near the end of the schedule
+            x_t holds no image, and 1 / sqrt(alpha_bar_t) amplifies whatever the gradient says.
     """
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+        if plain is not None and not interval[0] <= timestep <= interval[1]:
+            return plain(x_t, timestep, alpha_bar_t)
         with torch.enable_grad():
             # A view, not the leaf itself: torch's FLOP counter cannot hook a leaf.
             x_t = x_t.detach().requires_grad_().view_as(x_t)

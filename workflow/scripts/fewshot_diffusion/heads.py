@@ -215,7 +215,7 @@ def load_head(folder: Path, denoiser_sha256: str) -> AttributeHead:
     Raises:
         WeightsError: If the head was trained on another denoiser's activations.
     """
-    trained_on = read_weights_provenance(folder)["denoiser"]
+    trained_on = str(read_weights_provenance(folder).get("denoiser"))
     if trained_on != denoiser_sha256:
         raise WeightsError(
             f"{folder}: the head reads denoiser {trained_on[:12]}, found {denoiser_sha256[:12]}. Train the head again."

@@ -85,7 +85,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], provenance: Provena
     """Write named tensors as safetensors, with provenance and a content digest in the header."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One metadata key: the header's key order is not stable across processes otherwise.
-    header = {_KEY: json.dumps({**provenance, "sha256": _tensor_digest(contiguous)}, sort_keys=True)}
+    header = {_KEY: _sealed(provenance, _tensor_digest(contiguous))}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(contiguous, temporary, metadata=header)
 
@@ -106,7 +106,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> None:
     """Write per-image records as parquet, with provenance and a content digest in the schema."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    header = json.dumps({**provenance, "sha256": _frame_digest(frame)}, sort_keys=True)
+    header = _sealed(provenance, _frame_digest(frame))
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: header})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
@@ -168,7 +168,7 @@ def read_weights_provenance(folder: Path) -> dict[str, Any]:
             )
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
-        digests = dict(provenance["sha256"])
+        digests = {file: provenance["sha256"][file] for file in WEIGHTS_FILES[:2]}
     except (ValueError, KeyError, TypeError) as error:
         raise corrupt(folder / "provenance.json", f"is not a provenance record ({error})") from error
     for file, expected in digests.items():
@@ -189,9 +189,20 @@ def corrupt(path: Path, what: str) -> CorruptFileError:
     return CorruptFileError(f"{path}: {what}. Delete it and run the same command again.")
 
 
-def _check_digest(path: Path, provenance: Mapping[str, Any], found: str) -> None:
+def _sealed(provenance: Provenance, content_digest: str) -> str:
+    """Return the header of a file: its provenance as JSON, with a digest over that and the content."""
+    return json.dumps({**provenance, "sha256": _seal(provenance, content_digest)}, sort_keys=True)
+
+
+def _seal(provenance: Provenance, content_digest: str) -> str:
+    about = json.dumps({key: value for key, value in provenance.items() if key != "sha256"}, sort_keys=True)
+    return hashlib.sha256(f"{about}{content_digest}".encode()).hexdigest()
+
+
+def _check_digest(path: Path, provenance: Provenance, content_digest: str) -> None:
+    found = _seal(provenance, content_digest)
     if provenance.get("sha256") != found:
-        raise corrupt(path, f"has content digest {found}, expected {provenance.get('sha256')}")
+        raise corrupt(path, f"has digest {found}, expected {provenance.get('sha256')}")
 
 
 def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -56,7 +56,16 @@ def sample_ddim(
     for timestep in scheduler.timesteps.tolist():
         output = predict(x_t, timestep, scheduler.alphas_cumprod[timestep].to(x_t))
         variance_noise = noise.draw() if eta > 0 else None
-        x_t = scheduler.step(output, timestep, x_t, eta=eta, variance_noise=variance_noise).prev_sample
+        # A clipped clean estimate needs the noise that belongs to it: with the unclipped noise a guided step
+        # would run against its own guidance wherever the estimate is clipped.
+        x_t = scheduler.step(
+            output,
+            timestep,
+            x_t,
+            eta=eta,
+            use_clipped_model_output=scheduler.config.clip_sample,
+            variance_noise=variance_noise,
+        ).prev_sample
     return x_t
 
 
@@ -85,7 +94,7 @@ def draw_units(
     Returns:
         The samples in unit order, and the seconds that their drawing took, resumed units included.
     """
-    scheduler = make_scheduler(denoiser.schedule, settings.clip_sample)
+    scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
     seconds = 0.0
     images, seeds = [], []
     for unit in tqdm(units, desc="sampling", unit="unit"):
@@ -104,18 +113,19 @@ def draw_units(
     shape = (0, *denoiser.sample_shape)
     joined = torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8)
     joined_seeds = torch.cat(seeds) if seeds else torch.empty(0, dtype=torch.int64)
-    forwards = count_forwards(predict, denoiser, runtime) * settings.num_inference_steps
+    scheduler.set_timesteps(settings.num_inference_steps)
+    forwards = sum(count_forwards(predict, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
     return SampleSet(joined, joined_seeds, forwards), seconds
 
 
-def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime) -> float:
-    """Return the FLOPs of one guided step in units of one forward pass of the denoiser."""
+def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:
+    """Return the FLOPs of one step in units of one forward pass of the denoiser."""
     x_t = SampleNoise([0], denoiser.sample_shape, runtime.device).draw()
     alpha_bar_t = torch.tensor(0.5, device=runtime.device)
     flops: list[float] = []
     for predictor in (predict, unguided(denoiser, runtime)):
         with FlopCounterMode(display=False) as counter:
-            predictor(x_t, 500, alpha_bar_t)
+            predictor(x_t, timestep, alpha_bar_t)
         flops.append(counter.get_total_flops())
     return flops[0] / flops[1]
 

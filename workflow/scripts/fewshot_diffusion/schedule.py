@@ -10,15 +10,24 @@ from torch import Tensor
 from .config import ScheduleConfig
 
 
-def make_scheduler(settings: ScheduleConfig, clip_sample: bool = False) -> DDIMScheduler:
-    """Return the DDIM scheduler of a diffusion; its timesteps lead: 0, k, 2k, ..., reversed."""
+def make_scheduler(
+    settings: ScheduleConfig, clip_sample: bool = False, timestep_spacing: str = "trailing"
+) -> DDIMScheduler:
+    """Return the DDIM scheduler of a diffusion.
+
+    Args:
+        settings: Noise schedule and prediction type.
+        clip_sample: Clip the clean estimate of every step to [-1, 1].
+        timestep_spacing: ``trailing`` starts at the last timestep, where x_T is pure noise (Lin et al. 2024);
+            ``leading`` starts up to a stride before it, as the paper does.
+    """
     return DDIMScheduler(
         num_train_timesteps=settings.num_train_timesteps,
         beta_schedule=settings.beta_schedule,
         prediction_type=settings.prediction_type,
         clip_sample=clip_sample,
         set_alpha_to_one=True,
-        timestep_spacing="leading",
+        timestep_spacing=timestep_spacing,
     )
 
 

@@ -39,7 +39,10 @@ def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
     Raises:
         DataError: If the file is malformed or names images outside the pool.
     """
-    frame = pd.read_csv(path)
+    try:
+        frame = pd.read_csv(path)
+    except ValueError as error:  # pandas' parser errors are of this kind
+        raise DataError(f"{path}: not a CSV file ({error}).") from error
     if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
     return pool.by_ids(frame["id"].tolist()), torch.from_numpy(frame["label"].to_numpy(copy=True))

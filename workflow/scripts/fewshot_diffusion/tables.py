@@ -105,3 +105,33 @@ def accuracy_table(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
 def measured_metrics(table: pd.DataFrame) -> list[str]:
     """Return the metrics of our own rows, in order."""
     return list(table.loc[table["kind"] != "published", "metric"].unique())
+
+
+def results_section(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
+    """Return the results of one data set as Markdown: each metric in the poster's layout, then the judge's shares."""
+    data_set, kind = accuracy["data_set"].iloc[0], accuracy["kind"].iloc[0]
+    blocks = []
+    for metric in measured_metrics(table):
+        n = table.loc[(table["metric"] == metric) & (table["kind"] != "published"), "n"]
+        sizes = f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
+        caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, lower is better ({data_set}, {kind}):"
+        blocks.append(f"{caption}\n\n{to_markdown(wide_view(table, metric))}")
+    blocks.append(
+        "Share that the independent judge takes for the wanted class "
+        f"({data_set}, {kind}):\n\n{to_markdown(accuracy_view(accuracy))}"
+    )
+    return "\n\n".join(blocks)
+
+
+def replace_section(text: str, name: str, content: str) -> str:
+    """Replace what stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
+
+    Raises:
+        DataError: If the text lacks the marks.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, found_begin, rest = text.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not (found_begin and found_end):
+        raise DataError(f"README: the marks {begin} and {end} are missing; put them where the section belongs.")
+    return f"{head}{begin}\n\n{content}\n\n{end}{tail}"

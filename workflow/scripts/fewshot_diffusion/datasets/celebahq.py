@@ -53,15 +53,19 @@ def read_attributes(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise DataError(f"{path}: the attribute list is missing. Set data.celebahq.folder to the data set's folder.")
-    with path.open() as file:
-        count = file.readline().strip()
-        names = file.readline().split()
-        table = pd.read_csv(file, sep=r"\s+", names=["file", *names])
+    try:
+        with path.open() as file:
+            count = file.readline().strip()
+            names = file.readline().split()
+            table = pd.read_csv(file, sep=r"\s+", names=["file", *names])
+        ids = table["file"].str.removesuffix(".jpg").astype("int64")
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not a list of <id>.jpg and one value per attribute ({error}).") from error
     if not count.isdigit() or int(count) != len(table):
         raise DataError(f"{path}: line 1 announces {count!r} images, found {len(table)} lines.")
     if not table[names].isin((-1, 1)).all(axis=None):
         raise DataError(f"{path}: attribute values other than -1 and 1.")
-    table.index = pd.Index(table["file"].str.removesuffix(".jpg").astype("int64"), name="id")
+    table.index = pd.Index(ids, name="id")
     return table.drop(columns="file")
 
 
@@ -88,7 +92,7 @@ def fixed_order(ids: np.ndarray, last: set[int]) -> np.ndarray:
 
 
 def _read_images(folder: Path, ids: np.ndarray, image_size: int) -> torch.Tensor:
-    archives = [zipfile.ZipFile(path) for path in sorted(folder.glob("images-*.zip"))]
+    archives = [_open(path) for path in sorted(folder.glob("images-*.zip"))]
     members = {name: archive for archive in archives for name in archive.namelist()}
     if not members:
         raise DataError(f"{folder}: no images-*.zip found. Set data.celebahq.folder to the data set's folder.")
@@ -97,14 +101,21 @@ def _read_images(folder: Path, ids: np.ndarray, image_size: int) -> torch.Tensor
         name = f"{id_}.jpg"
         if name not in members:
             raise DataError(f"{folder}: {name} is in the attribute list but in none of the archives.")
-        pixels[row] = _decode(members[name].read(name), f"{folder}/{name}", image_size)
+        pixels[row] = _decode(members[name], name, image_size)
     return torch.from_numpy(pixels)
 
 
-def _decode(data: bytes, name: str, image_size: int) -> np.ndarray:
+def _open(path: Path) -> zipfile.ZipFile:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: not a readable archive ({error}). Fetch it again.") from error
+
+
+def _decode(archive: zipfile.ZipFile, name: str, image_size: int) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(archive.read(name))) as image:
             resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
-    except OSError as error:
-        raise DataError(f"{name}: not a readable image ({error}).") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{archive.filename}, {name}: not a readable image ({error}).") from error
     return np.asarray(resized).transpose(2, 0, 1)

@@ -1,0 +1,45 @@
+"""A denoiser small enough for unit tests, whose every weight is random and non-zero."""
+
+import pytest
+import torch
+from diffusers import UNet2DModel
+
+from fewshot_diffusion.config import ArchitectureConfig, ScheduleConfig
+from fewshot_diffusion.denoisers import Denoiser, build_unet
+
+torch.set_num_threads(1)
+
+TINY = ArchitectureConfig(block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8)
+
+
+def _random_unet(dtype: torch.dtype) -> UNet2DModel:
+    unet = build_unet(TINY, image_size=16)
+    stream = torch.Generator().manual_seed(0)
+    for parameter in unet.parameters():
+        noise = torch.randn(parameter.shape, generator=stream)
+        # Vectors are biases and the normalisations' gains; matrices keep the variance of what they map.
+        parameter.data = 0.5 + 0.3 * noise if parameter.dim() == 1 else noise / parameter[0].numel() ** 0.5
+    if dtype != torch.float32:
+        unet = unet.to(dtype)
+    return unet.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def tiny_architecture() -> ArchitectureConfig:
+    return TINY
+
+
+@pytest.fixture
+def tiny_unet() -> UNet2DModel:
+    return _random_unet(torch.float32)
+
+
+@pytest.fixture
+def tiny_denoiser(tiny_unet: UNet2DModel) -> Denoiser:
+    """Float32, cosine schedule, v-prediction."""
+    return Denoiser(tiny_unet, ScheduleConfig(), sha256="0" * 64)
+
+
+@pytest.fixture
+def tiny_denoiser_float64() -> Denoiser:
+    return Denoiser(_random_unet(torch.float64), ScheduleConfig(), sha256="0" * 64)

@@ -1,0 +1,330 @@
+"""Few-shot heads: the fit, the noise levels, the folds, pooling and storage."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from fewshot_diffusion import heads
+from fewshot_diffusion.config import HeadConfig
+from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
+from fewshot_diffusion.heads import (
+    AttributeHead,
+    ShotFeatures,
+    fit_logistic,
+    load_head,
+    load_shot_features,
+    pool,
+    save_shot_features,
+    train_head,
+)
+from fewshot_diffusion.io import WEIGHTS_FILE, save_module
+
+DENOISER = "a" * 64
+POOLED = 2 * 4  # of one map with four channels and one cell
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def settings(**changes: object) -> HeadConfig:
+    base = {
+        "positive_shots": 10,
+        "negative_shots": 10,
+        "taps": ["mid_block"],
+        "pool_size": 1,
+        "feature_timestep": 100,
+        "readout_timesteps": [40, 400],
+        "readout_draws": 2,
+        "flip": False,
+        "l2": [0.01, 0.1, 1.0],
+    }
+    return HeadConfig.model_validate(base | changes)
+
+
+def shots(images: int = 20, repeats: int = 3, levels: int = 2, dim: int = POOLED, seed: int = 0) -> ShotFeatures:
+    """Rows of one image lie apart, as flips and noise draws do; one direction tells the classes apart."""
+    labels = (torch.arange(images) % 2 == 0).repeat(repeats)
+    groups = (100 + 7 * torch.arange(images)).repeat(repeats)
+    inputs = normal(levels, images * repeats, dim, seed=seed)
+    inputs[:, :, 0] += 4 * labels - 2.0
+    return ShotFeatures(inputs, labels, groups, torch.arange(levels) * 200 + 100)
+
+
+def random_head(timesteps: list[int]) -> AttributeHead:
+    head = AttributeHead(["mid_block"], 1, POOLED, timesteps, "Beard")
+    head.weight.data, head.bias.data = normal(*head.weight.shape, seed=1), normal(len(timesteps), seed=2)
+    return head.requires_grad_(False).eval()
+
+
+# --- the fit ---
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(40, 6), (30, 80)])
+@pytest.mark.parametrize("l2", [0.003, 0.1, 3.0])
+def test_the_fit_is_the_optimum_of_the_penalised_loss(rows: int, dim: int, l2: float) -> None:
+    inputs = normal(rows, dim) * torch.linspace(0.1, 30, dim) + torch.linspace(-20, 20, dim)
+    labels = normal(rows, seed=3) + inputs[:, 0] * 5 + 99 > 0
+    labels[0], labels[1] = True, False
+    weight, bias = fit_logistic(inputs, labels, l2, 200)
+
+    mean, scale = inputs.double().mean(0), inputs.double().std(0)
+    # Back to the standardised inputs that the penalty is defined on.
+    standardised = (inputs.double() - mean) / scale
+    parameters = torch.cat([weight.double() * scale, (bias.double() + weight.double() @ mean)[None]])
+
+    def loss(parameters: Tensor) -> Tensor:
+        signed = (standardised @ parameters[:-1] + parameters[-1]) * torch.where(labels, 1.0, -1.0)
+        return torch.nn.functional.softplus(-signed).mean() + 0.5 * l2 * parameters[:-1].square().sum()
+
+    def value_and_gradient(array: np.ndarray) -> tuple[float, np.ndarray]:
+        point = torch.tensor(array, dtype=torch.float64, requires_grad=True)
+        value = loss(point)
+        (gradient,) = torch.autograd.grad(value, point)
+        return float(value.detach()), gradient.numpy()
+
+    _, gradient = value_and_gradient(parameters.numpy())
+    assert np.abs(gradient).max() < 2e-4
+    assert np.abs(value_and_gradient(np.zeros(dim + 1))[1]).max() > 0.02
+    best = minimize(value_and_gradient, np.zeros(dim + 1), jac=True, method="L-BFGS-B", options={"gtol": 1e-9})
+    assert float(loss(parameters)) == pytest.approx(best.fun, abs=1e-5)
+    # The folded weights, on the inputs as they are, give the logits of the standardised ones.
+    expected = standardised @ torch.tensor(best.x[:-1]) + best.x[-1]
+    torch.testing.assert_close((inputs @ weight + bias).double(), expected, rtol=0.01, atol=0.02)
+
+
+def test_a_constant_input_gets_no_weight() -> None:
+    inputs = normal(40, 5)
+    inputs[:, 2] = 7.0
+    weight, bias = fit_logistic(inputs, inputs[:, 0] > 0, 0.1, 200)
+    assert weight.isfinite().all() and bias.isfinite()
+    assert abs(float(weight[2])) < 1e-3
+    assert float(weight[0]) > 0.5
+
+
+def test_the_fit_works_where_gradients_are_off() -> None:
+    inputs = normal(40, 5)
+    expected, _ = fit_logistic(inputs, inputs[:, 0] > 0, 0.1, 200)
+    with torch.no_grad():
+        found, _ = fit_logistic(inputs, inputs[:, 0] > 0, 0.1, 200)
+    assert torch.equal(found, expected)
+
+
+def test_train_head_fits_every_level_with_the_penalty_of_the_least_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = {0.01: 0.5, 0.1: 0.2, 1.0: 0.4}
+    monkeypatch.setattr(
+        heads, "_cross_validate", lambda _, l2, __: {"log_loss": losses[l2], "accuracy": 1 - losses[l2]}
+    )
+    data = shots()
+    head, report = train_head(data, settings(), "Beard")
+    assert report == {"l2": 0.1, "log_loss": 0.2, "accuracy": 0.8}
+    for level in range(2):
+        weight, bias = fit_logistic(data.inputs[level], data.labels, 0.1, 200)
+        assert torch.equal(head.weight[level], weight) and torch.equal(head.bias[level], bias)
+    assert head.timesteps == [100, 300]
+    assert not head.training
+    assert not any(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_train_head_learns_what_tells_the_classes_apart_and_reports_it_honestly() -> None:
+    _, report = train_head(shots(), settings(), "Beard")
+    assert report["accuracy"] > 0.9
+    # Eighteen, so that dealing out rows instead of images would not happen to keep images whole.
+    noise = shots(18)
+    # Noise that is alike in all rows of an image: whoever parts them over folds thinks that it can be learned.
+    noise.inputs[:] = normal(2, 18, POOLED, seed=8).repeat(1, 3, 1)
+    _, report = train_head(noise, settings(), "Beard")
+    assert report["accuracy"] < 0.55
+    assert report["log_loss"] > 0.69
+
+
+# --- the folds ---
+
+
+@pytest.mark.parametrize(("images", "repeats", "folds"), [(20, 3, 5), (100, 8, 5), (13, 2, 4), (6, 1, 3)])
+def test_folds_never_part_the_rows_of_an_image(images: int, repeats: int, folds: int) -> None:
+    data = shots(images, repeats, levels=1)
+    fold_of = heads._folds(data, folds)
+    for image in data.groups.unique():
+        assert len(fold_of[data.groups == image].unique()) == 1
+    assert sorted(fold_of.unique().tolist()) == list(range(folds))
+    for label in (True, False):
+        counts = [int(((fold_of == fold) & (data.labels == label)).sum()) // repeats for fold in range(folds)]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_no_tested_row_is_of_an_image_that_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = shots()
+    # Each row holds its image's id, so that the fit can tell whose rows it was given.
+    data.inputs[:] = data.groups.float()[None, :, None]
+    fitted: list[set[int]] = []
+
+    def fit(inputs: Tensor, labels: Tensor, l2: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+        fitted.append({int(value) for value in inputs[:, 0].unique()})
+        return torch.zeros(inputs.shape[1]), torch.zeros(())
+
+    monkeypatch.setattr(heads, "fit_logistic", fit)
+    heads._cross_validate(data, 0.1, settings())
+    everyone = {int(group) for group in data.groups}
+    left_out = [everyone - seen for seen in fitted[:5]]
+    assert sum(map(len, left_out)) == len(everyone)
+    assert set().union(*left_out) == everyone
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_one_class_is_refused(label: bool) -> None:
+    data = shots()
+    data.labels[:] = label
+    with pytest.raises(DataError, match="Beard: all 60 rows"):
+        train_head(data, settings(), "Beard")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_features_that_are_not_finite_are_refused(bad: float) -> None:
+    data = shots()
+    data.inputs[1, 17, 3] = bad
+    with pytest.raises(DataError, match="Beard: the cached features are not finite"):
+        train_head(data, settings(), "Beard")
+
+
+# --- the logit ---
+
+
+def test_probabilities_of_both_values_sum_to_one() -> None:
+    head, maps = random_head([100]), [10 * normal(6, 4, 3, 3)]
+    yes, no = head.log_prob(maps, 100, True), head.log_prob(maps, 100, False)
+    torch.testing.assert_close(yes.exp() + no.exp(), torch.ones(6))
+    torch.testing.assert_close(yes - no, head(maps, 100))
+    assert yes.shape == (6,)
+
+
+def test_the_probability_stays_finite_for_hopeless_samples() -> None:
+    log_prob = random_head([100]).log_prob([1e6 * normal(6, 4, 3, 3)], 100, True)
+    assert log_prob.isfinite().all()
+    assert float(log_prob.min()) < -1e4
+
+
+def test_logits_are_interpolated_between_noise_levels_and_clamped_outside() -> None:
+    head, maps = random_head([100, 300, 700]), [normal(5, 4, 3, 3)]
+    inputs = pool(maps, 1)
+    low, middle, high = (inputs @ head.weight[level] + head.bias[level] for level in range(3))
+    expected = {
+        0: low,
+        99: low,
+        100: low,
+        150: 0.75 * low + 0.25 * middle,
+        300: middle,
+        400: 0.75 * middle + 0.25 * high,
+        600: 0.25 * middle + 0.75 * high,
+        700: high,
+        999: high,
+    }
+    for timestep, logit in expected.items():
+        torch.testing.assert_close(head(maps, timestep), logit, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(low, middle, atol=0.1)
+    assert not torch.allclose(middle, high, atol=0.1)
+
+
+# --- pooling ---
+
+
+def test_pooling_gives_means_and_deviations_of_cells() -> None:
+    activation = torch.zeros(1, 2, 4, 4)
+    activation[0, 0, :2, 2:] = 3.0
+    activation[0, 1] = torch.arange(16.0).view(4, 4)
+    found = pool([activation], 2)[0]
+    deviation = float(np.sqrt(np.var([0, 1, 4, 5]) + 1e-4))
+    assert found[:8].tolist() == pytest.approx([0, 3, 0, 0, 2.5, 4.5, 10.5, 12.5])
+    assert found[8:].tolist() == pytest.approx([0.01] * 4 + [deviation] * 4)
+
+
+def test_the_pooled_dimension_counts_cells_that_the_map_has() -> None:
+    maps = [normal(3, 4, 8, 8), normal(3, 6, 2, 2), normal(3, 5, 1, 1)]
+    assert pool(maps, 1).shape == (3, 2 * (4 + 6 + 5))
+    assert pool(maps, 2).shape == (3, 2 * (4 * 4 + 6 * 4 + 5))
+    # Larger than two of the maps: these keep their own size.
+    pooled = pool(maps, 4)
+    assert pooled.shape == (3, 2 * (4 * 16 + 6 * 4 + 5))
+    torch.testing.assert_close(pooled[:, 128 : 128 + 24], maps[1].flatten(1))
+    torch.testing.assert_close(pooled[:, 128 + 24 : 128 + 48], torch.full((3, 24), 0.01))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -123.456, 1e3])
+def test_the_gradient_of_pooling_is_finite_on_constant_maps(value: float) -> None:
+    activation = torch.full((2, 3, 8, 8), value, requires_grad=True)
+    (gradient,) = torch.autograd.grad(pool([activation], 2).sum(), activation)
+    assert gradient.isfinite().all()
+    # The means' share; where rounding hides the deviation, its gradient must not take over.
+    torch.testing.assert_close(gradient, torch.full_like(gradient, 1 / 16), rtol=0.01, atol=0.01)
+
+
+def test_pooling_computes_in_float32() -> None:
+    activation = normal(2, 3, 8, 8)
+    found = pool([activation.to(torch.bfloat16)], 2)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, pool([activation.to(torch.bfloat16).float()], 2))
+
+
+# --- storage ---
+
+
+def save(head: AttributeHead, folder: Path) -> None:
+    save_module(head, head.config, folder, {"denoiser": DENOISER})
+
+
+def test_a_stored_head_is_the_same_head(tmp_path: Path) -> None:
+    head, maps = random_head([100, 300]), [normal(5, 4, 3, 3)]
+    save(head, tmp_path)
+    found = load_head(tmp_path, DENOISER)
+    assert found.config == head.config
+    assert found.config["attribute"] == "Beard"
+    assert torch.equal(found(maps, 177), head(maps, 177))
+    assert not found.training
+    assert not any(parameter.requires_grad for parameter in found.parameters())
+
+
+def test_a_head_of_another_denoiser_is_refused(tmp_path: Path) -> None:
+    save(random_head([100]), tmp_path)
+    with pytest.raises(WeightsError, match=r"reads denoiser aaaaaaaaaaaa, found bbbbbbbbbbbb"):
+        load_head(tmp_path, "b" * 64)
+
+
+def test_a_folder_that_names_no_denoiser_is_refused(tmp_path: Path) -> None:
+    head = random_head([100])
+    save_module(head, head.config, tmp_path, {})
+    with pytest.raises(WeightsError, match="reads denoiser None"):
+        load_head(tmp_path, DENOISER)
+
+
+def test_a_head_whose_weights_do_not_fit_its_configuration_is_refused(tmp_path: Path) -> None:
+    head = random_head([100])
+    save_module(head, {**head.config, "num_inputs": POOLED + 1}, tmp_path, {"denoiser": DENOISER})
+    with pytest.raises(WeightsError, match=r"do not fit config\.json"):
+        load_head(tmp_path, DENOISER)
+
+
+def test_a_damaged_head_is_refused(tmp_path: Path) -> None:
+    save(random_head([100]), tmp_path)
+    path = tmp_path / WEIGHTS_FILE
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptFileError, match=WEIGHTS_FILE):
+        load_head(tmp_path, DENOISER)
+
+
+def test_cached_shot_features_come_back_as_they_were(tmp_path: Path) -> None:
+    data = shots()
+    save_shot_features(data, tmp_path / "shots.safetensors", {"denoiser": DENOISER})
+    found, provenance = load_shot_features(tmp_path / "shots.safetensors")
+    assert provenance["denoiser"] == DENOISER
+    for name in ("inputs", "labels", "groups", "timesteps"):
+        assert torch.equal(getattr(found, name), getattr(data, name))
+        assert getattr(found, name).dtype == getattr(data, name).dtype

@@ -1,0 +1,122 @@
+"""Few-shot splits: the right images, the right number of them, and the reader refuses what is not one."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fewshot_diffusion.datasets import ImageSet
+from fewshot_diffusion.errors import DataError
+from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.shots import draw_shots, read_shots
+
+
+def pool(positives: int, negatives: int, first_id: int = 1000) -> ImageSet:
+    """A pool whose images hold their position, positives and negatives mixed."""
+    n = positives + negatives
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    labels = (order < positives).tolist()
+    images = torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
+    return ImageSet(images, torch.arange(n) + first_id, pd.DataFrame({"Blond": labels, "Beard": [True] * n}))
+
+
+def test_positives_come_first_and_carry_the_pools_labels() -> None:
+    source = pool(20, 30)
+    shots = draw_shots(source, "Blond", 5, 7, seed=0)
+    assert list(shots.columns) == ["id", "label"]
+    assert shots["label"].tolist() == [True] * 5 + [False] * 7
+    truth = dict(zip(source.ids.tolist(), source.attributes["Blond"], strict=True))
+    assert [truth[id_] for id_ in shots["id"]] == shots["label"].tolist()
+    assert shots["id"].is_unique
+
+
+def test_a_seed_names_the_shots() -> None:
+    source = pool(40, 40)
+    pd.testing.assert_frame_equal(draw_shots(source, "Blond", 9, 9, 3), draw_shots(source, "Blond", 9, 9, 3))
+    drawn = [set(draw_shots(source, "Blond", 9, 9, seed)["id"]) for seed in range(5)]
+    assert all(one != two for i, one in enumerate(drawn) for two in drawn[:i])
+
+
+def test_the_draw_is_not_the_head_of_the_pool() -> None:
+    source = pool(40, 40)
+    positives = source.ids[source.mask("Blond", True)]
+    assert draw_shots(source, "Blond", 9, 9, 0)["id"].tolist()[:9] != positives[:9].tolist()
+
+
+@pytest.mark.parametrize(("positives", "negatives", "class_"), [(4, 30, "Blond=True"), (30, 4, "Blond=False")])
+def test_too_few_images_of_a_class(positives: int, negatives: int, class_: str) -> None:
+    with pytest.raises(DataError) as caught:
+        draw_shots(pool(positives, negatives), "Blond", 5, 5, 0)
+    message = str(caught.value)
+    assert f"{class_}: 5 shots are asked for, the pool of 34 images has 4" in message
+    assert "head.positive_shots" in message
+    assert "data.splits.shots" in message
+
+
+def test_a_class_that_is_just_large_enough() -> None:
+    shots = draw_shots(pool(5, 5), "Blond", 5, 5, 0)
+    assert sorted(shots["id"]) == list(range(1000, 1010))
+
+
+def test_an_unknown_attribute() -> None:
+    with pytest.raises(DataError, match=r"'Hat' is not in the data set. It has: Blond, Beard"):
+        draw_shots(pool(5, 5), "Hat", 1, 1, 0)
+
+
+def test_shots_are_read_back_in_their_order(tmp_path: Path) -> None:
+    source = pool(20, 20)
+    shots = draw_shots(source, "Blond", 4, 6, 1)
+    write_csv(tmp_path / "shots.csv", shots)
+    images, labels = read_shots(tmp_path / "shots.csv", source)
+    assert images.ids.tolist() == shots["id"].tolist()
+    assert images.images[:, 0, 0, 0].tolist() == [id_ - 1000 for id_ in shots["id"]]
+    assert labels.dtype == torch.bool
+    assert labels.tolist() == shots["label"].tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "id\n1000\n",
+        "id,label,x\n1000,True,1\n",
+        "label,id\nTrue,1000\n",
+        "id,label\n1000,yes\n",
+        "id,label\n1000,1\n",
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shots.csv").write_text(text)
+    with pytest.raises(DataError, match=r"shots\.csv"):
+        read_shots(tmp_path / "shots.csv", pool(5, 5))
+
+
+def test_shots_outside_the_pool_are_named(tmp_path: Path) -> None:
+    (tmp_path / "shots.csv").write_text("id,label\n1000,True\n77,False\n")
+    with pytest.raises(DataError, match=r"\[77\] are not in this split"):
+        read_shots(tmp_path / "shots.csv", pool(5, 5))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    labels=st.lists(st.booleans(), min_size=2, max_size=60),
+    positive=st.integers(1, 6),
+    negative=st.integers(1, 6),
+    seed=st.integers(0, 10**6),
+)
+def test_positives_and_negatives_are_disjoint(labels: list[bool], positive: int, negative: int, seed: int) -> None:
+    n = len(labels)
+    source = ImageSet(torch.zeros(n, 3, 8, 8, dtype=torch.uint8), torch.arange(n) * 3, pd.DataFrame({"A": labels}))
+    if sum(labels) < positive or n - sum(labels) < negative:
+        with pytest.raises(DataError, match="shots are asked for"):
+            draw_shots(source, "A", positive, negative, seed)
+        return
+    shots = draw_shots(source, "A", positive, negative, seed)
+    ones, zeros = set(shots.loc[shots["label"], "id"]), set(shots.loc[~shots["label"], "id"])
+    assert len(ones) == positive
+    assert len(zeros) == negative
+    assert not ones & zeros
+    assert ones | zeros <= set(source.ids.tolist())

@@ -1,0 +1,58 @@
+"""What is committed under results/ agrees with the configuration and with the README."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from fewshot_diffusion.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
+from fewshot_diffusion.tables import replace_section, results_section
+
+ROOT = Path(__file__).parents[2]
+TABLES = ROOT / "results" / "tables"
+SETS = {
+    "results": ("config/config.yaml", "celeba_fid.csv", "attribute_accuracy.csv", "guidance_sweep.csv"),
+    "faces": ("config/celebahq.yaml", "celebahq32_fid.csv", "celebahq32_accuracy.csv", "celebahq32_sweep.csv"),
+}
+
+
+@pytest.mark.parametrize("section", SETS)
+def test_the_readme_shows_the_committed_tables(section: str) -> None:
+    _, table, accuracy, _ = SETS[section]
+    content = results_section(pd.read_csv(TABLES / table), pd.read_csv(TABLES / accuracy))
+    readme = (ROOT / "README.md").read_text()
+    assert replace_section(readme, section, content) == readme, "run `make docs`"
+
+
+@pytest.mark.parametrize("section", SETS)
+def test_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
+    config, _, _, sweep = SETS[section]
+    chosen = pd.read_csv(TABLES / sweep).query("chosen").set_index(["attribute", "mode"])["guidance_scale"]
+    targets = yaml.safe_load((ROOT / config).read_text())["targets"]
+    configured = {(t["label"], mode): scale for t in targets for mode, scale in t["guidance_scale"].items()}
+    assert configured == chosen.to_dict()
+
+
+@pytest.mark.parametrize("section", SETS)
+def test_tables_hold_every_row_with_floor_interval_and_cost(section: str) -> None:
+    config, table, accuracy, _ = SETS[section]
+    frame, shares = pd.read_csv(TABLES / table), pd.read_csv(TABLES / accuracy)
+    assert list(frame.columns) == TABLE_COLUMNS
+    assert list(shares.columns) == ACCURACY_COLUMNS
+    measured = frame[frame["kind"] != "published"]
+    labels = {target["label"] for target in yaml.safe_load((ROOT / config).read_text())["targets"]}
+    methods = {"naive", "unguided", "ddim_i", "ours_exact", "ours_readout"}
+    for _, rows in measured.groupby("metric"):
+        assert set(zip(rows["attribute"], rows["method"], strict=True)) == {(a, m) for a in labels for m in methods}
+    assert (measured["ci_low"] <= measured["value"]).all()
+    assert (measured["value"] <= measured["ci_high"]).all()
+    assert measured[["floor", "n", "judge_accuracy", "forwards_per_sample"]].notna().all(axis=None)
+    assert (frame["kind"] == "published").any()
+
+
+def test_reported_seeds_were_never_tuned_on() -> None:
+    for _, table, _, sweep in SETS.values():
+        reported = pd.read_csv(TABLES / table).query("method.str.startswith('ours') and kind != 'published'")["seeds"]
+        tuned = pd.read_csv(TABLES / sweep)["seeds"]
+        assert reported.str.extract(r"-(\d+)")[0].astype(int).max() < tuned.str.extract(r"^(\d+)")[0].astype(int).min()

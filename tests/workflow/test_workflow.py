@@ -1,0 +1,326 @@
+"""The workflow as users run it: checks and dry runs of every configuration, and a whole run on tiny images.
+
+Everything happens in copies of the tree, so that no run here touches results, metadata or locks of the real one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
+SMOKE = ("--configfile", "config/smoke.yaml")
+METHODS = {"naive", "unguided", "ddim_i", "ours_exact", "ours_readout"}
+PATIENCE = 1500  # seconds
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended: its exit status and everything that it printed."""
+
+    status: int
+    text: str
+
+
+def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
+    # Rules call plain `python`: it must be the one that runs the tests.
+    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **variables}
+    done = subprocess.run(
+        [str(BIN / "snakemake"), *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=PATIENCE,
+    )
+    return Finished(done.returncode, done.stdout)
+
+
+def copy_tree(folder: Path) -> Path:
+    """Copy what git tracks or would track; weights come along where they are."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        source, target = ROOT / name, folder / name
+        if not source.exists() or name.startswith(("dvc-remote/", ".snakemake/", "results/", "tests/")):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    return folder
+
+
+def overlay(folder: Path, name: str, **values: object) -> str:
+    """Write another configuration file and return its name."""
+    (folder / name).write_text(yaml.safe_dump(values))
+    return name
+
+
+def planned_jobs(text: str) -> dict[str, int]:
+    """Return rule -> number of jobs, from the statistics that a dry run prints first."""
+    if "Job stats:" not in text:
+        return {}
+    lines = text.split("Job stats:", 1)[1].strip().splitlines()[2:]
+    found = {}
+    for line in lines:
+        words = line.split()
+        if len(words) != 2 or words[0] == "total":
+            break
+        found[words[0]] = int(words[1])
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return copy_tree(tmp_path / "tree")
+
+
+# --- without running a job ------------------------------------------------------------------------------------------
+
+
+def test_snakemake_finds_nothing_to_complain_about(tree: Path) -> None:
+    done = snakemake(tree, "--lint")
+    assert done.status == 0, done.text
+
+
+def test_rules_are_formatted() -> None:
+    done = subprocess.run(
+        [str(BIN / "snakefmt"), "--check", "Snakefile", "workflow/rules"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_default_is_planned(tree: Path) -> None:
+    weights = ROOT / "weights" / "avatars64"
+    arguments = ["-n"]
+    if (weights / "diffusion_pytorch_model.safetensors").is_file():
+        shutil.copytree(weights, tree / "weights" / "avatars64", dirs_exist_ok=True)
+    else:  # a fresh clone, before `make restore`
+        arguments += ["--configfile", overlay(tree, "train.yaml", denoiser={"source": "train"})]
+    done = snakemake(tree, *arguments)
+    assert done.status == 0, done.text
+    jobs = planned_jobs(done.text)
+    assert jobs["evaluate"] == 4
+    assert jobs["sample_guided"] == 8
+    assert jobs["make_tables"] == 1
+    assert ("install_denoiser" in jobs) != ("train_denoiser" in jobs)
+
+
+def test_missing_weights_are_named(tree: Path) -> None:
+    absent = {"name": "absent"}
+    done = snakemake(tree, "-n", "--configfile", overlay(tree, "absent.yaml", data=absent, denoiser={"source": "dvc"}))
+    assert done.status != 0
+    assert "weights/absent/diffusion_pytorch_model.safetensors" in done.text
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_overlay_is_planned(tree: Path, name: str) -> None:
+    """Data folders are needed when jobs run, not before."""
+    done = snakemake(tree, "-n", "--configfile", f"config/{name}")
+    assert done.status == 0, done.text
+    jobs = planned_jobs(done.text)
+    targets = yaml.safe_load((tree / "config" / name).read_text())["targets"]
+    assert jobs["evaluate"] == len(targets)
+    assert jobs["train_denoiser"] == 1
+    assert "score_sweep" not in jobs
+
+
+@pytest.mark.parametrize(("target", "rule"), [("sweep", "score_sweep"), ("table1", "make_tables")])
+def test_named_targets_are_planned(tree: Path, target: str, rule: str) -> None:
+    done = snakemake(tree, "-n", target, *SMOKE)
+    assert done.status == 0, done.text
+    assert rule in planned_jobs(done.text)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "said"),
+    [
+        ("sampling", {"eat": 0.5}, ["sampling.eat"]),
+        ("sampling", {"eta": 1.5}, ["sampling.eta", "less than or equal to 1", "found 1.5"]),
+        ("tuning", {"first_seed": 3}, ["tuning.first_seed", "expected at least"]),
+        ("jugde", {"epochs": 1}, ["jugde"]),
+    ],
+)
+def test_a_mistake_stops_with_its_key_and_no_traceback(
+    tree: Path, section: str, value: dict[str, object], said: list[str]
+) -> None:
+    done = snakemake(tree, "-n", *SMOKE, overlay(tree, "wrong.yaml", **{section: value}))
+    assert done.status != 0
+    for words in said:
+        assert words in done.text
+    assert "Traceback" not in done.text
+    assert not (tree / "results").exists()
+
+
+# --- whole runs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def smoke_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree in which the smoke configuration has run."""
+    tree = copy_tree(tmp_path_factory.mktemp("smoke") / "tree")
+    done = snakemake(tree, "--cores", "2", *SMOKE)
+    assert done.status == 0, done.text
+    return tree
+
+
+@pytest.fixture
+def edited(smoke_tree: Path) -> Iterator[Path]:
+    """The library of the smoke run; every edit is undone."""
+    library = smoke_tree / "workflow" / "scripts" / "fewshot_diffusion"
+    before = {path: path.read_bytes() for path in library.rglob("*.py")}
+    yield library
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def comment(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("\n# a comment\n")
+
+
+def check_tables(tree: Path) -> None:
+    table = pd.read_csv(tree / "results" / "tables" / "smoke_fid.csv")
+    assert list(table.columns) == [
+        "data_set",
+        "attribute",
+        "method",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "floor",
+        "n",
+        "seeds",
+        "judge_accuracy",
+        "forwards_per_sample",
+        "seconds_per_sample",
+        "published",
+        "kind",
+    ]
+    assert set(table["attribute"]) == {"Blond", "No beard"}
+    assert set(table["metric"]) == {"fd_efficientnet_lite0", "kd_efficientnet_lite0"}, "only Inception's may be FID"
+    assert set(table["method"]) == METHODS
+    assert set(table["kind"]) == {"scaled-down"}
+    assert set(table["data_set"]) == {"smoke"}
+    assert len(table) == 2 * 2 * len(METHODS)
+    full = table[table["method"] != "ddim_i"]
+    assert (full["n"] == 4).all()
+    assert full[["value", "floor", "judge_accuracy"]].notna().all(axis=None)
+    guided = table[table["method"].str.startswith("ours")]
+    assert (guided["forwards_per_sample"] > 2).all(), "guidance costs more than the two steps' forward passes"
+    assert (table.loc[table["method"] == "unguided", "forwards_per_sample"] == 2).all()
+    accuracy = pd.read_csv(tree / "results" / "tables" / "smoke_accuracy.csv")
+    assert set(accuracy["method"]) == {"real", *METHODS}
+    assert accuracy["judge_accuracy"].dropna().between(0, 1).all()
+
+
+def check_figures(tree: Path) -> None:
+    figures = tree / "results" / "figures"
+    names = {"smoke_attributes.png", "smoke_attributes.pdf"} | {
+        f"smoke_sheet_{method}.png" for method in ("unguided", "exact", "readout")
+    }
+    assert {path.name for path in figures.iterdir()} == names
+    for path in figures.glob("*.png"):
+        with Image.open(path) as image:
+            assert image.convert("L").getextrema()[0] < 200, f"{path.name} is blank"
+
+
+@pytest.mark.slow
+def test_a_whole_run(smoke_tree: Path, edited: Path) -> None:
+    check_tables(smoke_tree)
+    check_figures(smoke_tree)
+    assert not [path for path in (smoke_tree / "results").rglob(".*") if path.is_file()], "temporary files"
+    assert not list((smoke_tree / "results").rglob("*.pt")), "nothing that can execute"
+
+    again = snakemake(smoke_tree, "--cores", "2", *SMOKE)
+    assert again.status == 0
+    assert "Nothing to be done" in again.text, again.text
+
+    # Only what draws depends on the module that draws.
+    comment(edited / "figures.py")
+    stale = planned_jobs(snakemake(smoke_tree, "-n", *SMOKE).text)
+    drawing = {"draw_attributes_figure": 1, "draw_unguided_sheet": 1, "draw_guided_sheet": 2}
+    assert {rule: jobs for rule, jobs in stale.items() if rule != "all"} == drawing
+
+
+@pytest.mark.slow
+def test_an_edit_reaches_exactly_what_depends_on_it(smoke_tree: Path, edited: Path) -> None:
+    comment(edited / "sweep.py")
+    assert "Nothing to be done" in snakemake(smoke_tree, "-n", *SMOKE).text
+    comment(edited / "rejection.py")
+    stale = set(planned_jobs(snakemake(smoke_tree, "-n", *SMOKE).text))
+    assert {"reject", "evaluate", "make_tables"} <= stale
+    assert not stale & {"make_split", "train_denoiser", "sample_unguided", "sample_guided", "describe_guided"}
+
+
+@pytest.mark.slow
+def test_the_report_is_written(smoke_tree: Path) -> None:
+    done = snakemake(smoke_tree, "--report", "report.html", *SMOKE)
+    assert done.status == 0, done.text
+    report = (smoke_tree / "report.html").read_text()
+    assert "smoke_fid.csv" in report
+    assert "smoke_attributes.png" in report
+
+
+@pytest.mark.slow
+def test_a_sweep_of_one_class(smoke_tree: Path) -> None:
+    done = snakemake(smoke_tree, "--cores", "2", "results/smoke/sweep/readout/Blond.csv", *SMOKE)
+    assert done.status == 0, done.text
+    rows = pd.read_csv(smoke_tree / "results" / "smoke" / "sweep" / "readout" / "Blond.csv")
+    assert rows["guidance_scale"].tolist() == [1, 3]
+    assert rows["chosen"].sum() == 1
+    assert set(rows["seeds"]) == {"100000-100003"}
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 4
+    path.write_bytes(data)
+
+
+def without_times(path: Path) -> str:
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return frame.drop(columns="seconds_per_sample", errors="ignore").to_csv(index=False)
+
+
+@pytest.mark.slow
+def test_another_run_elsewhere_gives_the_same_bytes(smoke_tree: Path, tmp_path: Path) -> None:
+    """Other job shares, cores, hash seed, locale, time zone and a folder with a space in its name."""
+    tree = copy_tree(tmp_path / "an other place")
+    shards = overlay(tree, "shards.yaml", sampling={"shards_unguided": 3, "shards_per_target": 2})
+    arguments = ("--cores", "1", *SMOKE, shards)
+    done = snakemake(tree, *arguments, PYTHONHASHSEED="7", LC_ALL="C", TZ="Asia/Tokyo")
+    assert done.status == 0, done.text
+    assert (tree / "results/smoke/samples/unguided/all/3-of-3.safetensors").is_file()
+
+    names = sorted(path.relative_to(tree) for path in (tree / "results").glob("[tf]*/*"))
+    assert names == sorted(path.relative_to(smoke_tree) for path in (smoke_tree / "results").glob("[tf]*/*"))
+    assert len(names) == 7
+    for name in names:
+        if name.suffix == ".csv":
+            assert without_times(tree / name) == without_times(smoke_tree / name), name
+        else:
+            assert (tree / name).read_bytes() == (smoke_tree / name).read_bytes(), name
+
+    # A damaged shard is not used in silence.
+    shard = tree / "results/smoke/samples/exact/Blond/1-of-2.safetensors"
+    flip_a_bit(shard)
+    (tree / "results/smoke/descriptions/samples/exact/Blond.safetensors").unlink()
+    done = snakemake(tree, *arguments)
+    assert done.status != 0
+    assert "results/smoke/samples/exact/Blond/1-of-2.safetensors: has digest" in done.text
+    assert not (tree / "results/smoke/descriptions/samples/exact/Blond.safetensors").exists()
