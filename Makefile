@@ -92,8 +92,6 @@ report: setup ## Write results/report.html: the results with captions, code and 
 docs: setup ## Write config/README.md, config/schema.json and the README's results from model and tables
 	@$(BIN)/python workflow/scripts/write_documents.py
 	$(BIN)/python workflow/scripts/write_readme.py --section results --table $(TABLE) --accuracy $(ACCURACY)
-	$(BIN)/python workflow/scripts/write_readme.py --section faces \
-	  --table results/tables/celebahq32_fid.csv --accuracy results/tables/celebahq32_accuracy.csv
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from fewshot_diffusion.config import (
     ArchitectureConfig,
@@ -26,7 +27,9 @@ from fewshot_diffusion.datasets import ImageSet, save_image_set
 from fewshot_diffusion.denoisers import build_unet, unet_config
 from fewshot_diffusion.io import WEIGHTS_FILES, save_module
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "workflow" / "scripts"
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 ARCHITECTURE = ArchitectureConfig(block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8)
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 PATIENCE = 300  # seconds
@@ -78,17 +81,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def training(images: Path, folder: Path) -> list[str]:
-    recipe = DenoiserTrainingConfig(
-        num_images=STEPS * 8,
-        batch_size=8,
-        learning_rate=1e-3,
-        warmup_images=32,
-        decay_from=0.5,
-        ema_decay=0.9,
-        random_flip=True,
-        checkpoint_images=8,
-        precision="float32",
-    )
+    tiny = {
+        "num_images": STEPS * 8,
+        "batch_size": 8,
+        "warmup_images": 32,
+        "random_flip": True,
+        "checkpoint_images": 8,
+        "precision": "float32",
+    }
+    recipe = DenoiserTrainingConfig.model_validate({**DEFAULT["denoiser"]["training"], **tiny})
     settings = DenoiserConfig(source="train", architecture=ARCHITECTURE, schedule=ScheduleConfig(), training=recipe)
     return command(
         "train_denoiser",
@@ -156,17 +157,8 @@ def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sampling(denoiser: Path, folder: Path) -> list[str]:
-    settings = SamplingConfig(
-        num_inference_steps=3,
-        eta=0.5,
-        clip_sample=True,
-        unit_size=3,
-        units_per_target=UNITS,
-        units_unguided=UNITS,
-        shards_per_target=1,
-        shards_unguided=1,
-        precision="float32",
-    )
+    tiny = {"num_inference_steps": 3, "eta": 0.5, "unit_size": 3, "units_unguided": UNITS, "precision": "float32"}
+    settings = SamplingConfig.model_validate({**DEFAULT["sampling"], **tiny})
     return command(
         "sample",
         settings=settings.model_dump_json(),

@@ -3,11 +3,13 @@
 Everything happens in copies of the tree, so that no run here touches results, metadata or locks of the real one.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,21 +170,31 @@ def test_a_mistake_stops_with_its_key_and_no_traceback(
 # --- whole runs -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def smoke_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the tree in which the smoke configuration has run."""
-    tree = copy_tree(tmp_path_factory.mktemp("smoke") / "tree")
-    done = snakemake(tree, "--cores", "2", *SMOKE)
-    assert done.status == 0, done.text
-    return tree
-
-
 @pytest.fixture
-def edited(smoke_tree: Path) -> Iterator[Path]:
-    """The library of the smoke run; every edit is undone."""
-    library = smoke_tree / "workflow" / "scripts" / "fewshot_diffusion"
-    before = {path: path.read_bytes() for path in library.rglob("*.py")}
-    yield library
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A function that returns a copy of the tree in which the smoke configuration has run: one for all processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def run() -> Path:
+        tree, done = shared / "smoke" / "tree", shared / "smoke.done"
+        with (shared / "smoke.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(tree, ignore_errors=True)
+                finished = snakemake(copy_tree(tree), "--cores", "2", *SMOKE)
+                assert finished.status == 0, finished.text
+                done.touch()
+        return tree
+
+    return run
+
+
+@contextmanager
+def restored(folder: Path) -> Iterator[Path]:
+    """Undo every edit of the Python files in a folder."""
+    before = {path: path.read_bytes() for path in folder.rglob("*.py")}
+    yield folder
     for path, content in before.items():
         path.write_bytes(content)
 
@@ -233,57 +245,63 @@ def check_figures(tree: Path) -> None:
     names = {"smoke_attributes.png", "smoke_attributes.pdf"} | {
         f"smoke_sheet_{method}.png" for method in ("unguided", "exact", "readout")
     }
-    assert {path.name for path in figures.iterdir()} == names
-    for path in figures.glob("*.png"):
+    assert {path.name for path in figures.glob("smoke_*")} == names
+    for path in figures.glob("smoke_*.png"):
         with Image.open(path) as image:
             assert image.convert("L").getextrema()[0] < 200, f"{path.name} is blank"
 
 
-@pytest.mark.slow
-def test_a_whole_run(smoke_tree: Path, edited: Path) -> None:
-    check_tables(smoke_tree)
-    check_figures(smoke_tree)
-    assert not [path for path in (smoke_tree / "results").rglob(".*") if path.is_file()], "temporary files"
-    assert not list((smoke_tree / "results").rglob("*.pt")), "nothing that can execute"
-
-    again = snakemake(smoke_tree, "--cores", "2", *SMOKE)
+def check_nothing_is_left_to_do(tree: Path) -> None:
+    again = snakemake(tree, "--cores", "2", *SMOKE)
     assert again.status == 0
     assert "Nothing to be done" in again.text, again.text
 
-    # Only what draws depends on the module that draws.
-    comment(edited / "figures.py")
-    stale = planned_jobs(snakemake(smoke_tree, "-n", *SMOKE).text)
-    drawing = {"draw_attributes_figure": 1, "draw_unguided_sheet": 1, "draw_guided_sheet": 2}
-    assert {rule: jobs for rule, jobs in stale.items() if rule != "all"} == drawing
+
+def check_edits_reach_what_depends_on_them(tree: Path) -> None:
+    library = tree / "workflow" / "scripts" / "fewshot_diffusion"
+    with restored(library):
+        comment(library / "sweep.py")
+        assert "Nothing to be done" in snakemake(tree, "-n", *SMOKE).text
+        comment(library / "figures.py")
+        stale = planned_jobs(snakemake(tree, "-n", *SMOKE).text)
+        drawing = {"draw_attributes_figure": 1, "draw_unguided_sheet": 1, "draw_guided_sheet": 2}
+        assert {rule: jobs for rule, jobs in stale.items() if rule != "all"} == drawing
+    with restored(library):
+        comment(library / "rejection.py")
+        rules = set(planned_jobs(snakemake(tree, "-n", *SMOKE).text))
+        assert {"reject", "evaluate", "make_tables"} <= rules
+        assert not rules & {"make_split", "train_denoiser", "sample_unguided", "sample_guided", "describe_guided"}
 
 
-@pytest.mark.slow
-def test_an_edit_reaches_exactly_what_depends_on_it(smoke_tree: Path, edited: Path) -> None:
-    comment(edited / "sweep.py")
-    assert "Nothing to be done" in snakemake(smoke_tree, "-n", *SMOKE).text
-    comment(edited / "rejection.py")
-    stale = set(planned_jobs(snakemake(smoke_tree, "-n", *SMOKE).text))
-    assert {"reject", "evaluate", "make_tables"} <= stale
-    assert not stale & {"make_split", "train_denoiser", "sample_unguided", "sample_guided", "describe_guided"}
-
-
-@pytest.mark.slow
-def test_the_report_is_written(smoke_tree: Path) -> None:
-    done = snakemake(smoke_tree, "--report", "report.html", *SMOKE)
+def check_report(tree: Path) -> None:
+    done = snakemake(tree, "--report", "report.html", *SMOKE)
     assert done.status == 0, done.text
-    report = (smoke_tree / "report.html").read_text()
+    report = (tree / "report.html").read_text()
     assert "smoke_fid.csv" in report
     assert "smoke_attributes.png" in report
 
 
-@pytest.mark.slow
-def test_a_sweep_of_one_class(smoke_tree: Path) -> None:
-    done = snakemake(smoke_tree, "--cores", "2", "results/smoke/sweep/readout/Blond.csv", *SMOKE)
+def check_sweep_of_one_class(tree: Path) -> None:
+    done = snakemake(tree, "--cores", "2", "results/smoke/sweep/readout/Blond.csv", *SMOKE)
     assert done.status == 0, done.text
-    rows = pd.read_csv(smoke_tree / "results" / "smoke" / "sweep" / "readout" / "Blond.csv")
+    rows = pd.read_csv(tree / "results" / "smoke" / "sweep" / "readout" / "Blond.csv")
     assert rows["guidance_scale"].tolist() == [1, 3]
     assert rows["chosen"].sum() == 1
     assert set(rows["seeds"]) == {"100000-100003"}
+
+
+@pytest.mark.slow
+def test_a_whole_run(smoke_run: Callable[[], Path]) -> None:
+    """One test of many steps: they share a run, and a later step finds what an earlier one left."""
+    tree = smoke_run()
+    check_tables(tree)
+    check_figures(tree)
+    assert not [path for path in (tree / "results").rglob(".*") if path.is_file()], "temporary files"
+    assert not list((tree / "results").rglob("*.pt")), "nothing that can execute"
+    check_nothing_is_left_to_do(tree)
+    check_edits_reach_what_depends_on_them(tree)
+    check_report(tree)
+    check_sweep_of_one_class(tree)
 
 
 def flip_a_bit(path: Path) -> None:
@@ -298,7 +316,7 @@ def without_times(path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_another_run_elsewhere_gives_the_same_bytes(smoke_tree: Path, tmp_path: Path) -> None:
+def test_another_run_elsewhere_gives_the_same_bytes(smoke_run: Callable[[], Path], tmp_path: Path) -> None:
     """Other job shares, cores, hash seed, locale, time zone and a folder with a space in its name."""
     tree = copy_tree(tmp_path / "an other place")
     shards = overlay(tree, "shards.yaml", sampling={"shards_unguided": 3, "shards_per_target": 2})
@@ -307,14 +325,15 @@ def test_another_run_elsewhere_gives_the_same_bytes(smoke_tree: Path, tmp_path: 
     assert done.status == 0, done.text
     assert (tree / "results/smoke/samples/unguided/all/3-of-3.safetensors").is_file()
 
-    names = sorted(path.relative_to(tree) for path in (tree / "results").glob("[tf]*/*"))
-    assert names == sorted(path.relative_to(smoke_tree) for path in (smoke_tree / "results").glob("[tf]*/*"))
+    first = smoke_run()  # only now: two processes do both runs at the same time
+    names = sorted(path.relative_to(tree) for path in (tree / "results").glob("[tf]*/smoke_*"))
+    assert names == sorted(path.relative_to(first) for path in (first / "results").glob("[tf]*/smoke_*"))
     assert len(names) == 7
     for name in names:
         if name.suffix == ".csv":
-            assert without_times(tree / name) == without_times(smoke_tree / name), name
+            assert without_times(tree / name) == without_times(first / name), name
         else:
-            assert (tree / name).read_bytes() == (smoke_tree / name).read_bytes(), name
+            assert (tree / name).read_bytes() == (first / name).read_bytes(), name
 
     # A damaged shard is not used in silence.
     shard = tree / "results/smoke/samples/exact/Blond/1-of-2.safetensors"
