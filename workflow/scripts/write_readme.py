@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+
 from fewshot_diffusion import cli
 from fewshot_diffusion.io import write_text
 from fewshot_diffusion.tables import replace_section, results_section
