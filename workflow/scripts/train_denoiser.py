@@ -1,12 +1,13 @@
 """Train the unconditional denoiser; the same command starts, resumes and repeats."""
 
+import hashlib
 from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config import DenoiserConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.denoisers import train_denoiser, unet_config
-from fewshot_diffusion.io import fingerprint, save_module, sha256
+from fewshot_diffusion.io import fingerprint, save_module
 from fewshot_diffusion.runtime import make_runtime
 
 
@@ -20,12 +21,14 @@ def main() -> None:
     settings: DenoiserConfig = args.settings
     runtime = make_runtime(args.device, settings.training.precision, settings.training.cpu_threads)
     images = load_image_set(args.images).images
-    identity = fingerprint(settings.model_dump(mode="json"), sha256(args.images))
+    # The pixels, not the file: its header names the code that drew it, and a comment there must not retrain.
+    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    identity = fingerprint(settings.model_dump(mode="json"), digest)
     unet = train_denoiser(images, settings, args.checkpoints / identity, identity, runtime)
     provenance = {
         "schedule": settings.schedule.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json"),
-        "training_images_sha256": sha256(args.images),
+        "training_images_sha256": digest,
         "code": args.code,
     }
     save_module(unet, unet_config(unet), args.output, provenance)
