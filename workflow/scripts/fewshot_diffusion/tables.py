@@ -113,7 +113,7 @@ def results_section(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
     blocks = []
     for metric in measured_metrics(table):
         n = table.loc[(table["metric"] == metric) & (table["kind"] != "published"), "n"]
-        sizes = f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
+        sizes = f"n = {n.min():.0f}" if n.min() == n.max() else f"n = {n.min():.0f} to {n.max():.0f}"
         caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, lower is better ({data_set}, {kind}):"
         blocks.append(f"{caption}\n\n{to_markdown(wide_view(table, metric))}")
     blocks.append(
