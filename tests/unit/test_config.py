@@ -235,6 +235,12 @@ def test_tuning_seeds_that_overlap_the_reported_ones(first_seed: int) -> None:
     load_config(raw)
 
 
+def test_scales_that_would_share_a_file_name() -> None:
+    message = refusal(changed(("tuning", "guidance_scales"), [3, 3.0000001]))
+    assert "guidance_scales" in message
+    assert "expected each once" in message
+
+
 def test_more_images_evaluated_than_drawn() -> None:
     raw = changed(("evaluation", "samples"), 201)
     raw["sampling"] |= {"unit_size": 50, "units_per_target": 4}

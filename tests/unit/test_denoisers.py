@@ -14,6 +14,7 @@ from fewshot_diffusion.config import ArchitectureConfig, DenoiserConfig, Schedul
 from fewshot_diffusion.denoisers import (
     Denoiser,
     DenoiserTraining,
+    adopt_denoiser,
     build_unet,
     check_fits,
     install_denoiser,
@@ -231,8 +232,7 @@ def test_a_folder_that_diffusers_wrote_holds_the_same_weights(tiny_unet: UNet2DM
     tiny_unet.save_pretrained(folder / "theirs")
     assert {path.name for path in (folder / "theirs").iterdir()} == set(WEIGHTS_FILES[:2])
     schedule = json.loads((folder / "provenance.json").read_text())["schedule"]
-    digests = {name: sha256(folder / "theirs" / name) for name in WEIGHTS_FILES[:2]}
-    (folder / "theirs" / "provenance.json").write_text(json.dumps({"schedule": schedule, "sha256": digests}))
+    adopt_denoiser(folder / "theirs", ScheduleConfig.model_validate(schedule))
     assert torch.equal(outputs(load_denoiser(folder / "theirs", CPU).unet), outputs(tiny_unet))
 
 
@@ -262,6 +262,15 @@ def test_a_record_that_leaves_a_file_out_is_refused(folder: Path, name: str) -> 
         load_denoiser(folder, CPU)
 
 
+def test_an_edited_record_is_refused(folder: Path) -> None:
+    path = folder / "provenance.json"
+    edited = path.read_text().replace("v_prediction", "epsilon")
+    assert edited != path.read_text()
+    path.write_text(edited)
+    with pytest.raises(CorruptFileError, match=r"provenance\.json: was changed"):
+        load_denoiser(folder, CPU)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"sha256": 5}'])
 def test_a_record_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / "provenance.json").write_text(text)
@@ -285,7 +294,10 @@ def test_weights_of_another_shape_are_refused(
         load_denoiser(tmp_path, CPU)
 
 
-@pytest.mark.parametrize("key", ["sample_size", "block_out_channels", "layers_per_block", "schedule"])
+@pytest.mark.parametrize(
+    "key",
+    ["sample_size", "block_out_channels", "layers_per_block", "norm_num_groups", "attention_head_dim", "schedule"],
+)
 def test_a_denoiser_that_is_not_the_configured_one_is_refused_by_key(
     tiny_denoiser: Denoiser, tiny_architecture: ArchitectureConfig, key: str
 ) -> None:
@@ -296,10 +308,20 @@ def test_a_denoiser_that_is_not_the_configured_one_is_refused_by_key(
     elif key == "schedule":
         tiny_denoiser = replace(tiny_denoiser, schedule=ScheduleConfig(prediction_type="epsilon"))
     else:
-        other = {"block_out_channels": (8, 32), "layers_per_block": 2}[key]
+        other = {"block_out_channels": (8, 32)}.get(key, 2)
         config = settings(tiny_architecture.model_copy(update={key: other}))
     with pytest.raises(WeightsError, match=rf"denoiser\.{key}: the weights have .*, the configuration expects"):
         check_fits(tiny_denoiser, config, image_size)
+
+
+def test_a_folder_of_ones_own_brings_its_architecture(
+    tiny_denoiser: Denoiser, tiny_architecture: ArchitectureConfig
+) -> None:
+    other = tiny_architecture.model_copy(update={"block_out_channels": (8, 32)})
+    config = settings(other).model_copy(update={"source": "folder", "folder": Path("mine")})
+    check_fits(tiny_denoiser, config, 16)
+    with pytest.raises(WeightsError, match="sample_size"):
+        check_fits(tiny_denoiser, config, 32)
 
 
 def test_installing_copies_what_fits_and_nothing_else(

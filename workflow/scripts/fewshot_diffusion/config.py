@@ -35,6 +35,9 @@ class AvatarsConfig(Section):
     attributes: dict[Name, dict[str, list[str]]] = Field(
         description="Attribute -> generator option -> values that make the attribute true."
     )
+    parts: dict[Name, list[str]] = Field(
+        default_factory=dict, description="Part -> the style's components that draw it; class ids 1, 2, ... in order."
+    )
 
 
 class CelebAHQConfig(Section):
@@ -224,6 +227,13 @@ class TuningConfig(Section):
     units: Positive = Field(description="Work units for each candidate.")
     first_seed: Count = Field(description="Must lie behind every seed that is reported.")
     tolerance: Fraction = Field(description="The smallest scale whose judge share is within this of the best wins.")
+
+    @model_validator(mode="after")
+    def _scales_have_names_of_their_own(self) -> "TuningConfig":
+        names = [f"{scale:g}" for scale in self.guidance_scales]  # as in the names of the files
+        if len(set(names)) != len(names):
+            raise ValueError(f"guidance_scales: found {names} in six digits, expected each once")
+        return self
 
 
 class ImageClassifierConfig(Section):

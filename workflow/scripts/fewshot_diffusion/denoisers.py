@@ -20,10 +20,9 @@ from .io import (
     load_module,
     read_tensors,
     read_weights_provenance,
-    sha256,
     write_bytes,
-    write_json,
     write_tensors,
+    write_weights_provenance,
 )
 from .runtime import CPU, Runtime
 from .schedule import add_noise, make_scheduler, training_target
@@ -86,24 +85,19 @@ def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
 
 
 def check_fits(denoiser: Denoiser, settings: DenoiserConfig, image_size: int) -> None:
-    """Raise ``WeightsError`` unless a loaded denoiser is the one that the configuration describes."""
-    expected = {
-        "sample_size": image_size,
-        "block_out_channels": list(settings.architecture.block_out_channels),
-        "layers_per_block": settings.architecture.layers_per_block,
-        "schedule": settings.schedule.model_dump(),
-    }
-    config = denoiser.unet.config
-    found = {
-        "sample_size": config.sample_size,
-        "block_out_channels": list(config.block_out_channels),
-        "layers_per_block": config.layers_per_block,
-        "schedule": denoiser.schedule.model_dump(),
-    }
+    """Raise ``WeightsError`` unless a loaded denoiser is the one that the configuration describes.
+
+    A folder of the user's own brings its architecture along: only its image size and schedule must agree.
+    """
+    own = settings.source == "folder"
+    architecture = {} if own else settings.architecture.model_dump(mode="json")
+    expected = {"sample_size": image_size, **architecture, "schedule": settings.schedule.model_dump()}
+    config = unet_config(denoiser.unet)
     for key, value in expected.items():
-        if found[key] != value:
+        found = denoiser.schedule.model_dump() if key == "schedule" else config[key]
+        if found != value:
             raise WeightsError(
-                f"denoiser.{key}: the weights have {found[key]}, the configuration expects {value}. "
+                f"denoiser.{key}: the weights have {found}, the configuration expects {value}. "
                 "Correct the configuration, or set denoiser.source to train."
             )
 
@@ -263,5 +257,4 @@ def adopt_denoiser(folder: Path, schedule: ScheduleConfig) -> None:
     missing = [name for name in WEIGHTS_FILES[:2] if not (folder / name).is_file()]
     if missing:
         raise WeightsError(f"{folder}: {', '.join(missing)} not found; expected the folder of a diffusers UNet2DModel.")
-    digests = {name: sha256(folder / name) for name in WEIGHTS_FILES[:2]}
-    write_json(folder / "provenance.json", {"schedule": schedule.model_dump(mode="json"), "sha256": digests})
+    write_weights_provenance(folder, {"schedule": schedule.model_dump(mode="json")})

@@ -137,8 +137,14 @@ def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, prov
     write_json(folder / "config.json", dict(config))
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(state, metadata={"format": "pt"}))
+    write_weights_provenance(folder, provenance)
+
+
+def write_weights_provenance(folder: Path, provenance: Provenance) -> None:
+    """Write ``provenance.json``: what the weights depend on, the files' SHA-256, and a seal over the record itself."""
     digests = {file: sha256(folder / file) for file in WEIGHTS_FILES[:2]}
-    write_json(folder / "provenance.json", {**provenance, "sha256": digests})
+    record = {**provenance, "sha256": digests, "seal": _seal(provenance, json.dumps(digests))}
+    write_json(folder / "provenance.json", record)
 
 
 def load_module(make: Callable[[dict[str, Any]], Module], folder: Path) -> Module:
@@ -169,8 +175,11 @@ def read_weights_provenance(folder: Path) -> dict[str, Any]:
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
         digests = {file: provenance["sha256"][file] for file in WEIGHTS_FILES[:2]}
-    except (ValueError, KeyError, TypeError) as error:
+        seal = provenance.pop("seal")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise corrupt(folder / "provenance.json", f"is not a provenance record ({error})") from error
+    if seal != _seal(provenance, json.dumps(digests)):
+        raise corrupt(folder / "provenance.json", "was changed after it was written")
     for file, expected in digests.items():
         if sha256(folder / file) != expected:
             raise corrupt(folder / file, f"has another SHA-256 than provenance.json records ({expected})")

@@ -35,11 +35,16 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
     style = load_style(settings.style)
     images, rows = [], []
     for id_ in tqdm(ids, desc="drawing avatars", unit="image", mininterval=1):
-        drawn = Avatar(style, {**settings.options, "seed": str(id_), "size": image_size}).to_json()
+        drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
         images.append(rasterise(drawn["svg"], image_size))
         rows.append(attributes_of(drawn["options"], settings.attributes))
     pixels = np.stack(images).transpose(0, 3, 1, 2)
     return ImageSet(torch.from_numpy(np.ascontiguousarray(pixels)), torch.tensor(list(ids)), pd.DataFrame(rows))
+
+
+def avatar_options(settings: AvatarsConfig, image_size: int, id_: int) -> dict[str, Any]:
+    """Return the generator's options for one avatar; what they leave open, the id decides."""
+    return {**settings.options, "seed": str(id_), "size": image_size}
 
 
 def load_style(name: str) -> Style:
