@@ -18,6 +18,7 @@ include: "workflow/rules/rejection.smk"
 include: "workflow/rules/classifiers.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/segmentation.smk"
 
 
 rule all:
@@ -41,3 +42,15 @@ rule table1:
 rule sweep:
     input:
         f"results/tables/{CONFIG.outputs.sweep_table}.csv",
+
+
+rule segmentation:
+    input:
+        f"results/tables/{CONFIG.outputs.segmentation_table}.csv",
+        f"results/figures/{CONFIG.outputs.segmentation_figure}.png",
+        f"results/figures/{CONFIG.outputs.segmentation_figure}_shots.png",
+
+
+rule mask_sweep:
+    input:
+        f"results/tables/{CONFIG.outputs.segmentation_sweep_table}.csv",

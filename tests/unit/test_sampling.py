@@ -67,7 +67,7 @@ def draw(
     predict: Predictor | None = None,
 ) -> SampleSet:
     predict = predict or make_predictor(denoiser)
-    return draw_units(units, predict, denoiser, settings(), CPU, checkpoints, identity)[0]
+    return draw_units(units, lambda _: predict, denoiser, settings(), CPU, checkpoints, identity)[0]
 
 
 # --- planning ---
@@ -287,7 +287,8 @@ def test_drawing_continues_where_it_was_interrupted(tiny_denoiser: Denoiser, tmp
 
 
 def test_the_seconds_of_resumed_units_are_counted(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
-    arguments = (make_predictor(tiny_denoiser), tiny_denoiser, settings(), CPU, tmp_path, "mine")
+    predict = make_predictor(tiny_denoiser)
+    arguments = (lambda _: predict, tiny_denoiser, settings(), CPU, tmp_path, "mine")
     _, seconds = draw_units(plan_units(0, 2, UNIT_SIZE), *arguments)
     _, again = draw_units(plan_units(0, 2, UNIT_SIZE), *arguments)
     assert seconds == again > 0

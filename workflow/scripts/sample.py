@@ -56,7 +56,7 @@ def main() -> None:
     identity = fingerprint(about)
     units = share_units(plan_units(args.first_seed, args.units, settings.unit_size), *args.shard)
     checkpoints = args.checkpoints / identity
-    samples, seconds = draw_units(units, predict, denoiser, settings, runtime, checkpoints, identity)
+    samples, seconds = draw_units(units, lambda _: predict, denoiser, settings, runtime, checkpoints, identity)
     save_samples(samples, args.output, about)
     write_json(args.timing, {"seconds": seconds, "samples": len(samples.seeds)})
 

@@ -1,35 +1,18 @@
 """Image classifiers of the controls: the judge, and DDIM-I's image-space classifier. One recipe."""
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, ResNet
-from tqdm import tqdm
 
 from .config import JudgeConfig
 from .datasets import ImageSet
 from .errors import DataError, WeightsError
 from .io import load_module, read_weights_provenance
 from .runtime import Runtime
-from .seeds import generator
-
-
-class ClassifierSettings(Protocol):
-    """What training needs to know."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
+from .training import TrainingSettings, fit, shift
 
 
 class AttributeClassifier(nn.Module):
@@ -65,7 +48,7 @@ class AttributeClassifier(nn.Module):
 
 
 def train_classifier(
-    images: Tensor, labels: Tensor, attributes: list[str], settings: ClassifierSettings, runtime: Runtime
+    images: Tensor, labels: Tensor, attributes: list[str], settings: TrainingSettings, runtime: Runtime
 ) -> AttributeClassifier:
     """Train a classifier: AdamW, one-cycle learning rate, mirrored and shifted images.
 
@@ -83,25 +66,14 @@ def train_classifier(
         if column.all() or not column.any():
             raise DataError(f"{name}: all {len(column)} training images have the same label; both are needed.")
     torch.manual_seed(settings.seed)
-    model = AttributeClassifier(attributes).to(runtime.device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches = max(1, len(images) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * batches
-    )
-    for epoch in tqdm(range(settings.epochs), desc="training classifier", unit="epoch"):
-        stream = generator(f"classifier {settings.seed}", epoch)
-        for index in torch.randperm(len(images), generator=stream).tensor_split(batches):
-            batch = augment(images[index], stream).to(runtime.device)
-            with runtime.autocast():
-                logits = model(batch)
-            loss = F.binary_cross_entropy_with_logits(logits.float(), labels[index].float().to(runtime.device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.requires_grad_(False).eval()
+    model = AttributeClassifier(attributes)
+    loss_of = F.binary_cross_entropy_with_logits
+    fit(model, images, labels.float(), loss_of, _augment_images, settings, runtime)
     return model
+
+
+def _augment_images(images: Tensor, labels: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    return augment(images, stream), labels
 
 
 def augment(images: Tensor, stream: torch.Generator, max_shift: int = 4) -> Tensor:
@@ -109,10 +81,7 @@ def augment(images: Tensor, stream: torch.Generator, max_shift: int = 4) -> Tens
     mirrored = torch.rand(len(images), generator=stream) < 0.5
     images = images.clone()
     images[mirrored] = images[mirrored].flip(-1)
-    height, width = images.shape[-2:]
-    padded = F.pad(images.float(), (max_shift,) * 4, mode="replicate").to(images.dtype)
-    top, left = torch.randint(2 * max_shift + 1, (2,), generator=stream).tolist()
-    return padded[..., top : top + height, left : left + width]
+    return shift([images], stream, max_shift)[0]
 
 
 def train_judge(image_set: ImageSet, settings: JudgeConfig, runtime: Runtime) -> AttributeClassifier:

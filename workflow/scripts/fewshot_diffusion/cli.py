@@ -1,6 +1,7 @@
 """What the command-line scripts share: typed options, logging, errors without a traceback."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -57,3 +58,11 @@ def shard(text: str) -> tuple[int, int]:
     if not (position.isdigit() and count.isdigit() and 1 <= int(position) <= int(count)):
         raise argparse.ArgumentTypeError(f"found {text!r}, expected e.g. 2-of-4")
     return int(position) - 1, int(count)
+
+
+def integer_pairs(text: str) -> list[tuple[int, int]]:
+    """Parse ``[[4, 5], [6, 7]]``."""
+    try:
+        return [(int(left), int(right)) for left, right in json.loads(text)]
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected e.g. [[4, 5], [6, 7]]") from error

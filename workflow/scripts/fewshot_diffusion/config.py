@@ -258,6 +258,77 @@ class JudgeConfig(Section):
     precision: Precision = "auto"
 
 
+class MaskScalesConfig(Section):
+    """lambda of each method that follows a mask, on the *mean* pixel log-likelihood of each sample."""
+
+    exact: Annotated[float, Field(ge=0)]
+    readout: Annotated[float, Field(ge=0)]
+    clean_image: Annotated[float, Field(ge=0)]
+
+
+class MaskPresetConfig(Section):
+    """What the segmentation head reads, and how samples follow it."""
+
+    taps: list[str] = Field(min_length=1, description="Decoder modules; their maps are upsampled and concatenated.")
+    feature_timestep: Timestep = Field(description="Timestep label of the clean image (exact).")
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    eta: Fraction = Field(description="DDIM's eta; the paper's update amounts to 0.24.")
+    guidance_scale: MaskScalesConfig
+
+
+class MaskHeadConfig(Section):
+    """Training of the segmentation head on cached activations."""
+
+    hidden_channels: Positive = 64
+    updates: Positive = Field(description="Optimizer updates.")
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    flip: bool = Field(description="Add the mirrored image and mask of every pair.")
+    flip_pairs: list[tuple[Count, Count]] = Field(
+        default_factory=list, description="Class ids of left and right that a mirror exchanges."
+    )
+    readout_timesteps: list[Timestep] = Field(min_length=1, description="Noise levels of the readout head.")
+    readout_draws: Positive = Field(description="Noise draws per pair and noise level (readout).")
+    seed: Count = 0
+    precision: Precision = "auto"
+
+
+class SegmenterConfig(Section):
+    """A segmenter of clean images."""
+
+    block_out_channels: tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...] = Field(min_length=2)
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    seed: Count = 0
+    precision: Precision = "auto"
+
+
+class SegmentationConfig(Section):
+    """Generation that follows masks, from a few image-mask pairs."""
+
+    shots: Positive = Field(description="Pairs that the heads and the baselines of the table see.")
+    shots_curve: list[Positive] = Field(min_length=1, description="Numbers of pairs of the curve.")
+    shots_seed: Count = Field(0, description="Which pairs are drawn from the pool; fewer are a prefix of more.")
+    presets: dict[Name, MaskPresetConfig] = Field(min_length=1)
+    preset: Name = Field(description="Preset of the baselines, the curve and the figure.")
+    masks: Positive = Field(description="Wanted masks; also the work unit: one sample of each mask.")
+    seeds_per_mask: Positive = Field(description="Samples of each mask: work units of a sample set.")
+    head: MaskHeadConfig
+    segmenter: SegmenterConfig = Field(description="The independent segmenters: one measures, one tunes.")
+    clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
+    guidance_scales: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="Candidates of the sweep.")
+    tuning_masks: Positive = Field(description="Wanted masks of each candidate.")
+    tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
+
+    @model_validator(mode="after")
+    def _preset_exists(self) -> "SegmentationConfig":
+        if self.preset not in self.presets:
+            raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
+        return self
+
+
 class ExtractorConfig(Section):
     """A feature extractor of the Frechet and kernel distances."""
 
@@ -291,6 +362,9 @@ class OutputsConfig(Section):
     accuracy_table: Name = "attribute_accuracy"
     sweep_table: Name = "guidance_sweep"
     attributes_figure: Name = "attributes"
+    segmentation_table: Name = "segmentation"
+    segmentation_sweep_table: Name = "mask_guidance_sweep"
+    segmentation_figure: Name = "segmentation"
     show_real: bool = Field(description="Whether the data set's licence lets figures show its images.")
     sheet_prefix: Name = Field("sheet", description="Contact sheets are <prefix>_<method>.")
     published: Path | None = Field(
@@ -311,16 +385,29 @@ class Config(Section):
     image_classifier: ImageClassifierConfig
     judge: JudgeConfig
     evaluation: EvaluationConfig
+    segmentation: SegmentationConfig
     outputs: OutputsConfig
 
     def target(self, name: str) -> TargetConfig:
         """Return the row of this name."""
         return next(target for target in self.targets if target.name == name)
 
+    def mask_sampling(self, preset: str, tuning: bool = False) -> SamplingConfig:
+        """Return the sampling of masks: the preset's eta, and work units that hold one sample of each mask."""
+        masks = self.segmentation.tuning_masks if tuning else self.segmentation.masks
+        return self.sampling.model_copy(update={"eta": self.segmentation.presets[preset].eta, "unit_size": masks})
+
+    @property
+    def mask_sweep_first_seed(self) -> int:
+        """Return the first seed behind ``tuning.first_seed`` whose sample shows the first mask."""
+        masks = self.segmentation.tuning_masks
+        return -(-self.tuning.first_seed // masks) * masks
+
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
         _require_targets(self)
         _require_disjoint_seeds(self)
+        _require_aligned_masks(self)
         drawn = self.sampling.units_per_target * self.sampling.unit_size
         if self.evaluation.samples > drawn:
             raise ValueError(
@@ -340,6 +427,15 @@ def _require_targets(config: Config) -> None:
                 f"targets.{target.name}.attribute: {target.attribute!r} is not an attribute of the data set; "
                 f"expected one of {', '.join(config.data.attributes)}"
             )
+
+
+def _require_aligned_masks(config: Config) -> None:
+    seed, masks = config.sampling.first_seed, config.segmentation.masks
+    if seed % masks:
+        raise ValueError(
+            f"sampling.first_seed: {seed} shows mask {seed % masks} first; expected a multiple of segmentation.masks "
+            f"({masks})"
+        )
 
 
 def _require_disjoint_seeds(config: Config) -> None:

@@ -77,6 +77,26 @@ class ReadoutGuidance:
         return output.to(x_t.dtype), self.log_likelihood(maps, timestep)
 
 
+@dataclass(frozen=True)
+class CleanImageGuidance:
+    """The control that the paper calls DDIM-I: p(y | x0_hat) by a network that saw clean images only.
+
+    ``log_likelihood`` gets the clean estimate itself as its one activation, [-1, 1] scale, not clipped.
+    """
+
+    denoiser: Denoiser
+    log_likelihood: LogLikelihood
+    runtime: Runtime
+
+    def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
+        with self.runtime.autocast():
+            output = self.denoiser.unet(x_t, timestep).sample
+        output = output.to(x_t.dtype)
+        x0_hat = pred_original_sample(output, x_t, alpha_bar_t, self.denoiser.schedule.prediction_type)
+        with self.runtime.autocast():
+            return output, self.log_likelihood([x0_hat], timestep)
+
+
 def guide_eps(eps: Tensor, log_prob: Tensor, x_t: Tensor, alpha_bar_t: Tensor, guidance_scale: float) -> Tensor:
     """Shift the predicted noise along the gradient of a learned likelihood.
 

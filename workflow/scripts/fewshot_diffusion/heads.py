@@ -71,7 +71,7 @@ class AttributeHead(nn.Module):
             Log-odds, float32 [B].
         """
         inputs = pool(maps, self.pool_size)
-        lower, upper, share = self._levels(timestep)
+        lower, upper, share = levels_around(self.timesteps, timestep)
         logits = torch.lerp(self._logit(inputs, lower), self._logit(inputs, upper), share)
         return logits
 
@@ -83,14 +83,15 @@ class AttributeHead(nn.Module):
     def _logit(self, inputs: Tensor, level: int) -> Tensor:
         return inputs @ self.weight[level] + self.bias[level]
 
-    def _levels(self, timestep: int) -> tuple[int, int, float]:
-        levels = self.timesteps
-        if timestep <= levels[0]:
-            return 0, 0, 0.0
-        for i, (low, high) in enumerate(pairwise(levels)):
-            if timestep <= high:
-                return i, i + 1, (timestep - low) / (high - low)
-        return len(levels) - 1, len(levels) - 1, 0.0
+
+def levels_around(levels: Sequence[int], timestep: int) -> tuple[int, int, float]:
+    """Return the positions of the ascending levels below and above a timestep, and its share of the way between."""
+    if timestep <= levels[0]:
+        return 0, 0, 0.0
+    for i, (low, high) in enumerate(pairwise(levels)):
+        if timestep <= high:
+            return i, i + 1, (timestep - low) / (high - low)
+    return len(levels) - 1, len(levels) - 1, 0.0
 
 
 def pool(maps: Sequence[Tensor], pool_size: int) -> Tensor:
@@ -215,9 +216,14 @@ def load_head(folder: Path, denoiser_sha256: str) -> AttributeHead:
     Raises:
         WeightsError: If the head was trained on another denoiser's activations.
     """
+    check_reads(folder, denoiser_sha256)
+    return load_module(lambda config: AttributeHead(**config), folder)
+
+
+def check_reads(folder: Path, denoiser_sha256: str) -> None:
+    """Raise ``WeightsError`` unless the head in ``folder`` was trained on this denoiser's activations."""
     trained_on = str(read_weights_provenance(folder).get("denoiser"))
     if trained_on != denoiser_sha256:
         raise WeightsError(
             f"{folder}: the head reads denoiser {trained_on[:12]}, found {denoiser_sha256[:12]}. Train the head again."
         )
-    return load_module(lambda config: AttributeHead(**config), folder)

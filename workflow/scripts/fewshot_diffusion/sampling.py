@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def share_units(units: Sequence[WorkUnit], shard: int, shards: int) -> list[Work
 
 def draw_units(
     units: Sequence[WorkUnit],
-    predict: Predictor,
+    predictor_of: Callable[[WorkUnit], Predictor],
     denoiser: Denoiser,
     settings: SamplingConfig,
     runtime: Runtime,
@@ -90,6 +90,15 @@ def draw_units(
     identity: str,
 ) -> tuple[SampleSet, float]:
     """Draw work units, keeping each in ``checkpoints`` as soon as it is done; finished ones are not redone.
+
+    Args:
+        units: What to draw.
+        predictor_of: The predictor of a unit: it may depend on what the unit's samples are to show.
+        denoiser: Frozen denoiser.
+        settings: Steps, eta, clipping.
+        runtime: Device and precision.
+        checkpoints: Folder of finished units.
+        identity: Digest of everything that a sample depends on but its seed.
 
     Returns:
         The samples in unit order, and the seconds that their drawing took, resumed units included.
@@ -102,7 +111,7 @@ def draw_units(
         if not _is_done(path, identity):
             started = time.perf_counter()
             noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
-            drawn = sample_ddim(predict, scheduler, noise, settings.num_inference_steps, settings.eta)
+            drawn = sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
             write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
             tensors = {"images": to_uint8(drawn), "seeds": torch.tensor(unit.seeds)}
             write_tensors(path, tensors, {"identity": identity})
@@ -114,7 +123,8 @@ def draw_units(
     joined = torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8)
     joined_seeds = torch.cat(seeds) if seeds else torch.empty(0, dtype=torch.int64)
     scheduler.set_timesteps(settings.num_inference_steps)
-    forwards = sum(count_forwards(predict, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
+    one = predictor_of(WorkUnit(0, units[0].seeds[:1] if units else range(1)))
+    forwards = sum(count_forwards(one, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
     return SampleSet(joined, joined_seeds, forwards), seconds
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from .datasets import ImageSet
+from .datasets.masks import MaskSet
 from .errors import DataError
 from .seeds import generator
 
@@ -46,3 +47,36 @@ def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
     if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
     return pool.by_ids(frame["id"].tolist()), torch.from_numpy(frame["label"].to_numpy(copy=True))
+
+
+def draw_pairs(pool: MaskSet, shots: int, seed: int) -> list[int]:
+    """Draw ids of image-mask pairs; fewer shots are a prefix of more.
+
+    Raises:
+        DataError: If the pool has too few.
+    """
+    if shots > len(pool):
+        raise DataError(f"segmentation.shots: {shots} pairs are asked for, the pool has {len(pool)} masks.")
+    order = torch.randperm(len(pool), generator=generator("pairs", seed))
+    return [int(id_) for id_ in pool.ids[order[:shots]]]
+
+
+def read_pairs(path: Path, images: ImageSet, masks: MaskSet) -> tuple[ImageSet, MaskSet]:
+    """Return the images and masks of a pairs file, in its order.
+
+    Raises:
+        DataError: If the file is malformed, or names an id without an image or a mask.
+    """
+    try:
+        frame = pd.read_csv(path)
+    except ValueError as error:
+        raise DataError(f"{path}: not a CSV file ({error}).") from error
+    if list(frame.columns) != ["id"]:
+        raise DataError(f"{path}: found columns {list(frame.columns)}, expected id.")
+    ids = frame["id"].tolist()
+    return images.by_ids(ids), masks.by_ids(ids)
+
+
+def join_pairs(images: ImageSet, masks: MaskSet) -> tuple[ImageSet, MaskSet]:
+    """Return the images that have a mask, and their masks, in the order of the masks."""
+    return images.by_ids(masks.ids.tolist()), masks

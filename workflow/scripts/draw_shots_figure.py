@@ -1,0 +1,22 @@
+"""Draw mIoU against the number of pairs."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from fewshot_diffusion import cli
+from fewshot_diffusion.figures import save_figure
+from fewshot_diffusion.mask_figures import shots_figure
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--table", type=Path, required=True, help="the mask table, CSV")
+    parser.add_argument("--preset", required=True, help="preset of the curve")
+    parser.add_argument("--output", type=Path, nargs="+", required=True, help="figure files to write")
+    args = parser.parse_args()
+    save_figure(shots_figure(pd.read_csv(args.table), args.preset), args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

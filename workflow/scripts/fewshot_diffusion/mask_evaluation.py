@@ -1,0 +1,152 @@
+"""Rows of the mask tables: agreement with the wanted masks, diversity, distance to real images, cost."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .config import EvaluationConfig, SegmentationConfig
+from .datasets import load_image_set
+from .datasets.masks import load_masks
+from .denoisers import Denoiser, load_denoiser
+from .descriptions import load_description
+from .errors import DataError
+from .evaluation import seed_range
+from .extractors import extract_features, make_extractor
+from .features import extract
+from .mask_guidance import load_guide
+from .mask_metrics import agreement, confusion, diversity, miou
+from .metrics import kernel_distance
+from .runtime import Runtime
+from .samples import SampleSet, load_samples
+from .segmentation_heads import SegmentationHead
+from .segmenters import Segmenter, load_segmenter
+
+MASK_COLUMNS = [
+    "data_set", "shots", "method", "preset", "n", "seeds", "miou", "ci_low", "ci_high", "miou_real",
+    "pixel_accuracy", "diversity", "kernel_distance", "extractor", "forwards_per_sample",
+]  # fmt: skip
+MASK_SWEEP_COLUMNS = [
+    "data_set", "method", "preset", "guidance_scale", "tuning_miou", "own_miou", "n", "seeds", "chosen",
+]  # fmt: skip
+
+
+def evaluate_masks(
+    labels: Mapping[str, object],
+    *,
+    samples: Sequence[Path],
+    masks: Path,
+    real: Path,
+    shape: tuple[int, int],
+    segmenter: Path,
+    reference: Path,
+    settings: EvaluationConfig,
+    runtime: Runtime,
+) -> pd.DataFrame:
+    """Return the table's row of one sample set.
+
+    Args:
+        labels: Values of the columns data_set, shots, method and preset.
+        samples: Shards; the sample with seed i was to show mask i modulo the number of masks.
+        masks: Wanted masks.
+        real: Real images of the same masks: the segmenter's own mIoU on them is the ceiling.
+        shape: (S, M): the first S samples of each of the first M masks are measured.
+        segmenter: Weights of the independent segmenter.
+        reference: Description of real images, for the kernel distance.
+        settings: Extractor, replicates and subset.
+        runtime: Device and precision.
+
+    Raises:
+        DataError: If there are fewer samples or masks than that.
+        WeightsError: If the segmenter was trained to guide or to tune.
+    """
+    drawn = load_samples(samples)
+    wanted = load_masks(masks)
+    per_mask, number = shape
+    n = per_mask * number
+    if len(drawn.seeds) < n or len(wanted) < number:
+        raise DataError(f"{samples[0]}: found {len(drawn.seeds)} samples, expected {n} of {number} masks.")
+    model = load_segmenter(segmenter, "judge").to(runtime.device)
+    images = drawn.images[:n]
+    found = model.segment(images).unflatten(0, shape)
+    classes = len(wanted.classes)
+    held = agreement(wanted.masks[:number].expand(shape[0], -1, -1, -1), found, classes, settings.bootstrap)
+    extractor = make_extractor(settings.extractors[0], runtime)
+    features = extract_features(images, extractor)
+    row = {
+        **labels,
+        "n": n,
+        "seeds": seed_range(drawn.seeds[:n]),
+        "miou": held.miou.value,
+        "ci_low": held.miou.low,
+        "ci_high": held.miou.high,
+        "miou_real": real_miou(model, real, masks),
+        "pixel_accuracy": held.pixel_accuracy,
+        "diversity": diversity(features.unflatten(0, shape)),
+        "kernel_distance": kernel_distance(features, _reference_features(reference, extractor.name, settings)),
+        "extractor": extractor.name,
+        "forwards_per_sample": drawn.forwards_per_sample,
+    }
+    return pd.DataFrame([row]).reindex(columns=MASK_COLUMNS)
+
+
+def real_miou(segmenter: Segmenter, images: Path, masks: Path) -> float:
+    """Return a segmenter's mIoU on real images that it never saw: what a generator can at best be credited with."""
+    wanted = load_masks(masks)
+    found = segmenter.segment(load_image_set(images).by_ids(wanted.ids.tolist()).images)
+    return miou(confusion(wanted.masks, found, len(wanted.classes)))
+
+
+def mask_sweep_rows(
+    labels: Mapping[str, object],
+    *,
+    samples: Mapping[float, SampleSet],
+    masks: Path,
+    denoiser: Path,
+    guide: Path,
+    segmenter: Path,
+    settings: SegmentationConfig,
+    runtime: Runtime,
+) -> pd.DataFrame:
+    """Return one method's sweep: mIoU by the tuning segmenter and, beside it, by the guide itself.
+
+    Guidance that is too strong shows as an own score that still rises while the tuning score falls.
+    """
+    wanted = load_masks(masks)
+    model = load_segmenter(segmenter, "tuning_judge").to(runtime.device)
+    frozen = load_denoiser(denoiser, runtime)
+    own = load_guide(str(labels["method"]), guide, frozen).to(runtime.device)
+    rows = []
+    for scale, drawn in sorted(samples.items()):
+        shown = wanted.masks[: settings.tuning_masks][[int(seed) % settings.tuning_masks for seed in drawn.seeds]]
+        rows.append(
+            {
+                **labels,
+                "guidance_scale": scale,
+                "tuning_miou": miou(confusion(shown, model.segment(drawn.images), len(wanted.classes))),
+                "own_miou": miou(confusion(shown, _own_opinion(own, frozen, drawn.images), len(wanted.classes))),
+                "n": len(drawn.seeds),
+                "seeds": seed_range(drawn.seeds),
+            }
+        )
+    frame = pd.DataFrame(rows)
+    enough = frame["tuning_miou"] >= frame["tuning_miou"].max() - settings.tolerance
+    frame["chosen"] = frame["guidance_scale"] == frame.loc[enough, "guidance_scale"].min()
+    return frame.reindex(columns=MASK_SWEEP_COLUMNS)
+
+
+def _own_opinion(guide: SegmentationHead | Segmenter, denoiser: Denoiser, images: Tensor) -> Tensor:
+    if isinstance(guide, Segmenter):
+        return guide.segment(images)
+    found = []
+    for batch in images.split(50):
+        with torch.no_grad():
+            maps = extract(denoiser.unet, batch.float() / 127.5 - 1, guide.timesteps[0], guide.modules_tapped)
+            found.append(guide(maps, guide.timesteps[0]).argmax(1).to(torch.uint8))
+    return torch.cat(found)
+
+
+def _reference_features(path: Path, extractor: str, settings: EvaluationConfig) -> Tensor:
+    return load_description(path).features[extractor][: settings.kernel_subset]

@@ -1,0 +1,84 @@
+"""Steering towards masks: the same guidance as for attributes, with one likelihood per sample's own mask."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from .denoisers import Denoiser
+from .guidance import CleanImageGuidance, ExactGuidance, Guidance, Predictor, ReadoutGuidance, guided, unguided
+from .runtime import Runtime
+from .sampling import WorkUnit
+from .segmentation_heads import SegmentationHead, load_segmentation_head, mask_log_likelihood
+from .segmenters import Segmenter, load_segmenter
+
+
+def mask_guidance(mode: str, denoiser: Denoiser, head: SegmentationHead, masks: Tensor, runtime: Runtime) -> Guidance:
+    """Return the guidance of a batch towards its masks, by an exact or a readout head.
+
+    The log-likelihood is the *mean* over the pixels of each sample, so lambda does not depend on the image size.
+
+    Args:
+        mode: ``exact`` or ``readout``.
+        denoiser: Frozen denoiser.
+        head: Head of that mode.
+        masks: Wanted class ids of each sample of the batch, uint8 [B, H, W].
+        runtime: Device and precision.
+    """
+
+    def log_likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
+        return mask_log_likelihood(head(maps, timestep), masks)
+
+    if mode == "exact":
+        return ExactGuidance(denoiser, log_likelihood, head.modules_tapped, head.timesteps[0], runtime)
+    return ReadoutGuidance(denoiser, log_likelihood, head.modules_tapped, runtime)
+
+
+def clean_image_guidance(denoiser: Denoiser, segmenter: Segmenter, masks: Tensor, runtime: Runtime) -> Guidance:
+    """Return the guidance of a batch towards masks by a segmenter of clean images; lambda as in ``mask_guidance``."""
+
+    def log_likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
+        return mask_log_likelihood(segmenter.logits(maps[0]).float(), masks)
+
+    return CleanImageGuidance(denoiser, log_likelihood, runtime)
+
+
+def load_guide(method: str, guide: Path, denoiser: Denoiser) -> SegmentationHead | Segmenter:
+    """Load what a method steers by: the head of ``exact`` or ``readout``, the segmenter of ``clean_image``."""
+    if method == "clean_image":
+        return load_segmenter(guide, "guides")
+    return load_segmentation_head(guide, denoiser.sha256)
+
+
+def mask_predictors(
+    method: str,
+    denoiser: Denoiser,
+    guide: Path,
+    masks: Tensor,
+    guidance_scale: float,
+    interval: tuple[int, int],
+    runtime: Runtime,
+) -> Callable[[WorkUnit], Predictor]:
+    """Return the guided predictor of each work unit: the sample with seed i follows mask i modulo their number.
+
+    Args:
+        method: ``exact``, ``readout`` or ``clean_image``.
+        denoiser: Frozen denoiser.
+        guide: Weights folder of the head or segmenter.
+        masks: All wanted masks, uint8 [M, H, W].
+        guidance_scale: lambda on the mean pixel log-likelihood of each sample.
+        interval: First and last guided timestep.
+        runtime: Device and precision.
+    """
+    loaded = load_guide(method, guide, denoiser).to(runtime.device)
+
+    def predictor_of(unit: WorkUnit) -> Predictor:
+        wanted = masks[[seed % len(masks) for seed in unit.seeds]].to(runtime.device)
+        if isinstance(loaded, Segmenter):
+            guidance = clean_image_guidance(denoiser, loaded, wanted, runtime)
+        else:
+            guidance = mask_guidance(method, denoiser, loaded, wanted, runtime)
+        plain = unguided(denoiser, runtime)
+        return guided(guidance, guidance_scale, denoiser.schedule.prediction_type, plain, interval)
+
+    return predictor_of
