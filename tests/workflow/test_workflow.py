@@ -140,7 +140,15 @@ def test_every_overlay_is_planned(tree: Path, name: str) -> None:
     assert "score_sweep" not in jobs
 
 
-@pytest.mark.parametrize(("target", "rule"), [("sweep", "score_sweep"), ("table1", "make_tables")])
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [
+        ("sweep", "score_sweep"),
+        ("table1", "make_tables"),
+        ("segmentation", "make_segmentation_table"),
+        ("mask_sweep", "score_mask_sweep"),
+    ],
+)
 def test_named_targets_are_planned(tree: Path, target: str, rule: str) -> None:
     done = snakemake(tree, "-n", target, *SMOKE)
     assert done.status == 0, done.text

@@ -21,7 +21,8 @@ TARGETS = [target.name for target in CONFIG.targets]
 ATTRIBUTES = sorted({target.attribute for target in CONFIG.targets})
 MODES = ["exact", "readout"]
 SCALES = [f"{scale:g}" for scale in CONFIG.tuning.guidance_scales]
-MASK_METHODS = {"exact": "ours_exact", "readout": "ours_readout", "clean_image": "clean_image"}
+GUIDED = {"exact": "ours_exact", "readout": "ours_readout", "clean_image": "clean_image"}  # towards masks
+MASK_METHODS = {**GUIDED, "controlnet": "controlnet"}
 MASK_SCALES = [f"{scale:g}" for scale in CONFIG.segmentation.guidance_scales]
 WEIGHTS = ["config.json", "diffusion_pytorch_model.safetensors", "provenance.json"]
 
@@ -70,14 +71,14 @@ def mask_preset(wildcards):
 
 
 def mask_guide(wildcards):
-    # The clean-image segmenter reads no denoiser: one serves every preset.
+    # Presets are about heads: one clean-image segmenter and one ControlNet serve them all.
     shots = getattr(wildcards, "shots", CONFIG.segmentation.shots)
-    of_preset = [] if wildcards.method == "clean_image" else [wildcards.preset]
+    of_preset = [wildcards.preset] if wildcards.method in MODES else []
     return weights("/".join(["results", wildcards.data, "mask_guides", *of_preset, wildcards.method, str(shots)]))
 
 
 def mask_guidance_scale(wildcards):
-    return getattr(CONFIG.segmentation.presets[wildcards.preset].guidance_scale, wildcards.method)
+    return getattr(CONFIG.segmentation.presets[wildcards.preset].guidance_scale, wildcards.method, 0)
 
 
 def code(script, env):

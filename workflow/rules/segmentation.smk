@@ -1,8 +1,8 @@
-# Segmentation: samples that follow masks, from a few image-mask pairs; beside them the baseline that fails.
+# Segmentation: samples that follow masks, from a few image-mask pairs; beside them the baselines that fail.
 # in:  the denoiser, images of the splits shots, judge, tuning_judge and controls
 # out: results/{data}/{masks,pairs,pair_features,mask_heads,segmenters,mask_samples,mask_evaluation}/,
 #      results/tables/segmentation.csv, results/figures/segmentation.*
-# {method} is exact, readout or clean_image; the wanted masks are the first of the split controls.
+# {method} is exact, readout, clean_image or controlnet; the wanted masks are the first of the split controls.
 
 
 rule make_masks:
@@ -140,6 +140,37 @@ rule train_clean_image_segmenter:
         "python workflow/scripts/train_segmenter.py --settings {params.settings:q} --role guides"
         " --flip-pairs {params.flip_pairs:q} --images {input.images:q} --masks {input.masks:q}"
         " --pairs {input.pairs:q} --output {params.folder:q} --code {params.code:q} 2> {log:q}"
+
+
+rule train_controlnet:
+    input:
+        denoiser=weights("results/{data}/denoiser"),
+        images="results/{data}/images/shots.safetensors",
+        records="results/{data}/images/shots.parquet",
+        masks="results/{data}/masks/shots.safetensors",
+        pairs="results/{data}/pairs/{shots}.csv",
+    output:
+        weights("results/{data}/mask_guides/controlnet/{shots}"),
+    log:
+        "logs/{data}/train_controlnet/{shots}.log",
+    benchmark:
+        "benchmarks/{data}/train_controlnet/{shots}.tsv"
+    conda:
+        "../../envs/diffusion.yaml"
+    threads: CONFIG.segmentation.controlnet.cpu_threads
+    resources:
+        gpu=1,
+    params:
+        settings=CONFIG.segmentation.controlnet.model_dump_json(),
+        flip_pairs=str([list(pair) for pair in CONFIG.segmentation.head.flip_pairs]),
+        denoiser=folder_of("denoiser"),
+        folder="results/{data}/mask_guides/controlnet/{shots}",
+        code=code("train_controlnet.py", env="diffusion"),
+    shell:
+        "python workflow/scripts/train_controlnet.py --settings {params.settings:q}"
+        " --flip-pairs {params.flip_pairs:q} --images {input.images:q} --masks {input.masks:q}"
+        " --pairs {input.pairs:q} --denoiser {params.denoiser:q} --checkpoints checkpoints/controlnet"
+        " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
 
 
 rule sample_masks:
@@ -290,8 +321,14 @@ rule make_segmentation_table:
             "results/{data}/mask_evaluation/{preset}/{method}/{shots}.csv",
             data=DATA,
             preset=CONFIG.segmentation.presets,
-            method=MASK_METHODS,
+            method=GUIDED,
             shots=CONFIG.segmentation.shots,
+        ),
+        expand(
+            "results/{data}/mask_evaluation/{preset}/controlnet/{shots}.csv",
+            data=DATA,
+            preset=CONFIG.segmentation.preset,
+            shots=CONFIG.segmentation.controlnet_curve,
         ),
         expand(
             "results/{data}/mask_evaluation/{preset}/exact/{shots}.csv",
@@ -321,7 +358,7 @@ use rule make_segmentation_table as make_mask_sweep_table with:
             "results/{data}/mask_sweep/{preset}/{method}.csv",
             data=DATA,
             preset=CONFIG.segmentation.presets,
-            method=MASK_METHODS,
+            method=GUIDED,
         ),
     output:
         report(

@@ -318,6 +318,8 @@ class SegmentationConfig(Section):
     head: MaskHeadConfig
     segmenter: SegmenterConfig = Field(description="The independent segmenters: one measures, one tunes.")
     clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
+    controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
+    controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
     guidance_scales: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="Candidates of the sweep.")
     tuning_masks: Positive = Field(description="Wanted masks of each candidate.")
     tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
@@ -326,6 +328,8 @@ class SegmentationConfig(Section):
     def _preset_exists(self) -> "SegmentationConfig":
         if self.preset not in self.presets:
             raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
+        if self.controlnet.random_flip:
+            raise ValueError("controlnet.random_flip: found true, expected false: pairs are mirrored with their masks")
         return self
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -79,7 +80,7 @@ def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
     provenance = read_weights_provenance(folder)
     if "schedule" not in provenance:
         raise WeightsError(f"{folder}/provenance.json: no 'schedule'; expected beta_schedule and prediction_type.")
-    unet = load_module(_unet_of_config, folder).to(runtime.device)
+    unet = load_module(unet_of_config, folder).to(runtime.device)
     digest = provenance["sha256"]["diffusion_pytorch_model.safetensors"]
     return Denoiser(unet, ScheduleConfig.model_validate(provenance["schedule"]), digest)
 
@@ -102,20 +103,31 @@ def check_fits(denoiser: Denoiser, settings: DenoiserConfig, image_size: int) ->
             )
 
 
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(x_t [B, C, H, W], timesteps [B], positions of the training images [B]) -> eps or v."""
+
+
 class DenoiserTraining:
     """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone."""
 
     def __init__(
-        self, unet: UNet2DModel, settings: DenoiserTrainingConfig, schedule: ScheduleConfig, runtime: Runtime
+        self,
+        model: nn.Module,
+        predict: Predict,
+        settings: DenoiserTrainingConfig,
+        schedule: ScheduleConfig,
+        runtime: Runtime,
     ) -> None:
-        self.unet = unet.to(runtime.device).train()
+        """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images."""
+        self.model = model.to(runtime.device).train()
+        self.predict = predict
         self.settings = settings
         self.schedule = schedule
         self.runtime = runtime
         self.step = 0
         self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
-        self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
-        self.ema = EMAModel(self.unet.parameters(), decay=settings.ema_decay, use_ema_warmup=False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self.ema = EMAModel(self.model.parameters(), decay=settings.ema_decay, use_ema_warmup=False)
 
     @property
     def total_steps(self) -> int:
@@ -124,19 +136,19 @@ class DenoiserTraining:
 
     def train_step(self, images: Tensor) -> float:
         """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss."""
-        clean, noise, timesteps = self._draw(images)
+        index, clean, noise, timesteps = self._draw(images)
         alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         with self.runtime.autocast():
-            output = self.unet(add_noise(clean, noise, alpha_bar_t), timesteps).sample
+            output = self.predict(add_noise(clean, noise, alpha_bar_t), timesteps, index)
         target = training_target(clean, noise, alpha_bar_t, self.schedule.prediction_type)
         loss = F.mse_loss(output.float(), target)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self.ema.step(self.unet.parameters())
+        self.ema.step(self.model.parameters())
         self.step += 1
         return float(loss.detach())
 
@@ -150,7 +162,7 @@ class DenoiserTraining:
     def save(self, path: Path, identity: str) -> None:
         """Write the whole state atomically."""
         tensors: dict[str, Tensor] = {}
-        for i, (parameter, average) in enumerate(zip(self.unet.parameters(), self.ema.shadow_params, strict=True)):
+        for i, (parameter, average) in enumerate(zip(self.model.parameters(), self.ema.shadow_params, strict=True)):
             state = self.optimizer.state[parameter]
             tensors |= {f"{i}.parameter": parameter, f"{i}.average": average}
             tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
@@ -169,23 +181,24 @@ class DenoiserTraining:
             )
         self.step = int(provenance["step"])
         self.ema.optimization_step = self.step
-        for i, parameter in enumerate(self.unet.parameters()):
+        for i, parameter in enumerate(self.model.parameters()):
             parameter.data.copy_(tensors[f"{i}.parameter"])
             self.ema.shadow_params[i].copy_(tensors[f"{i}.average"])
             moments = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
 
-    def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         stream = generator(f"denoiser training {self.settings.seed}", self.step)
         size = self.settings.batch_size
-        clean = images[torch.randint(len(images), (size,), generator=stream)].float() / 127.5 - 1
+        index = torch.randint(len(images), (size,), generator=stream)
+        clean = images[index].float() / 127.5 - 1
         mirrored = torch.rand(size, generator=stream) < 0.5
         if self.settings.random_flip:
             clean[mirrored] = clean[mirrored].flip(-1)
         noise = torch.randn(clean.shape, generator=stream)
         timesteps = torch.randint(self.schedule.num_train_timesteps, (size,), generator=stream)
         device = self.runtime.device
-        return clean.to(device), noise.to(device), timesteps.to(device)
+        return index, clean.to(device), noise.to(device), timesteps.to(device)
 
 
 def train_denoiser(
@@ -205,16 +218,21 @@ def train_denoiser(
     """
     torch.manual_seed(settings.training.seed)
     unet = build_unet(settings.architecture, images.shape[-1])
-    training = DenoiserTraining(unet, settings.training, settings.schedule, runtime)
-    state = checkpoints / "state.safetensors"
-    if state.is_file():
-        training.restore(state, identity)
-    _run(training, images, checkpoints, identity)
-    training.ema.copy_to(unet.parameters())
+
+    def predict(x_t: Tensor, timesteps: Tensor, _index: Tensor) -> Tensor:
+        output: Tensor = unet(x_t, timesteps).sample
+        return output
+
+    training = DenoiserTraining(unet, predict, settings.training, settings.schedule, runtime)
+    run_training(training, images, checkpoints, identity)
     return unet.eval()
 
 
-def _run(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:
+def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:
+    """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average."""
+    state = checkpoints / "state.safetensors"
+    if state.is_file():
+        training.restore(state, identity)
     size = training.settings.batch_size
     every = max(1, training.settings.checkpoint_images // size)
     bar = tqdm(total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser")
@@ -224,9 +242,10 @@ def _run(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity
         bar.update(size)
         if training.step % every == 0 or training.step == training.total_steps:
             bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
-            training.save(checkpoints / "state.safetensors", identity)
+            training.save(state, identity)
             _log(checkpoints / "log.jsonl", training, sum(losses) / len(losses))
             losses = []
+    training.ema.copy_to(training.model.parameters())
 
 
 def _log(path: Path, training: DenoiserTraining, loss: float) -> None:
@@ -242,7 +261,8 @@ def install_denoiser(folder: Path, output: Path, settings: DenoiserConfig, image
         write_bytes(output / name, (folder / name).read_bytes())
 
 
-def _unet_of_config(config: dict[str, Any]) -> UNet2DModel:
+def unet_of_config(config: dict[str, Any]) -> UNet2DModel:
+    """Return an untrained network from what diffusers wrote as ``config.json``."""
     return UNet2DModel.from_config(config)
 
 

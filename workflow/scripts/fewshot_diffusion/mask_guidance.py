@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from .controlnet import controlnet_predictors, load_controlnet
 from .denoisers import Denoiser
 from .guidance import CleanImageGuidance, ExactGuidance, Guidance, Predictor, ReadoutGuidance, guided, unguided
 from .runtime import Runtime
@@ -62,14 +63,17 @@ def mask_predictors(
     """Return the guided predictor of each work unit: the sample with seed i follows mask i modulo their number.
 
     Args:
-        method: ``exact``, ``readout`` or ``clean_image``.
+        method: ``exact``, ``readout``, ``clean_image``, or ``controlnet``, which needs no gradient.
         denoiser: Frozen denoiser.
-        guide: Weights folder of the head or segmenter.
+        guide: Weights folder of the head, segmenter or ControlNet.
         masks: All wanted masks, uint8 [M, H, W].
         guidance_scale: lambda on the mean pixel log-likelihood of each sample.
         interval: First and last guided timestep.
         runtime: Device and precision.
     """
+    if method == "controlnet":
+        controlnet = load_controlnet(guide, denoiser.sha256).to(runtime.device)
+        return controlnet_predictors(denoiser, controlnet, masks, runtime)
     loaded = load_guide(method, guide, denoiser).to(runtime.device)
 
     def predictor_of(unit: WorkUnit) -> Predictor:

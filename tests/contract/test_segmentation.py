@@ -1,0 +1,160 @@
+"""The scripts of mask-conditioned generation, one behind the other in a folder, on the smoke configuration."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+from snakemake.utils import update_config
+
+from fewshot_diffusion.config import Config, load_config
+from fewshot_diffusion.denoisers import build_unet, unet_config
+from fewshot_diffusion.descriptions import Description, save_description
+from fewshot_diffusion.io import save_module
+from fewshot_diffusion.mask_evaluation import MASK_COLUMNS, MASK_SWEEP_COLUMNS
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ("exact", "readout", "clean_image", "controlnet")
+
+pytestmark = pytest.mark.slow
+
+
+def smoke_config() -> Config:
+    merged = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    update_config(merged, yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text()))
+    return load_config(merged)
+
+
+CONFIG = smoke_config()
+MASKS = CONFIG.segmentation
+
+
+def run(script: str, *words: object) -> None:
+    """Run a script as `python script.py words` would, without another interpreter's start."""
+    before = sys.argv
+    sys.argv = [f"{script}.py", *map(str, words), "--device", "cpu"]
+    try:
+        runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{script}.py"), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, masks, a denoiser and real images' features: what the rest of the pipeline provides."""
+    folder = tmp_path_factory.mktemp("segmentation")
+    data = CONFIG.data.model_dump_json()
+    for split in ("shots", "judge", "tuning_judge", "controls"):
+        images = folder / "images" / f"{split}.safetensors"
+        run("make_split", "--settings", data, "--split", split, "--images", images,
+            "--records", images.with_suffix(".parquet"))  # fmt: skip
+        run("make_masks", "--settings", data, "--split", split, "--output", folder / "masks" / f"{split}.safetensors")
+    torch.manual_seed(0)
+    unet = build_unet(CONFIG.denoiser.architecture, CONFIG.data.image_size)
+    save_module(unet, unet_config(unet), folder / "denoiser", {"schedule": CONFIG.denoiser.schedule.model_dump()})
+    real = Description(torch.arange(40), {"efficientnet_lite0": torch.rand(40, 1280)}, {}, 0.0, torch.empty(0, 3, 1, 1))
+    save_description(real, folder / "reference.safetensors", {})
+    run("draw_pairs", "--masks", folder / "masks" / "shots.safetensors", "--shots", MASKS.shots, "--seed", 0,
+        "--output", folder / "pairs.csv")  # fmt: skip
+    train_guides(folder)
+    return folder
+
+
+def train_guides(folder: Path) -> None:
+    preset, head = MASKS.presets[MASKS.preset], MASKS.head.model_dump_json()
+    pool = ["--images", folder / "images" / "shots.safetensors", "--masks", folder / "masks" / "shots.safetensors"]
+    pairs = [*pool, "--pairs", folder / "pairs.csv"]
+    for mode in ("exact", "readout"):
+        features = folder / f"{mode}.safetensors"
+        run("extract_pair_features", "--preset", preset.model_dump_json(), "--settings", head, "--mode", mode, *pairs,
+            "--denoiser", folder / "denoiser", "--output", features)  # fmt: skip
+        run("train_segmentation_head", "--settings", head, "--upsampling", preset.upsampling, "--features", features,
+            "--output", folder / "guides" / mode)  # fmt: skip
+    run("train_segmenter", "--settings", MASKS.clean_image.model_dump_json(), "--role", "guides", *pairs,
+        "--output", folder / "guides" / "clean_image")  # fmt: skip
+    run("train_controlnet", "--settings", MASKS.controlnet.model_dump_json(), *pairs, "--denoiser", folder / "denoiser",
+        "--checkpoints", folder / "checkpoints", "--output", folder / "guides" / "controlnet")  # fmt: skip
+    for role in ("judge", "tuning_judge"):
+        run("train_segmenter", "--settings", MASKS.segmenter.model_dump_json(), "--role", role,
+            "--images", folder / "images" / f"{role}.safetensors", "--masks", folder / "masks" / f"{role}.safetensors",
+            "--output", folder / "segmenters" / role)  # fmt: skip
+
+
+def sample(folder: Path, method: str, output: Path, masks: str = "controls", scale: float = 100) -> Path:
+    run("sample_masks", "--settings", CONFIG.mask_sampling(MASKS.preset).model_dump_json(),
+        "--denoiser", folder / "denoiser", "--method", method, "--guide", folder / "guides" / method,
+        "--guidance-scale", scale, "--masks", folder / "masks" / f"{masks}.safetensors", "--first-seed", 0,
+        "--seeds-per-mask", MASKS.seeds_per_mask, "--checkpoints", folder / "checkpoints", "--output", output,
+        "--timing", output.with_suffix(".timing.json"))  # fmt: skip
+    return output
+
+
+def test_every_method_gets_its_row(folder: Path) -> None:
+    rows = []
+    for method in METHODS:
+        drawn = sample(folder, method, folder / "samples" / f"{method}.safetensors")
+        row = folder / "rows" / f"{method}.csv"
+        run("evaluate_masks", "--settings", CONFIG.evaluation.model_dump_json(), "--data-set", "smoke",
+            "--method", method, "--preset", MASKS.preset, "--shots", MASKS.shots, "--samples", drawn,
+            "--masks", folder / "masks" / "controls.safetensors", "--real", folder / "images" / "controls.safetensors",
+            "--wanted", MASKS.masks, "--seeds-per-mask", MASKS.seeds_per_mask,
+            "--segmenter", folder / "segmenters" / "judge", "--reference", folder / "reference.safetensors",
+            "--output", row)  # fmt: skip
+        rows.append(pd.read_csv(row))
+    table = pd.concat(rows).set_index("method")
+    assert [*table.index.names, *table.columns] == ["method", *(c for c in MASK_COLUMNS if c != "method")]
+    assert (table["n"] == MASKS.masks * MASKS.seeds_per_mask).all()
+    assert (table["ci_low"] <= table["miou"]).all() and (table["miou"] <= table["ci_high"]).all()
+    assert table["forwards_per_sample"]["exact"] > table["forwards_per_sample"]["readout"] > 2
+    draw_figures(folder, pd.concat(rows))
+
+
+def draw_figures(folder: Path, table: pd.DataFrame) -> None:
+    unguided = table.iloc[:1].assign(method="unguided", preset="none")
+    pd.concat([table, unguided]).to_csv(folder / "table.csv", index=False)
+    run(
+        "draw_shots_figure", "--table", folder / "table.csv", "--preset", MASKS.preset, "--output", folder / "shots.png"
+    )
+    run("draw_segmentation_figure", "--masks", folder / "masks" / "controls.safetensors",
+        "--real", folder / "images" / "controls.safetensors", "--wanted", MASKS.masks, "--columns", 3,
+        "--methods", *METHODS, "--samples", *(folder / "samples" / f"{m}.safetensors" for m in METHODS),
+        "--output", folder / "figure.png")  # fmt: skip
+    for name in ("shots.png", "figure.png"):
+        with Image.open(folder / name) as image:
+            assert image.width > 200 and len(image.convert("L").getcolors() or range(99)) > 10
+
+
+def test_the_sweep_is_scored_by_the_tuning_segmenter(folder: Path) -> None:
+    scales = (25, 100)
+    drawn = [
+        sample(folder, "exact", folder / "sweep" / f"{scale}.safetensors", "tuning_judge", scale) for scale in scales
+    ]
+    run("score_mask_sweep", "--settings", MASKS.model_dump_json(), "--data-set", "smoke", "--method", "exact",
+        "--preset", MASKS.preset, "--denoiser", folder / "denoiser", "--guide", folder / "guides" / "exact",
+        "--masks", folder / "masks" / "tuning_judge.safetensors", "--segmenter", folder / "segmenters" / "tuning_judge",
+        "--samples", *drawn, "--output", folder / "sweep.csv")  # fmt: skip
+    sweep = pd.read_csv(folder / "sweep.csv")
+    assert list(sweep.columns) == MASK_SWEEP_COLUMNS
+    assert sweep["guidance_scale"].tolist() == list(scales)
+    assert sweep["chosen"].sum() == 1
+
+
+def test_what_tunes_does_not_measure(folder: Path) -> None:
+    with pytest.raises(SystemExit, match="role is 'tuning_judge', expected 'judge'"):
+        run("evaluate_masks", "--settings", CONFIG.evaluation.model_dump_json(), "--data-set", "smoke",
+            "--method", "exact", "--preset", "p", "--shots", 4,
+            "--samples", sample(folder, "controlnet", folder / "again.safetensors"),
+            "--masks", folder / "masks" / "controls.safetensors", "--real", folder / "images" / "controls.safetensors",
+            "--wanted", MASKS.masks, "--seeds-per-mask", MASKS.seeds_per_mask,
+            "--segmenter", folder / "segmenters" / "tuning_judge", "--reference", folder / "reference.safetensors",
+            "--output", folder / "never.csv")  # fmt: skip
+    assert not (folder / "never.csv").exists()
+
+
+def test_the_same_samples_come_again_from_their_units(folder: Path) -> None:
+    first = sample(folder, "exact", folder / "once.safetensors").read_bytes()
+    assert sample(folder, "exact", folder / "twice.safetensors").read_bytes() == first
