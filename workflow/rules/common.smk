@@ -21,9 +21,6 @@ TARGETS = [target.name for target in CONFIG.targets]
 ATTRIBUTES = sorted({target.attribute for target in CONFIG.targets})
 MODES = ["exact", "readout"]
 SCALES = [f"{scale:g}" for scale in CONFIG.tuning.guidance_scales]
-GUIDED = {"exact": "ours_exact", "readout": "ours_readout", "clean_image": "clean_image"}  # towards masks
-MASK_METHODS = {**GUIDED, "controlnet": "controlnet"}
-MASK_SCALES = [f"{scale:g}" for scale in CONFIG.segmentation.guidance_scales]
 WEIGHTS = ["config.json", "diffusion_pytorch_model.safetensors", "provenance.json"]
 
 
@@ -33,10 +30,6 @@ wildcard_constraints:
     attribute="|".join(ATTRIBUTES),
     mode="|".join(MODES),
     scale="|".join(SCALES),
-    method="|".join(MASK_METHODS),
-    mask_scale="|".join(MASK_SCALES),
-    preset="|".join(CONFIG.segmentation.presets),
-    shots=r"\d+",
     split="|".join(type(CONFIG.data.splits).model_fields),
     judge="judge|tuning_judge",
 
@@ -64,21 +57,6 @@ def target_value(wildcards):
 
 def guidance_scale(wildcards):
     return getattr(CONFIG.target(wildcards.target).guidance_scale, wildcards.mode)
-
-
-def mask_preset(wildcards):
-    return CONFIG.segmentation.presets[wildcards.preset].model_dump_json()
-
-
-def mask_guide(wildcards):
-    # Presets are about heads: one clean-image segmenter and one ControlNet serve them all.
-    shots = getattr(wildcards, "shots", CONFIG.segmentation.shots)
-    of_preset = [wildcards.preset] if wildcards.method in MODES else []
-    return weights("/".join(["results", wildcards.data, "mask_guides", *of_preset, wildcards.method, str(shots)]))
-
-
-def mask_guidance_scale(wildcards):
-    return getattr(CONFIG.segmentation.presets[wildcards.preset].guidance_scale, wildcards.method, 0)
 
 
 def code(script, env):
