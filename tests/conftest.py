@@ -37,9 +37,9 @@ def tiny_unet() -> UNet2DModel:
 @pytest.fixture
 def tiny_denoiser(tiny_unet: UNet2DModel) -> Denoiser:
     """Float32, cosine schedule, v-prediction."""
-    return Denoiser(tiny_unet, ScheduleConfig(), sha256="0" * 64)
+    return Denoiser(tiny_unet, ScheduleConfig(), digest="0" * 64)
 
 
 @pytest.fixture
 def tiny_denoiser_float64() -> Denoiser:
-    return Denoiser(_random_unet(torch.float64), ScheduleConfig(), sha256="0" * 64)
+    return Denoiser(_random_unet(torch.float64), ScheduleConfig(), digest="0" * 64)

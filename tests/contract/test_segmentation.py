@@ -84,11 +84,18 @@ def train_guides(folder: Path) -> None:
             "--output", folder / "segmenters" / role)  # fmt: skip
 
 
-def sample(folder: Path, method: str, output: Path, masks: str = "controls", scale: float = 100) -> Path:
+def sample(
+    folder: Path,
+    method: str,
+    output: Path,
+    masks: str = "controls",
+    scale: float = 100,
+    checkpoints: str = "checkpoints",
+) -> Path:
     run("sample_masks", "--settings", CONFIG.mask_sampling(MASKS.preset).model_dump_json(),
         "--denoiser", folder / "denoiser", "--method", method, "--guide", folder / "guides" / method,
         "--guidance-scale", scale, "--masks", folder / "masks" / f"{masks}.safetensors", "--first-seed", 0,
-        "--seeds-per-mask", MASKS.seeds_per_mask, "--checkpoints", folder / "checkpoints", "--output", output,
+        "--seeds-per-mask", MASKS.seeds_per_mask, "--checkpoints", folder / checkpoints, "--output", output,
         "--timing", output.with_suffix(".timing.json"))  # fmt: skip
     return output
 
@@ -120,7 +127,7 @@ def draw_figures(folder: Path, table: pd.DataFrame) -> None:
         "draw_shots_figure", "--table", folder / "table.csv", "--preset", MASKS.preset, "--output", folder / "shots.png"
     )
     run("draw_segmentation_figure", "--masks", folder / "masks" / "controls.safetensors",
-        "--real", folder / "images" / "controls.safetensors", "--wanted", MASKS.masks, "--columns", 3,
+        "--real", folder / "images" / "controls.safetensors", "--wanted", MASKS.masks,
         "--methods", *METHODS, "--samples", *(folder / "samples" / f"{m}.safetensors" for m in METHODS),
         "--output", folder / "figure.png")  # fmt: skip
     for name in ("shots.png", "figure.png"):
@@ -155,6 +162,11 @@ def test_what_tunes_does_not_measure(folder: Path) -> None:
     assert not (folder / "never.csv").exists()
 
 
-def test_the_same_samples_come_again_from_their_units(folder: Path) -> None:
+def test_finished_units_are_taken_as_they_are_and_drawn_alike_elsewhere(folder: Path) -> None:
     first = sample(folder, "exact", folder / "once.safetensors").read_bytes()
-    assert sample(folder, "exact", folder / "twice.safetensors").read_bytes() == first
+    assert sample(folder, "exact", folder / "anew.safetensors", checkpoints="anew").read_bytes() == first
+    units = sorted((folder / "anew").rglob("*.safetensors"))
+    assert len(units) == MASKS.seeds_per_mask
+    before = [unit.stat().st_mtime_ns for unit in units]
+    assert sample(folder, "exact", folder / "again.safetensors", checkpoints="anew").read_bytes() == first
+    assert [unit.stat().st_mtime_ns for unit in units] == before

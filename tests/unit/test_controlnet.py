@@ -91,8 +91,8 @@ def test_training_moves_it_alone_and_resumes_to_the_same_weights(tiny_denoiser: 
 def test_it_survives_the_disk_and_refuses_another_denoiser(
     tiny_denoiser: Denoiser, controlnet: ControlNet, tmp_path: Path
 ) -> None:
-    save_module(controlnet, controlnet.config, tmp_path, {"denoiser": tiny_denoiser.sha256})
-    loaded = load_controlnet(tmp_path, tiny_denoiser.sha256)
+    save_module(controlnet, controlnet.config, tmp_path, {"denoiser": tiny_denoiser.digest})
+    loaded = load_controlnet(tmp_path, tiny_denoiser.digest)
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in controlnet.state_dict().items())
     with pytest.raises(WeightsError):
         load_controlnet(tmp_path, "1" * 64)

@@ -96,8 +96,8 @@ def test_a_few_pairs_are_learned_and_the_head_survives_the_disk(
     read, about = load_pair_features(path)
     head, report = train_segmentation_head(read, about["taps"], CLASSES, "bilinear", SETTINGS)
     assert report["pixel_accuracy"] > (0.8 if noised else 0.9)  # the larger class has 0.75
-    save_module(head, head.config, tmp_path / "head", {"denoiser": tiny_denoiser.sha256})
-    loaded = load_segmentation_head(tmp_path / "head", tiny_denoiser.sha256)
+    save_module(head, head.config, tmp_path / "head", {"denoiser": tiny_denoiser.digest})
+    loaded = load_segmentation_head(tmp_path / "head", tiny_denoiser.digest)
     maps = extract(tiny_denoiser.unet, images.float() / 127.5 - 1, levels[0], TAPS)
     assert torch.equal(loaded(maps, levels[0]), head(maps, levels[0]))
     with pytest.raises(WeightsError, match="Train the head again"):
@@ -149,7 +149,7 @@ def test_a_guided_batch_equals_guided_singles(tiny_denoiser: Denoiser, method: s
 def test_sample_i_follows_mask_i(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
     masks = squares(3)[1]
     head = random_head(tiny_denoiser, [50])
-    save_module(head, head.config, tmp_path, {"denoiser": tiny_denoiser.sha256})
+    save_module(head, head.config, tmp_path, {"denoiser": tiny_denoiser.digest})
     predictor_of = mask_predictors("exact", tiny_denoiser, tmp_path, masks, 50.0, (0, 999), CPU)
     x_t, step = torch.randn(2, 3, 16, 16), (600, torch.tensor(0.4))
     (unit,) = plan_units(first_seed=5, units=1, unit_size=2)  # seeds 5 and 6: masks 2 and 0

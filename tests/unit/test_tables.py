@@ -53,7 +53,8 @@ def one(table: pd.DataFrame, attribute: str, method: str, metric: str, kind: str
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    return attribute_table([measured("Male"), measured("Glasses")], "scaled-down", read_published(PUBLISHED))
+    parts = [measured("Male"), measured("Glasses")]
+    return attribute_table(parts, "scaled-down", read_published(PUBLISHED), "celeba-64")
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,14 @@ def test_no_number_is_borrowed_from_another_row(table: pd.DataFrame, attribute: 
     assert pd.isna(one(table, attribute, method, metric, "scaled-down")["published"])
 
 
+def test_a_row_of_the_same_name_on_other_data_has_no_published_number() -> None:
+    joined = attribute_table([measured("Blond")], "scaled-down", read_published(PUBLISHED))
+    assert joined.loc[joined["kind"] == "scaled-down", "published"].isna().all()
+
+
 def test_another_extractor_has_no_published_number() -> None:
-    joined = attribute_table([measured("Male", ("fd_efficientnet_lite0",))], "scaled-down", read_published(PUBLISHED))
+    parts = [measured("Male", ("fd_efficientnet_lite0",))]
+    joined = attribute_table(parts, "scaled-down", read_published(PUBLISHED), "celeba-64")
     assert joined.loc[joined["kind"] == "scaled-down", "published"].isna().all()
 
 

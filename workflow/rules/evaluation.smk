@@ -115,10 +115,11 @@ rule make_tables:
         "../../envs/evaluation.yaml"
     params:
         kind=CONFIG.outputs.kind,
+        stands_for=["--stands-for", CONFIG.outputs.stands_for] if CONFIG.outputs.stands_for else [],
         code=code("make_tables.py", env="evaluation"),
     shell:
         "python workflow/scripts/make_tables.py --distances {input.distances:q} --accuracies {input.accuracies:q}"
-        " --published {input.published:q} --kind {params.kind:q} --table {output.table:q}"
+        " --published {input.published:q} --kind {params.kind:q} {params.stands_for:q} --table {output.table:q}"
         " --accuracy-table {output.accuracy:q} --code {params.code:q} 2> {log:q}"
 
 

@@ -1,8 +1,9 @@
-# Segmentation: samples that follow masks, from a few image-mask pairs; beside them the baselines that fail.
+# Segmentation: samples that follow masks, from a few image-mask pairs; beside them the baselines.
 # in:  the denoiser, images of the splits shots, judge, tuning_judge and controls
 # out: results/{data}/{masks,pairs,pair_features,mask_heads,segmenters,mask_samples,mask_evaluation}/,
 #      results/tables/segmentation.csv, results/figures/segmentation.*
-# {method} is exact, readout, clean_image or controlnet; the wanted masks are the first of the split controls.
+# {method} is exact, readout, clean_image or controlnet; the wanted masks are the
+# first of the split controls, those of the sweep the first of the split reference.
 
 
 GUIDED = {"exact": "ours_exact", "readout": "ours_readout", "clean_image": "clean_image"}  # towards masks
@@ -237,7 +238,7 @@ use rule sample_masks as sample_mask_sweep with:
     input:
         denoiser=weights("results/{data}/denoiser"),
         guide=mask_guide,
-        masks="results/{data}/masks/tuning_judge.safetensors",
+        masks="results/{data}/masks/reference.safetensors",
     output:
         samples="results/{data}/mask_sweep/{preset}/{method}/{mask_scale}.safetensors",
         timing="results/{data}/mask_sweep/{preset}/{method}/{mask_scale}.timing.json",
@@ -263,7 +264,7 @@ rule score_mask_sweep:
         denoiser=weights("results/{data}/denoiser"),
         guide=mask_guide,
         segmenter=weights("results/{data}/segmenters/tuning_judge"),
-        masks="results/{data}/masks/tuning_judge.safetensors",
+        masks="results/{data}/masks/reference.safetensors",
     output:
         "results/{data}/mask_sweep/{preset}/{method}.csv",
     log:
@@ -304,13 +305,15 @@ rule evaluate_masks:
         method=lambda wildcards: MASK_METHODS[wildcards.method],
         preset="{preset}",
         shots="{shots}",
+        guidance_scale=mask_guidance_scale,
         wanted=CONFIG.segmentation.masks,
         seeds_per_mask=CONFIG.segmentation.seeds_per_mask,
         segmenter=folder_of("segmenter"),
         code=code("evaluate_masks.py", env="evaluation"),
     shell:
         "python workflow/scripts/evaluate_masks.py --settings {params.settings:q} --data-set {wildcards.data:q}"
-        " --method {params.method:q} --preset {params.preset:q} --shots {params.shots:q} --samples {input.samples:q}"
+        " --method {params.method:q} --preset {params.preset:q} --shots {params.shots:q}"
+        " --guidance-scale {params.guidance_scale:q} --samples {input.samples:q}"
         " --masks {input.masks:q} --real {input.real:q} --wanted {params.wanted:q}"
         " --seeds-per-mask {params.seeds_per_mask:q} --segmenter {params.segmenter:q} --reference {input.reference:q}"
         " --output {output:q} --code {params.code:q} 2> {log:q}"
@@ -335,6 +338,7 @@ use rule evaluate_masks as evaluate_unguided_masks with:
         method="unguided",
         preset="none",
         shots=0,
+        guidance_scale=0,
         wanted=CONFIG.segmentation.masks,
         seeds_per_mask=CONFIG.segmentation.seeds_per_mask,
         segmenter=folder_of("segmenter"),
@@ -390,7 +394,7 @@ use rule make_segmentation_table as make_mask_sweep_table with:
     output:
         report(
             f"results/tables/{CONFIG.outputs.segmentation_sweep_table}.csv",
-            caption="../report/sweep.rst",
+            caption="../report/mask_sweep.rst",
             category="Tables",
         ),
     log:

@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--method", required=True, help="name of the method in the table")
     parser.add_argument("--preset", required=True, help="name of the preset in the table")
     parser.add_argument("--shots", type=int, required=True, help="pairs that the method saw")
+    parser.add_argument("--guidance-scale", type=float, default=0.0, help="lambda of the samples")
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="shards of samples")
     parser.add_argument("--masks", type=Path, required=True, help="wanted masks, safetensors")
     parser.add_argument("--real", type=Path, required=True, help="real images of these masks, safetensors")
@@ -27,7 +28,13 @@ def main() -> None:
     args = parser.parse_args()
     runtime = make_runtime(args.device, "float32", cpu_threads=1)
     row = evaluate_masks(
-        {"data_set": args.data_set, "shots": args.shots, "method": args.method, "preset": args.preset},
+        {
+            "data_set": args.data_set,
+            "shots": args.shots,
+            "method": args.method,
+            "preset": args.preset,
+            "guidance_scale": args.guidance_scale,
+        },
         samples=args.samples,
         masks=args.masks,
         real=args.real,

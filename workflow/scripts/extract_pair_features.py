@@ -31,7 +31,7 @@ def main() -> None:
     features = pair_features(
         denoiser, images.images, masks.masks, args.preset.taps, sorted(set(timesteps)), noised, args.settings, runtime
     )
-    about = {"denoiser": denoiser.sha256, "classes": masks.classes, "taps": args.preset.taps, "code": args.code}
+    about = {"denoiser": denoiser.digest, "classes": masks.classes, "taps": args.preset.taps, "code": args.code}
     save_pair_features(features, denoiser.unet, args.output, about)
 
 

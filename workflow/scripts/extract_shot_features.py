@@ -26,7 +26,7 @@ def main() -> None:
     images, labels = read_shots(args.shots, load_image_set(args.pool))
     features = {"exact": exact_features, "readout": readout_features}[args.mode]
     cached = features(denoiser, images.images, labels, images.ids, args.settings, runtime)
-    save_shot_features(cached, args.output, {"denoiser": denoiser.sha256, "mode": args.mode, "code": args.code})
+    save_shot_features(cached, args.output, {"denoiser": denoiser.digest, "mode": args.mode, "code": args.code})
 
 
 if __name__ == "__main__":

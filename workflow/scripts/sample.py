@@ -34,7 +34,7 @@ def main() -> None:
     predict, head_digest = unguided(denoiser, runtime), None
     if args.mode != "unguided":
         head_digest = sha256(args.head / "provenance.json")
-        head = load_head(args.head, denoiser.sha256).to(runtime.device)
+        head = load_head(args.head, denoiser.digest).to(runtime.device)
         guidance = attribute_guidance(args.mode, denoiser, head, args.value, runtime)
         predict = guided(
             guidance,
@@ -44,7 +44,7 @@ def main() -> None:
             interval=settings.guidance_interval,
         )
     about = {
-        "denoiser": denoiser.sha256,
+        "denoiser": denoiser.digest,
         "mode": args.mode,
         "head": head_digest,
         "value": args.value,

@@ -36,7 +36,7 @@ def main() -> None:
         args.method, denoiser, args.guide, wanted, args.guidance_scale, settings.guidance_interval, runtime
     )
     about = {
-        "denoiser": denoiser.sha256,
+        "denoiser": denoiser.digest,
         "method": args.method,
         "guide": sha256(args.guide / "provenance.json"),
         "masks": sha256(args.masks),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from .errors import ConfigError
 
@@ -19,6 +19,16 @@ Timestep = Annotated[int, Field(ge=0, lt=1000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
 Mode = Literal["exact", "readout"]
+
+
+def _distinct_names(scales: list[float]) -> list[float]:
+    names = [f"{scale:g}" for scale in scales]  # as in the names of the files
+    if len(set(names)) != len(names):
+        raise ValueError(f"found {names} in six digits, expected each once")
+    return scales
+
+
+Scales = Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(_distinct_names)]
 
 
 class Section(BaseModel):
@@ -223,17 +233,10 @@ class SamplingConfig(Section):
 class TuningConfig(Section):
     """The sweep that guidance_scale is chosen by: own seeds, own judge."""
 
-    guidance_scales: list[Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    guidance_scales: Scales = Field(min_length=1)
     units: Positive = Field(description="Work units for each candidate.")
     first_seed: Count = Field(description="Must lie behind every seed that is reported.")
     tolerance: Fraction = Field(description="The smallest scale whose judge share is within this of the best wins.")
-
-    @model_validator(mode="after")
-    def _scales_have_names_of_their_own(self) -> "TuningConfig":
-        names = [f"{scale:g}" for scale in self.guidance_scales]  # as in the names of the files
-        if len(set(names)) != len(names):
-            raise ValueError(f"guidance_scales: found {names} in six digits, expected each once")
-        return self
 
 
 class ImageClassifierConfig(Section):
@@ -273,6 +276,8 @@ class MaskPresetConfig(Section):
     feature_timestep: Timestep = Field(description="Timestep label of the clean image (exact).")
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     eta: Fraction = Field(description="DDIM's eta; the paper's update amounts to 0.24.")
+    timestep_spacing: Literal["trailing", "leading"] = "trailing"
+    guidance_interval: tuple[Timestep, Timestep] = Field(description="First and last guided timestep.")
     guidance_scale: MaskScalesConfig
 
 
@@ -320,7 +325,7 @@ class SegmentationConfig(Section):
     clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
     controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
     controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
-    guidance_scales: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="Candidates of the sweep.")
+    guidance_scales: Scales = Field(min_length=1, description="Candidates of the sweep.")
     tuning_masks: Positive = Field(description="Wanted masks of each candidate.")
     tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
 
@@ -374,6 +379,9 @@ class OutputsConfig(Section):
     published: Path | None = Field(
         Path("config/published.csv"), description="The paper's numbers; null leaves them out."
     )
+    stands_for: str | None = Field(
+        None, description="The paper's data set whose numbers stand beside our rows of the same name."
+    )
     kind: Literal["reproduced", "scaled-down"] = Field("scaled-down", description="What our rows are.")
 
 
@@ -397,9 +405,11 @@ class Config(Section):
         return next(target for target in self.targets if target.name == name)
 
     def mask_sampling(self, preset: str, tuning: bool = False) -> SamplingConfig:
-        """Return the sampling of masks: the preset's eta, and work units that hold one sample of each mask."""
+        """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask."""
         masks = self.segmentation.tuning_masks if tuning else self.segmentation.masks
-        return self.sampling.model_copy(update={"eta": self.segmentation.presets[preset].eta, "unit_size": masks})
+        chosen = self.segmentation.presets[preset]
+        update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
+        return self.sampling.model_copy(update={**update, "unit_size": masks})
 
     @property
     def mask_sweep_first_seed(self) -> int:
@@ -411,7 +421,7 @@ class Config(Section):
     def _consistent(self) -> "Config":
         _require_targets(self)
         _require_disjoint_seeds(self)
-        _require_aligned_masks(self)
+        _require_masks(self)
         drawn = self.sampling.units_per_target * self.sampling.unit_size
         if self.evaluation.samples > drawn:
             raise ValueError(
@@ -433,8 +443,19 @@ def _require_targets(config: Config) -> None:
             )
 
 
-def _require_aligned_masks(config: Config) -> None:
-    seed, masks = config.sampling.first_seed, config.segmentation.masks
+def _require_masks(config: Config) -> None:
+    wanted, splits = config.segmentation, config.data.splits
+    pairs = max([wanted.shots, *wanted.shots_curve, *wanted.controlnet_curve])
+    for key, number, split in (
+        ("masks", wanted.masks, "controls"),
+        ("tuning_masks", wanted.tuning_masks, "reference"),
+        ("shots", pairs, "shots"),
+    ):
+        if number > getattr(splits, split):
+            raise ValueError(
+                f"segmentation.{key}: {number} are asked for, data.splits.{split} has {getattr(splits, split)} images"
+            )
+    seed, masks = config.sampling.first_seed, wanted.masks
     if seed % masks:
         raise ValueError(
             f"sampling.first_seed: {seed} shows mask {seed % masks} first; expected a multiple of segmentation.masks "
@@ -444,7 +465,8 @@ def _require_aligned_masks(config: Config) -> None:
 
 def _require_disjoint_seeds(config: Config) -> None:
     sampling = config.sampling
-    reported = sampling.first_seed + sampling.unit_size * max(sampling.units_per_target, sampling.units_unguided)
+    drawn = sampling.unit_size * max(sampling.units_per_target, sampling.units_unguided)
+    reported = sampling.first_seed + max(drawn, config.segmentation.masks * config.segmentation.seeds_per_mask)
     if config.tuning.first_seed < reported:
         raise ValueError(
             f"tuning.first_seed: {config.tuning.first_seed} overlaps the reported seeds; expected at least {reported}"

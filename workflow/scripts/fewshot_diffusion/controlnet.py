@@ -131,13 +131,13 @@ def train_controlnet(
     return controlnet.requires_grad_(False).eval()
 
 
-def load_controlnet(folder: Path, denoiser_sha256: str) -> ControlNet:
+def load_controlnet(folder: Path, denoiser_digest: str) -> ControlNet:
     """Load a ControlNet for use with the denoiser of this digest.
 
     Raises:
         WeightsError: If it was trained beside another denoiser.
     """
-    check_reads(folder, denoiser_sha256)
+    check_reads(folder, denoiser_digest)
     return load_module(lambda config: ControlNet(**config), folder)
 
 
@@ -186,8 +186,10 @@ def _zero(convolution: nn.Conv2d) -> nn.Conv2d:
 def _require_plain(unet: UNet2DModel) -> None:
     plain = {"DownBlock2D", "AttnDownBlock2D", "UpBlock2D", "AttnUpBlock2D"}
     blocks = {*unet.config.down_block_types, *unet.config.up_block_types}
-    if not blocks <= plain or unet.config.time_embedding_type != "positional" or unet.config.center_input_sample:
+    odd = unet.config.time_embedding_type != "positional" or unet.config.center_input_sample
+    if not blocks <= plain or odd or unet.mid_block is None or unet.class_embedding is not None:
         raise ConfigError(
             f"controlnet: the denoiser has blocks {', '.join(sorted(blocks))} and a "
-            f"{unet.config.time_embedding_type} time embedding; expected only {', '.join(sorted(plain))}, positional."
+            f"{unet.config.time_embedding_type} time embedding; expected only {', '.join(sorted(plain))}, positional, "
+            "with a middle block and without classes."
         )

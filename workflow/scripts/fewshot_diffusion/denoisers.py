@@ -1,5 +1,6 @@
 """The unconditional denoiser: build, train (resumable), load."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -37,12 +38,12 @@ class Denoiser:
     Attributes:
         unet: Maps (x_t [B, C, H, W], timestep) to eps or v.
         schedule: Noise schedule and prediction type.
-        sha256: Digest of the weights file: the identity of everything computed with it.
+        digest: SHA-256 over weights, architecture and schedule: the identity of everything computed with it.
     """
 
     unet: UNet2DModel
     schedule: ScheduleConfig
-    sha256: str
+    digest: str
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -81,8 +82,9 @@ def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
     if "schedule" not in provenance:
         raise WeightsError(f"{folder}/provenance.json: no 'schedule'; expected beta_schedule and prediction_type.")
     unet = load_module(unet_of_config, folder).to(runtime.device)
-    digest = provenance["sha256"]["diffusion_pytorch_model.safetensors"]
-    return Denoiser(unet, ScheduleConfig.model_validate(provenance["schedule"]), digest)
+    schedule = ScheduleConfig.model_validate(provenance["schedule"])
+    parts = json.dumps([provenance["sha256"], schedule.model_dump()], sort_keys=True)
+    return Denoiser(unet, schedule, hashlib.sha256(parts.encode()).hexdigest())
 
 
 def check_fits(denoiser: Denoiser, settings: DenoiserConfig, image_size: int) -> None:

@@ -210,20 +210,20 @@ def load_shot_features(path: Path) -> tuple[ShotFeatures, dict[str, Any]]:
     return ShotFeatures(**tensors), provenance
 
 
-def load_head(folder: Path, denoiser_sha256: str) -> AttributeHead:
+def load_head(folder: Path, denoiser_digest: str) -> AttributeHead:
     """Load a head for use with the denoiser of this digest.
 
     Raises:
         WeightsError: If the head was trained on another denoiser's activations.
     """
-    check_reads(folder, denoiser_sha256)
+    check_reads(folder, denoiser_digest)
     return load_module(lambda config: AttributeHead(**config), folder)
 
 
-def check_reads(folder: Path, denoiser_sha256: str) -> None:
+def check_reads(folder: Path, denoiser_digest: str) -> None:
     """Raise ``WeightsError`` unless the head in ``folder`` was trained on this denoiser's activations."""
     trained_on = str(read_weights_provenance(folder).get("denoiser"))
-    if trained_on != denoiser_sha256:
+    if trained_on != denoiser_digest:
         raise WeightsError(
-            f"{folder}: the head reads denoiser {trained_on[:12]}, found {denoiser_sha256[:12]}. Train the head again."
+            f"{folder}: the head reads denoiser {trained_on[:12]}, found {denoiser_digest[:12]}. Train the head again."
         )

@@ -21,11 +21,13 @@ from .mask_metrics import agreement, confusion, diversity, miou
 from .metrics import kernel_distance
 from .runtime import Runtime
 from .samples import SampleSet, load_samples
+from .schedule import add_noise, make_scheduler
+from .seeds import generator
 from .segmentation_heads import SegmentationHead
 from .segmenters import Segmenter, load_segmenter
 
 MASK_COLUMNS = [
-    "data_set", "shots", "method", "preset", "n", "seeds", "miou", "ci_low", "ci_high", "miou_real",
+    "data_set", "shots", "method", "preset", "n", "seeds", "guidance_scale", "miou", "ci_low", "ci_high", "miou_real",
     "pixel_accuracy", "diversity", "kernel_distance", "extractor", "forwards_per_sample",
 ]  # fmt: skip
 MASK_SWEEP_COLUMNS = [
@@ -48,7 +50,7 @@ def evaluate_masks(
     """Return the table's row of one sample set.
 
     Args:
-        labels: Values of the columns data_set, shots, method and preset.
+        labels: Values of the columns data_set, shots, method, preset and guidance_scale.
         samples: Shards; the sample with seed i was to show mask i modulo the number of masks.
         masks: Wanted masks.
         real: Real images of the same masks: the segmenter's own mIoU on them is the ceiling.
@@ -68,6 +70,8 @@ def evaluate_masks(
     n = per_mask * number
     if len(drawn.seeds) < n or len(wanted) < number:
         raise DataError(f"{samples[0]}: found {len(drawn.seeds)} samples, expected {n} of {number} masks.")
+    if not torch.equal(drawn.seeds[:n] % number, torch.arange(n) % number):
+        raise DataError(f"{samples[0]}: the seeds do not show the masks in their order; draw the samples again.")
     model = load_segmenter(segmenter, "judge").to(runtime.device)
     images = drawn.images[:n]
     found = model.segment(images).unflatten(0, shape)
@@ -140,10 +144,15 @@ def _own_opinion(guide: SegmentationHead | Segmenter, denoiser: Denoiser, images
     if isinstance(guide, Segmenter):
         return guide.segment(images)
     found = []
-    for batch in images.split(50):
+    timestep = guide.timesteps[0]
+    for k, batch in enumerate(images.split(50)):
+        samples = batch.float() / 127.5 - 1
+        if len(guide.timesteps) > 1:  # a readout head knows noised images only
+            noise = torch.randn(samples.shape, generator=generator("own opinion", k))
+            samples = add_noise(samples, noise, make_scheduler(denoiser.schedule).alphas_cumprod[timestep])
         with torch.no_grad():
-            maps = extract(denoiser.unet, batch.float() / 127.5 - 1, guide.timesteps[0], guide.modules_tapped)
-            found.append(guide(maps, guide.timesteps[0]).argmax(1).to(torch.uint8))
+            maps = extract(denoiser.unet, samples.to(denoiser.unet.device), timestep, guide.modules_tapped)
+            found.append(guide(maps, timestep).argmax(1).to(torch.uint8).cpu())
     return torch.cat(found)
 
 

@@ -33,19 +33,21 @@ def gather_mask_rows(
         real: Their real images, or None where they may not be shown.
         samples: Method -> sample set; seed i shows mask i modulo ``wanted``.
         wanted: How many of the masks were asked for.
-        columns: Masks to show.
-        seeds: Samples of each.
+        columns: Masks to show, at most; there are no more than were asked for.
+        seeds: Samples of each, at most.
 
     Returns:
         Masks uint8 [columns, H, W], and labelled rows of images, uint8 [columns, 3, H, W].
     """
     mask_set = load_masks(masks)
+    columns = min(columns, wanted)
     rows = []
     if real is not None:
         rows.append(("real", load_image_set(real).by_ids(mask_set.ids[:columns].tolist()).images))
     for method, path in samples.items():
         images = load_samples([path]).images
-        rows += [(method if k == 0 else "", images[k * wanted : k * wanted + columns]) for k in range(seeds)]
+        shown = min(seeds, len(images) // wanted)
+        rows += [(method if k == 0 else "", images[k * wanted : k * wanted + columns]) for k in range(shown)]
     return mask_set.masks[:columns], rows
 
 

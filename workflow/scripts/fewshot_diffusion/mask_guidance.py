@@ -17,7 +17,8 @@ from .segmenters import Segmenter, load_segmenter
 def mask_guidance(mode: str, denoiser: Denoiser, head: SegmentationHead, masks: Tensor, runtime: Runtime) -> Guidance:
     """Return the guidance of a batch towards its masks, by an exact or a readout head.
 
-    The log-likelihood is the *mean* over the pixels of each sample, so lambda does not depend on the image size.
+    The log-likelihood is the *mean* over the pixels of each sample, as in the paper's code: lambda on the sum
+    would be smaller by the number of pixels.
 
     Args:
         mode: ``exact`` or ``readout``.
@@ -48,7 +49,7 @@ def load_guide(method: str, guide: Path, denoiser: Denoiser) -> SegmentationHead
     """Load what a method steers by: the head of ``exact`` or ``readout``, the segmenter of ``clean_image``."""
     if method == "clean_image":
         return load_segmenter(guide, "guides")
-    return load_segmentation_head(guide, denoiser.sha256)
+    return load_segmentation_head(guide, denoiser.digest)
 
 
 def mask_predictors(
@@ -72,7 +73,7 @@ def mask_predictors(
         runtime: Device and precision.
     """
     if method == "controlnet":
-        controlnet = load_controlnet(guide, denoiser.sha256).to(runtime.device)
+        controlnet = load_controlnet(guide, denoiser.digest).to(runtime.device)
         return controlnet_predictors(denoiser, controlnet, masks, runtime)
     loaded = load_guide(method, guide, denoiser).to(runtime.device)
 

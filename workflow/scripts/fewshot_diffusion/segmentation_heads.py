@@ -229,13 +229,13 @@ def train_segmentation_head(
     return head, report
 
 
-def load_segmentation_head(folder: Path, denoiser_sha256: str) -> SegmentationHead:
+def load_segmentation_head(folder: Path, denoiser_digest: str) -> SegmentationHead:
     """Load a head for use with the denoiser of this digest.
 
     Raises:
         WeightsError: If the head was trained on another denoiser's activations.
     """
-    check_reads(folder, denoiser_sha256)
+    check_reads(folder, denoiser_digest)
     return load_module(lambda config: SegmentationHead(**config), folder)
 
 

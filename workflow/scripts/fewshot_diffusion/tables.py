@@ -12,20 +12,24 @@ PUBLISHED_METHODS = {"ours": "ours_exact"}
 """The paper's own row is the exact mode; its other methods keep their names."""
 
 
-def attribute_table(parts: Sequence[pd.DataFrame], kind: str, published: pd.DataFrame | None) -> pd.DataFrame:
+def attribute_table(
+    parts: Sequence[pd.DataFrame], kind: str, published: pd.DataFrame | None, stands_for: str | None = None
+) -> pd.DataFrame:
     """Join the rows of all targets and the paper's.
 
     Args:
         parts: Rows of each target, ``TABLE_COLUMNS``.
         kind: ``reproduced`` or ``scaled-down``: what our rows are.
         published: The paper's numbers (columns item, data_set, row, method, metric, value), or None.
+        stands_for: The paper's data set whose numbers stand beside our rows of the same name, or None.
     """
     measured = pd.concat(parts, ignore_index=True)
     measured["kind"] = kind
     if published is None:
         return measured.reindex(columns=TABLE_COLUMNS)
     paper = published_rows(published)
-    measured["published"] = [_published_value(row, paper) for row in measured.itertuples()]
+    same_faces = paper[paper["data_set"] == stands_for]
+    measured["published"] = [_published_value(row, same_faces) for row in measured.itertuples()]
     return pd.concat([measured, paper], ignore_index=True).reindex(columns=TABLE_COLUMNS)
 
 

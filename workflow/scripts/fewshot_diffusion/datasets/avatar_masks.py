@@ -49,8 +49,9 @@ class MaskRenderer(Renderer):
         return "" if translucent else str(super()._render_svg_element(element))
 
     def _render_attributes(self, attributes: dict[str, Any] | None) -> str:
-        if not self._components:  # the document's own: no part yet, no smooth edges anywhere
-            return ' fill="none" shape-rendering="crispEdges"' if attributes else ""
+        if not self._components:  # outside every part nothing is painted, and no edge is smooth
+            plain = {"fill": "none", "shape-rendering": "crispEdges"} if attributes else {}
+            return str(super()._render_attributes((attributes or {}) | plain))
         painted = {key: self._paint(key, value) for key, value in (attributes or {}).items()}
         return str(super()._render_attributes(painted))
 
