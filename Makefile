@@ -10,6 +10,7 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c pass 2> /dev/null && echo $$p && break; done)
 TABLE := results/tables/celeba_fid.csv
 ACCURACY := results/tables/attribute_accuracy.csv
+FACES := results/tables/celebahq32
 FIGURE := results/figures/attributes
 
 # Rules call plain `python`: it must be this environment's, with nothing mixed in.
@@ -92,6 +93,7 @@ report: setup ## Write results/report.html: the results with captions, code and 
 docs: setup ## Write config/README.md, config/schema.json and the README's results from model and tables
 	@$(BIN)/python workflow/scripts/write_documents.py
 	$(BIN)/python workflow/scripts/write_readme.py --section results --table $(TABLE) --accuracy $(ACCURACY)
+	$(BIN)/python workflow/scripts/write_readme.py --section faces --table $(FACES)_fid.csv --accuracy $(FACES)_accuracy.csv
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

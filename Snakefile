@@ -9,6 +9,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_masks.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/denoiser.smk"
 include: "workflow/rules/features.smk"

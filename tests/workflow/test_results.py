@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "results" / "tables"
 SETS = {
     "results": ("config/config.yaml", "celeba_fid.csv", "attribute_accuracy.csv", "guidance_sweep.csv"),
+    "faces": ("config/celebahq.yaml", "celebahq32_fid.csv", "celebahq32_accuracy.csv", "celebahq32_sweep.csv"),
 }
 
 
