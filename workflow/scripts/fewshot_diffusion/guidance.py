@@ -49,11 +49,7 @@ class ExactGuidance:
     runtime: Runtime
 
     def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
-        with self.runtime.autocast():
-            output = self.denoiser.unet(x_t, timestep).sample
-        # The clean estimate in full precision: 1 / sqrt(alpha_bar_t) amplifies rounding.
-        output = output.to(x_t.dtype)
-        x0_hat = pred_original_sample(output, x_t, alpha_bar_t, self.denoiser.schedule.prediction_type)
+        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t, self.runtime)
         with self.runtime.autocast():
             maps = extract(self.denoiser.unet, x0_hat, self.feature_timestep, self.taps)
         return output, self.log_likelihood(maps, self.feature_timestep)
@@ -89,10 +85,7 @@ class CleanImageGuidance:
     runtime: Runtime
 
     def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
-        with self.runtime.autocast():
-            output = self.denoiser.unet(x_t, timestep).sample
-        output = output.to(x_t.dtype)
-        x0_hat = pred_original_sample(output, x_t, alpha_bar_t, self.denoiser.schedule.prediction_type)
+        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t, self.runtime)
         with self.runtime.autocast():
             return output, self.log_likelihood([x0_hat], timestep)
 
@@ -196,3 +189,14 @@ def attribute_guidance(mode: str, denoiser: Denoiser, head: AttributeHead, value
     if mode == "exact":
         return ExactGuidance(denoiser, log_likelihood, head.taps, head.timesteps[0], runtime)
     return ReadoutGuidance(denoiser, log_likelihood, head.taps, runtime)
+
+
+def _estimate(
+    denoiser: Denoiser, x_t: Tensor, timestep: int, alpha_bar_t: Tensor, runtime: Runtime
+) -> tuple[Tensor, Tensor]:
+    """Return the raw output and the clean estimate x0_hat, both attached to ``x_t``."""
+    with runtime.autocast():
+        output = denoiser.unet(x_t, timestep).sample
+    # The clean estimate in full precision: 1 / sqrt(alpha_bar_t) amplifies rounding.
+    output = output.to(x_t.dtype)
+    return output, pred_original_sample(output, x_t, alpha_bar_t, denoiser.schedule.prediction_type)
