@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from fewshot_diffusion.config import ArchitectureConfig, ScheduleConfig
+from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.denoisers import Denoiser, build_unet
 
 torch.set_num_threads(1)

@@ -16,13 +16,8 @@ import pytest
 import torch
 import yaml
 
-from fewshot_diffusion.config import (
-    ArchitectureConfig,
-    DenoiserConfig,
-    DenoiserTrainingConfig,
-    SamplingConfig,
-    ScheduleConfig,
-)
+from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
+from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.datasets import ImageSet, save_image_set
 from fewshot_diffusion.denoisers import build_unet, unet_config
 from fewshot_diffusion.io import WEIGHTS_FILES, save_module

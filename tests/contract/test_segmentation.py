@@ -11,14 +11,14 @@ import yaml
 from PIL import Image
 from snakemake.utils import update_config
 
-from fewshot_diffusion.config import Config, load_config
+from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.denoisers import build_unet, unet_config
 from fewshot_diffusion.descriptions import Description, save_description
 from fewshot_diffusion.io import save_module
 from fewshot_diffusion.mask_evaluation import MASK_COLUMNS, MASK_SWEEP_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ("exact", "readout", "clean_image", "controlnet")
+METHODS = ("unguided", "exact", "readout", "clean_image", "controlnet")
 
 pytestmark = pytest.mark.slow
 
@@ -47,18 +47,18 @@ def run(script: str, *words: object) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, masks, a denoiser and real images' features: what the rest of the pipeline provides."""
     folder = tmp_path_factory.mktemp("segmentation")
-    data = CONFIG.data.model_dump_json()
-    for split in ("shots", "judge", "tuning_judge", "controls"):
-        images = folder / "images" / f"{split}.safetensors"
-        run("make_split", "--settings", data, "--split", split, "--images", images,
-            "--records", images.with_suffix(".parquet"))  # fmt: skip
-        run("make_masks", "--settings", data, "--split", split, "--output", folder / "masks" / f"{split}.safetensors")
+    data = CONFIG.data.model_dump_json(exclude={"splits"})
+    for split in ("pairs", "judge", "tuning_judge", "controls"):
+        images, place = folder / "images" / f"{split}.safetensors", CONFIG.data.split_range(split)
+        of_split = ["--settings", data, "--positions", f"{place.start}:{place.stop}"]
+        run("make_split", *of_split, "--images", images, "--records", images.with_suffix(".parquet"))
+        run("make_masks", *of_split, "--output", folder / "masks" / f"{split}.safetensors")
     torch.manual_seed(0)
     unet = build_unet(CONFIG.denoiser.architecture, CONFIG.data.image_size)
     save_module(unet, unet_config(unet), folder / "denoiser", {"schedule": CONFIG.denoiser.schedule.model_dump()})
     real = Description(torch.arange(40), {"efficientnet_lite0": torch.rand(40, 1280)}, {}, 0.0, torch.empty(0, 3, 1, 1))
     save_description(real, folder / "reference.safetensors", {})
-    run("draw_pairs", "--masks", folder / "masks" / "shots.safetensors", "--shots", MASKS.shots, "--seed", 0,
+    run("draw_pairs", "--masks", folder / "masks" / "pairs.safetensors", "--shots", MASKS.shots, "--seed", 0,
         "--output", folder / "pairs.csv")  # fmt: skip
     train_guides(folder)
     return folder
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train_guides(folder: Path) -> None:
     preset, head = MASKS.presets[MASKS.preset], MASKS.head.model_dump_json()
-    pool = ["--images", folder / "images" / "shots.safetensors", "--masks", folder / "masks" / "shots.safetensors"]
+    pool = ["--images", folder / "images" / "pairs.safetensors", "--masks", folder / "masks" / "pairs.safetensors"]
     pairs = [*pool, "--pairs", folder / "pairs.csv"]
     for mode in ("exact", "readout"):
         features = folder / f"{mode}.safetensors"
@@ -92,8 +92,9 @@ def sample(
     scale: float = 100,
     checkpoints: str = "checkpoints",
 ) -> Path:
+    guide = [] if method == "unguided" else ["--guide", folder / "guides" / method]
     run("sample_masks", "--settings", CONFIG.mask_sampling(MASKS.preset).model_dump_json(),
-        "--denoiser", folder / "denoiser", "--method", method, "--guide", folder / "guides" / method,
+        "--denoiser", folder / "denoiser", "--method", method, *guide,
         "--guidance-scale", scale, "--masks", folder / "masks" / f"{masks}.safetensors", "--first-seed", 0,
         "--seeds-per-mask", MASKS.seeds_per_mask, "--checkpoints", folder / checkpoints, "--output", output,
         "--timing", output.with_suffix(".timing.json"))  # fmt: skip
@@ -121,8 +122,7 @@ def test_every_method_gets_its_row(folder: Path) -> None:
 
 
 def draw_figures(folder: Path, table: pd.DataFrame) -> None:
-    unguided = table.iloc[:1].assign(method="unguided", preset="none")
-    pd.concat([table, unguided]).to_csv(folder / "table.csv", index=False)
+    table.to_csv(folder / "table.csv", index=False)
     run(
         "draw_shots_figure", "--table", folder / "table.csv", "--preset", MASKS.preset, "--output", folder / "shots.png"
     )

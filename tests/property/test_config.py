@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fewshot_diffusion.config import Config, load_config
+from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.errors import ConfigError
 
 DEFAULT = (Path(__file__).resolve().parents[2] / "config" / "config.yaml").read_text()

@@ -15,7 +15,7 @@ from fewshot_diffusion.classifiers import (
     train_classifier,
     train_judge,
 )
-from fewshot_diffusion.config import JudgeConfig
+from fewshot_diffusion.config.classifiers import JudgeConfig
 from fewshot_diffusion.datasets import ImageSet
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
 from fewshot_diffusion.io import WEIGHTS_FILE, save_module

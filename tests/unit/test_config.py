@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from fewshot_diffusion.config import Config, SamplingConfig, load_config
+from fewshot_diffusion.config.evaluation import OutputsConfig
+from fewshot_diffusion.config.model import Config, load_config
+from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.documentation import readme_text, schema_text
 from fewshot_diffusion.errors import ConfigError
 
@@ -77,7 +80,8 @@ def test_the_shipped_overlays_are_found() -> None:
 def test_result_names_of_overlays_differ() -> None:
     """Tables and figures of two configurations lie in one folder."""
     everything = [default(), *(merged(default(), yaml.safe_load(path.read_text())) for path in OVERLAYS)]
-    for key in ("fid_table", "accuracy_table", "sweep_table", "attributes_figure", "sheet_prefix"):
+    product = re.compile("_table$|_figure$|^sheet_prefix$")
+    for key in filter(product.search, OutputsConfig.model_fields):
         names = [raw["outputs"][key] for raw in everything]
         assert len(set(names)) == len(names), key
 
@@ -149,7 +153,7 @@ def test_a_mistyped_key_is_named(path: KeyPath) -> None:
         (("data", "image_size"), "big", "integer"),
         (("data", "splits", "train"), 0, "greater than 0"),
         (("data", "name"), "../up", "pattern"),
-        (("data", "kind"), "faces", "'avatars' or 'celebahq'"),
+        (("data", "kind"), "faces", "'avatars', 'celebahq' or 'folder'"),
         (("denoiser", "source"), "web", "'train', 'dvc' or 'folder'"),
         (("denoiser", "training", "decay_from"), 1.5, "less than or equal to 1"),
         (("denoiser", "training", "ema_decay"), 1, "less than 1"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from fewshot_diffusion.config import DenoiserTrainingConfig
+from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig
 from fewshot_diffusion.controlnet import (
     ControlNet,
     controlled,

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_diffusion.config import AvatarsConfig, CelebAHQConfig, DataConfig, SplitsConfig
+from fewshot_diffusion.config.data import AvatarsConfig, CelebAHQConfig, DataConfig, SplitsConfig
 from fewshot_diffusion.datasets import ImageSet, load_image_set, save_image_set
 from fewshot_diffusion.datasets.avatars import attributes_of, draw_avatars
 from fewshot_diffusion.datasets.celebahq import fixed_order, read_faces
-from fewshot_diffusion.datasets.sources import make_split
+from fewshot_diffusion.datasets.sources import make_images
 from fewshot_diffusion.errors import CorruptFileError, DataError
 
 SPLITS = SplitsConfig(train=6, shots=3, judge=2, tuning_judge=2, controls=2, reference=3)
@@ -83,7 +83,7 @@ def test_an_attribute_needs_every_option_of_its_rule() -> None:
 
 def test_avatar_splits_are_disjoint_and_complete() -> None:
     data = DataConfig(name="a", kind="avatars", image_size=8, avatars=avatars(), splits=SPLITS)
-    ids = [id_ for split in SPLITS.model_dump() for id_ in make_split(data, split).ids.tolist()]
+    ids = [id_ for split in SPLITS.model_dump() for id_ in make_images(data, data.split_range(split)).ids.tolist()]
     assert ids == list(range(18))
 
 
@@ -215,9 +215,9 @@ def test_held_out_faces_come_last(faces: Path) -> None:
 
 def test_splits_of_faces_are_disjoint(faces: Path) -> None:
     data = DataConfig(name="c", kind="celebahq", image_size=8, celebahq=settings(faces), splits=SPLITS)
-    ids = [id_ for split in SPLITS.model_dump() for id_ in make_split(data, split).ids.tolist()]
+    ids = [id_ for split in SPLITS.model_dump() for id_ in make_images(data, data.split_range(split)).ids.tolist()]
     assert len(ids) == len(set(ids)) == 18
-    assert not set(make_split(data, "train").ids.tolist()) & set(HELD_OUT)
+    assert not set(make_images(data, data.split_range("train")).ids.tolist()) & set(HELD_OUT)
 
 
 def refusal(config: CelebAHQConfig, positions: range = range(20)) -> str:

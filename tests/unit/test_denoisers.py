@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from fewshot_diffusion.config import ArchitectureConfig, DenoiserConfig, ScheduleConfig
+from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
 from fewshot_diffusion.denoisers import (
     Denoiser,
     DenoiserTraining,

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fewshot_diffusion.config import EvaluationConfig, ExtractorConfig, GuidanceConfig, TargetConfig
+from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig
+from fewshot_diffusion.config.evaluation import EvaluationConfig, ExtractorConfig
 from fewshot_diffusion.descriptions import Description, load_description, save_description
 from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.evaluation import (

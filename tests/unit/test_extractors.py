@@ -10,7 +10,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from pytorch_fid import inception as fid
 from torch import Tensor
 
-from fewshot_diffusion.config import ExtractorConfig
+from fewshot_diffusion.config.evaluation import ExtractorConfig
 from fewshot_diffusion.errors import DataError, WeightsError
 from fewshot_diffusion.extractors import (
     FeatureExtractor,

@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from fewshot_diffusion.config import HeadConfig
+from fewshot_diffusion.config.attributes import HeadConfig
 from fewshot_diffusion.denoisers import Denoiser
 from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.features import FeatureTap, describe_taps, extract, forward_with_features

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from torch import Tensor
 
-from fewshot_diffusion.config import GuidanceConfig, TargetConfig
+from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig
 from fewshot_diffusion.descriptions import Description, save_description
 from fewshot_diffusion.figures import (
     AGREES,

@@ -13,7 +13,8 @@ from diffusers import DDIMPipeline
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewshot_diffusion.config import ScheduleConfig, load_config
+from fewshot_diffusion.config.denoiser import ScheduleConfig
+from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.denoisers import Denoiser, build_unet
 from fewshot_diffusion.errors import GuidanceError
 from fewshot_diffusion.features import describe_taps, extract, forward_with_features

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from fewshot_diffusion import heads
-from fewshot_diffusion.config import HeadConfig
+from fewshot_diffusion.config.attributes import HeadConfig
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
 from fewshot_diffusion.heads import (
     AttributeHead,

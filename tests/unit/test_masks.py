@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 
-from fewshot_diffusion.config import AvatarsConfig, DataConfig, load_config
+from fewshot_diffusion.config.data import AvatarsConfig, DataConfig
+from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.datasets import ImageSet
 from fewshot_diffusion.datasets.avatar_masks import component_classes, draw_masks
 from fewshot_diffusion.datasets.avatars import draw_avatars, load_style
-from fewshot_diffusion.datasets.mask_sources import make_masks
 from fewshot_diffusion.datasets.masks import MaskSet, load_masks, save_masks
-from fewshot_diffusion.datasets.sources import make_split
+from fewshot_diffusion.datasets.sources import make_images, make_masks
 from fewshot_diffusion.errors import ConfigError, CorruptFileError, DataError
 from fewshot_diffusion.mask_figures import paint_masks
 from fewshot_diffusion.mask_metrics import agreement, confusion, diversity, miou
@@ -72,7 +72,7 @@ def test_masks_of_a_split_have_the_ids_of_its_images() -> None:
     data = DataConfig.model_validate(
         DEFAULT["data"] | {"image_size": 16, "splits": dict.fromkeys(DEFAULT["data"]["splits"], 3)}
     )
-    masks, images = make_masks(data, "judge"), make_split(data, "judge")
+    masks, images = make_masks(data, data.split_range("judge")), make_images(data, data.split_range("judge"))
     assert masks.ids.tolist() == images.ids.tolist()
     assert masks.classes == CLASSES
 

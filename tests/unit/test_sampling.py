@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fewshot_diffusion.config import SamplingConfig, ScheduleConfig
+from fewshot_diffusion.config.denoiser import ScheduleConfig
+from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.denoisers import Denoiser
 from fewshot_diffusion.errors import CheckpointError, CorruptFileError
 from fewshot_diffusion.guidance import Predictor, ReadoutGuidance, guided, unguided

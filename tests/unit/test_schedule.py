@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot_diffusion.config import ScheduleConfig
+from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.schedule import (
     add_noise,
     make_scheduler,

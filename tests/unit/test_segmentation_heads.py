@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fewshot_diffusion.config import MaskHeadConfig, SegmenterConfig
+from fewshot_diffusion.config.segmentation import MaskHeadConfig, SegmenterConfig
 from fewshot_diffusion.denoisers import Denoiser
 from fewshot_diffusion.errors import WeightsError
 from fewshot_diffusion.features import FeatureTap, describe_taps, extract

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot_diffusion.config import GuidanceConfig, TargetConfig, TuningConfig
+from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig, TuningConfig
 from fewshot_diffusion.samples import SampleSet
 from fewshot_diffusion.sweep import SWEEP_COLUMNS, choose_scale, contrast, sweep_rows
 

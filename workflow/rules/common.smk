@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
-from fewshot_diffusion.config import load_config
+from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.provenance import code_digest
 
@@ -43,6 +43,11 @@ def settings(section):
     return getattr(CONFIG, section).model_dump_json()
 
 
+def positions(wildcards):
+    found = CONFIG.data.split_range(wildcards.split)
+    return f"{found.start}:{found.stop}"
+
+
 def target_json(wildcards):
     return CONFIG.target(wildcards.target).model_dump_json()
 
@@ -70,3 +75,12 @@ def weights(folder):
 
 def folder_of(name):
     return lambda wildcards, input: str(Path(getattr(input, name)[0]).parent)
+
+
+def option_of(name):
+    # For inputs that a rule derived by `use rule` may leave out.
+    def option(wildcards, input):
+        found = getattr(input, name, None)
+        return [f"--{name}", str(Path(found[0]).parent)] if found else []
+
+    return option

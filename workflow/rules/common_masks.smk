@@ -1,7 +1,7 @@
 # Shared by the rules of segmentation.smk: methods, wildcards, and functions that make parameters of presets.
 
 GUIDED = {"exact": "ours_exact", "readout": "ours_readout", "clean_image": "clean_image"}  # towards masks
-MASK_METHODS = {**GUIDED, "controlnet": "controlnet"}
+MASK_METHODS = {**GUIDED, "controlnet": "controlnet", "unguided": "unguided"}
 MASK_SCALES = [f"{scale:g}" for scale in CONFIG.segmentation.guidance_scales]
 
 
@@ -18,6 +18,8 @@ def mask_preset(wildcards):
 
 def mask_guide(wildcards):
     # Presets are about heads: one clean-image segmenter and one ControlNet serve them all.
+    if wildcards.method == "unguided":
+        return []
     shots = getattr(wildcards, "shots", CONFIG.segmentation.shots)
     of_preset = [wildcards.preset] if wildcards.method in MODES else []
     return weights(Path("results", wildcards.data, "mask_guides", *of_preset, wildcards.method, str(shots)))

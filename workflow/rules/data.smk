@@ -14,10 +14,11 @@ rule make_split:
     conda:
         "../../envs/data.yaml"
     params:
-        settings=settings("data"),
+        settings=CONFIG.data.model_dump_json(exclude={"splits"}),
+        positions=positions,
         code=code("make_split.py", env="data"),
     shell:
-        "python workflow/scripts/make_split.py --settings {params.settings:q} --split {wildcards.split:q}"
+        "python workflow/scripts/make_split.py --settings {params.settings:q} --positions {params.positions:q}"
         " --images {output.images:q} --records {output.records:q} --code {params.code:q} 2> {log:q}"
 
 

@@ -20,11 +20,11 @@ rule describe_split:
         gpu=1,
     params:
         settings=settings("evaluation"),
-        judge=folder_of("judge"),
+        judge=option_of("judge"),
         code=code("describe_split.py", env="evaluation"),
     shell:
         "python workflow/scripts/describe_split.py --settings {params.settings:q} --images {input.images:q}"
-        " --judge {params.judge:q} --output {output:q} --code {params.code:q} 2> {log:q}"
+        " {params.judge:q} --output {output:q} --code {params.code:q} 2> {log:q}"
 
 
 rule describe_guided:

@@ -1,8 +1,8 @@
 # Segmentation: samples that follow masks, from a few image-mask pairs; beside them the baselines.
-# in:  the denoiser, images of the splits shots, judge, tuning_judge and controls
+# in:  the denoiser, images of the splits pairs, judge, tuning_judge and controls
 # out: results/{data}/{masks,pairs,pair_features,mask_heads,segmenters,mask_samples,mask_evaluation}/,
 #      results/tables/segmentation.csv, results/figures/segmentation.*
-# {method} is exact, readout, clean_image or controlnet; the wanted masks are the
+# {method} is exact, readout, clean_image, controlnet or unguided; the wanted masks are the
 # first of the split controls, those of the sweep the first of the split reference.
 
 
@@ -16,16 +16,17 @@ rule make_masks:
     conda:
         "../../envs/data.yaml"
     params:
-        settings=settings("data"),
+        settings=CONFIG.data.model_dump_json(exclude={"splits"}),
+        positions=positions,
         code=code("make_masks.py", env="data"),
     shell:
-        "python workflow/scripts/make_masks.py --settings {params.settings:q} --split {wildcards.split:q}"
+        "python workflow/scripts/make_masks.py --settings {params.settings:q} --positions {params.positions:q}"
         " --output {output:q} --code {params.code:q} 2> {log:q}"
 
 
 rule draw_pairs:
     input:
-        "results/{data}/masks/shots.safetensors",
+        "results/{data}/masks/pairs.safetensors",
     output:
         "results/{data}/pairs/{shots}.csv",
     log:
@@ -44,9 +45,9 @@ rule extract_pair_features:
     input:
         denoiser=weights("results/{data}/denoiser"),
         pairs="results/{data}/pairs/{shots}.csv",
-        images="results/{data}/images/shots.safetensors",
-        records="results/{data}/images/shots.parquet",
-        masks="results/{data}/masks/shots.safetensors",
+        images="results/{data}/images/pairs.safetensors",
+        records="results/{data}/images/pairs.parquet",
+        masks="results/{data}/masks/pairs.safetensors",
     output:
         temp("results/{data}/pair_features/{preset}/{mode}/{shots}.safetensors"),
     log:
@@ -90,37 +91,11 @@ rule train_segmentation_head:
         " --code {params.code:q} 2> {log:q}"
 
 
-rule train_segmenter:
-    input:
-        images="results/{data}/images/{judge}.safetensors",
-        records="results/{data}/images/{judge}.parquet",
-        masks="results/{data}/masks/{judge}.safetensors",
-    output:
-        weights("results/{data}/segmenters/{judge}"),
-    log:
-        "logs/{data}/train_segmenter/{judge}.log",
-    benchmark:
-        "benchmarks/{data}/train_segmenter/{judge}.tsv"
-    conda:
-        "../../envs/classifiers.yaml"
-    resources:
-        gpu=1,
-    params:
-        settings=CONFIG.segmentation.segmenter.model_dump_json(),
-        flip_pairs=str([list(pair) for pair in CONFIG.segmentation.head.flip_pairs]),
-        folder="results/{data}/segmenters/{judge}",
-        code=code("train_segmenter.py", env="classifiers"),
-    shell:
-        "python workflow/scripts/train_segmenter.py --settings {params.settings:q} --role {wildcards.judge:q}"
-        " --flip-pairs {params.flip_pairs:q} --images {input.images:q} --masks {input.masks:q}"
-        " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
-
-
 rule train_clean_image_segmenter:
     input:
-        images="results/{data}/images/shots.safetensors",
-        records="results/{data}/images/shots.parquet",
-        masks="results/{data}/masks/shots.safetensors",
+        images="results/{data}/images/pairs.safetensors",
+        records="results/{data}/images/pairs.parquet",
+        masks="results/{data}/masks/pairs.safetensors",
         pairs="results/{data}/pairs/{shots}.csv",
     output:
         weights("results/{data}/mask_guides/clean_image/{shots}"),
@@ -143,35 +118,93 @@ rule train_clean_image_segmenter:
         " --pairs {input.pairs:q} --output {params.folder:q} --code {params.code:q} 2> {log:q}"
 
 
-rule train_controlnet:
-    input:
-        denoiser=weights("results/{data}/denoiser"),
-        images="results/{data}/images/shots.safetensors",
-        records="results/{data}/images/shots.parquet",
-        masks="results/{data}/masks/shots.safetensors",
-        pairs="results/{data}/pairs/{shots}.csv",
-    output:
-        weights("results/{data}/mask_guides/controlnet/{shots}"),
-    log:
-        "logs/{data}/train_controlnet/{shots}.log",
-    benchmark:
-        "benchmarks/{data}/train_controlnet/{shots}.tsv"
-    conda:
-        "../../envs/diffusion.yaml"
-    threads: CONFIG.segmentation.controlnet.cpu_threads
-    resources:
-        gpu=1,
-    params:
-        settings=CONFIG.segmentation.controlnet.model_dump_json(),
-        flip_pairs=str([list(pair) for pair in CONFIG.segmentation.head.flip_pairs]),
-        denoiser=folder_of("denoiser"),
-        folder="results/{data}/mask_guides/controlnet/{shots}",
-        code=code("train_controlnet.py", env="diffusion"),
-    shell:
-        "python workflow/scripts/train_controlnet.py --settings {params.settings:q}"
-        " --flip-pairs {params.flip_pairs:q} --images {input.images:q} --masks {input.masks:q}"
-        " --pairs {input.pairs:q} --denoiser {params.denoiser:q} --checkpoints checkpoints/controlnet"
-        " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
+if CONFIG.segmentation.source == "train":
+
+    rule train_segmenter:
+        input:
+            images="results/{data}/images/{judge}.safetensors",
+            records="results/{data}/images/{judge}.parquet",
+            masks="results/{data}/masks/{judge}.safetensors",
+        output:
+            weights("results/{data}/segmenters/{judge}"),
+        log:
+            "logs/{data}/train_segmenter/{judge}.log",
+        benchmark:
+            "benchmarks/{data}/train_segmenter/{judge}.tsv"
+        conda:
+            "../../envs/classifiers.yaml"
+        resources:
+            gpu=1,
+        params:
+            settings=CONFIG.segmentation.segmenter.model_dump_json(),
+            flip_pairs=str([list(pair) for pair in CONFIG.segmentation.head.flip_pairs]),
+            folder="results/{data}/segmenters/{judge}",
+            code=code("train_segmenter.py", env="classifiers"),
+        shell:
+            "python workflow/scripts/train_segmenter.py --settings {params.settings:q} --role {wildcards.judge:q}"
+            " --flip-pairs {params.flip_pairs:q} --images {input.images:q} --masks {input.masks:q}"
+            " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
+
+    rule train_controlnet:
+        input:
+            denoiser=weights("results/{data}/denoiser"),
+            images="results/{data}/images/pairs.safetensors",
+            records="results/{data}/images/pairs.parquet",
+            masks="results/{data}/masks/pairs.safetensors",
+            pairs="results/{data}/pairs/{shots}.csv",
+        output:
+            weights("results/{data}/mask_guides/controlnet/{shots}"),
+        log:
+            "logs/{data}/train_controlnet/{shots}.log",
+        benchmark:
+            "benchmarks/{data}/train_controlnet/{shots}.tsv"
+        conda:
+            "../../envs/diffusion.yaml"
+        threads: CONFIG.segmentation.controlnet.cpu_threads
+        resources:
+            gpu=1,
+        params:
+            settings=CONFIG.segmentation.controlnet.model_dump_json(),
+            flip_pairs=str([list(pair) for pair in CONFIG.segmentation.head.flip_pairs]),
+            denoiser=folder_of("denoiser"),
+            folder="results/{data}/mask_guides/controlnet/{shots}",
+            code=code("train_controlnet.py", env="diffusion"),
+        shell:
+            "python workflow/scripts/train_controlnet.py --settings {params.settings:q}"
+            " --flip-pairs {params.flip_pairs:q} --images {input.images:q} --masks {input.masks:q}"
+            " --pairs {input.pairs:q} --denoiser {params.denoiser:q} --checkpoints checkpoints/controlnet"
+            " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
+
+else:
+
+    rule install_segmenter:
+        input:
+            source=weights(f"weights/{DATA}/segmenters/{{judge}}"),
+        output:
+            weights("results/{data}/segmenters/{judge}"),
+        log:
+            "logs/{data}/install_segmenter/{judge}.log",
+        conda:
+            "../../envs/data.yaml"
+        params:
+            source=folder_of("source"),
+            folder="results/{data}/segmenters/{judge}",
+            code=code("install_weights.py", env="data"),
+        shell:
+            "python workflow/scripts/install_weights.py --folder {params.source:q} --output {params.folder:q}"
+            " --code {params.code:q} 2> {log:q}"
+
+    use rule install_segmenter as install_controlnet with:
+        input:
+            source=weights(f"weights/{DATA}/controlnets/{{shots}}"),
+        output:
+            weights("results/{data}/mask_guides/controlnet/{shots}"),
+        log:
+            "logs/{data}/install_controlnet/{shots}.log",
+        params:
+            source=folder_of("source"),
+            folder="results/{data}/mask_guides/controlnet/{shots}",
+            code=code("install_weights.py", env="data"),
 
 
 rule sample_masks:
@@ -197,11 +230,11 @@ rule sample_masks:
         first_seed=CONFIG.sampling.first_seed,
         seeds_per_mask=CONFIG.segmentation.seeds_per_mask,
         denoiser=folder_of("denoiser"),
-        guide=folder_of("guide"),
+        guide=option_of("guide"),
         code=code("sample_masks.py", env="diffusion"),
     shell:
         "python workflow/scripts/sample_masks.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
-        " --method {wildcards.method:q} --guide {params.guide:q} --guidance-scale {params.guidance_scale:q}"
+        " --method {wildcards.method:q} {params.guide:q} --guidance-scale {params.guidance_scale:q}"
         " --masks {input.masks:q} --first-seed {params.first_seed:q} --seeds-per-mask {params.seeds_per_mask:q}"
         " --checkpoints checkpoints/samples --output {output.samples:q} --timing {output.timing:q}"
         " --code {params.code:q} 2> {log:q}"
@@ -225,7 +258,7 @@ use rule sample_masks as sample_mask_sweep with:
         first_seed=CONFIG.mask_sweep_first_seed,
         seeds_per_mask=1,
         denoiser=folder_of("denoiser"),
-        guide=folder_of("guide"),
+        guide=option_of("guide"),
         code=code("sample_masks.py", env="diffusion"),
 
 
@@ -257,6 +290,18 @@ rule score_mask_sweep:
         " --samples {input.samples:q} --output {output:q} --code {params.code:q} 2> {log:q}"
 
 
+use rule describe_split as describe_mask_controls with:
+    input:
+        images="results/{data}/images/controls.safetensors",
+        records="results/{data}/images/controls.parquet",
+    output:
+        "results/{data}/mask_evaluation/real.safetensors",
+    log:
+        "logs/{data}/describe/mask_controls.log",
+    benchmark:
+        "benchmarks/{data}/describe/mask_controls.tsv"
+
+
 rule evaluate_masks:
     input:
         samples="results/{data}/mask_samples/{preset}/{method}/{shots}.safetensors",
@@ -264,7 +309,7 @@ rule evaluate_masks:
         real="results/{data}/images/controls.safetensors",
         records="results/{data}/images/controls.parquet",
         segmenter=weights("results/{data}/segmenters/judge"),
-        reference="results/{data}/descriptions/reference.safetensors",
+        reference="results/{data}/mask_evaluation/real.safetensors",
     output:
         "results/{data}/mask_evaluation/{preset}/{method}/{shots}.csv",
     log:
@@ -276,8 +321,6 @@ rule evaluate_masks:
     params:
         settings=settings("evaluation"),
         method=lambda wildcards: MASK_METHODS[wildcards.method],
-        preset="{preset}",
-        shots="{shots}",
         guidance_scale=mask_guidance_scale,
         wanted=CONFIG.segmentation.masks,
         seeds_per_mask=CONFIG.segmentation.seeds_per_mask,
@@ -285,42 +328,20 @@ rule evaluate_masks:
         code=code("evaluate_masks.py", env="evaluation"),
     shell:
         "python workflow/scripts/evaluate_masks.py --settings {params.settings:q} --data-set {wildcards.data:q}"
-        " --method {params.method:q} --preset {params.preset:q} --shots {params.shots:q}"
+        " --method {params.method:q} --preset {wildcards.preset:q} --shots {wildcards.shots:q}"
         " --guidance-scale {params.guidance_scale:q} --samples {input.samples:q}"
         " --masks {input.masks:q} --real {input.real:q} --wanted {params.wanted:q}"
         " --seeds-per-mask {params.seeds_per_mask:q} --segmenter {params.segmenter:q} --reference {input.reference:q}"
         " --output {output:q} --code {params.code:q} 2> {log:q}"
 
 
-use rule evaluate_masks as evaluate_unguided_masks with:
-    input:
-        samples=gather.unguided("results/{{data}}/samples/unguided/all/{scatteritem}.safetensors"),
-        masks="results/{data}/masks/controls.safetensors",
-        real="results/{data}/images/controls.safetensors",
-        records="results/{data}/images/controls.parquet",
-        segmenter=weights("results/{data}/segmenters/judge"),
-        reference="results/{data}/descriptions/reference.safetensors",
-    output:
-        "results/{data}/mask_evaluation/unguided.csv",
-    log:
-        "logs/{data}/evaluate_masks/unguided.log",
-    benchmark:
-        "benchmarks/{data}/evaluate_masks/unguided.tsv"
-    params:
-        settings=settings("evaluation"),
-        method="unguided",
-        preset="none",
-        shots=0,
-        guidance_scale=0,
-        wanted=CONFIG.segmentation.masks,
-        seeds_per_mask=CONFIG.segmentation.seeds_per_mask,
-        segmenter=folder_of("segmenter"),
-        code=code("evaluate_masks.py", env="evaluation"),
-
-
 rule make_segmentation_table:
     input:
-        f"results/{DATA}/mask_evaluation/unguided.csv",
+        expand(
+            "results/{data}/mask_evaluation/{preset}/unguided/0.csv",
+            data=DATA,
+            preset=CONFIG.segmentation.presets,
+        ),
         expand(
             "results/{data}/mask_evaluation/{preset}/{method}/{shots}.csv",
             data=DATA,
@@ -383,7 +404,7 @@ rule draw_segmentation_figure:
             "results/{data}/mask_samples/{preset}/{method}/{shots}.safetensors",
             data=DATA,
             preset=CONFIG.segmentation.preset,
-            method=MASK_METHODS,
+            method=[method for method in MASK_METHODS if method != "unguided"],
             shots=CONFIG.segmentation.shots,
         ),
     output:
@@ -400,7 +421,7 @@ rule draw_segmentation_figure:
     params:
         real=lambda wildcards, input: ["--real", input.real] if input.real else [],
         wanted=CONFIG.segmentation.masks,
-        methods=list(MASK_METHODS.values()),
+        methods=[name for method, name in MASK_METHODS.items() if method != "unguided"],
         code=code("draw_segmentation_figure.py", env="figures"),
     shell:
         "python workflow/scripts/draw_segmentation_figure.py --masks {input.masks:q} {params.real:q}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import ScheduleConfig
+from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.denoisers import adopt_denoiser
 
 

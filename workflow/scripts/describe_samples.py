@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.classifiers import load_judge
-from fewshot_diffusion.config import EvaluationConfig
+from fewshot_diffusion.config.evaluation import EvaluationConfig
 from fewshot_diffusion.describing import describe
 from fewshot_diffusion.descriptions import save_description
 from fewshot_diffusion.runtime import make_runtime

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import TargetConfig
+from fewshot_diffusion.config.attributes import TargetConfig
 from fewshot_diffusion.figures import attributes_figure, gather_row, save_figure
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import MaskHeadConfig, MaskPresetConfig
+from fewshot_diffusion.config.segmentation import MaskHeadConfig, MaskPresetConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.datasets.masks import load_masks
 from fewshot_diffusion.denoisers import load_denoiser

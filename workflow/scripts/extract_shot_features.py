@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import HeadConfig
+from fewshot_diffusion.config.attributes import HeadConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.denoisers import load_denoiser
 from fewshot_diffusion.heads import save_shot_features

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import DenoiserConfig
+from fewshot_diffusion.config.denoiser import DenoiserConfig
 from fewshot_diffusion.denoisers import install_denoiser
 
 

@@ -3,19 +3,20 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import DataConfig
-from fewshot_diffusion.datasets.mask_sources import make_masks
+from fewshot_diffusion.config.data import DatasetConfig
 from fewshot_diffusion.datasets.masks import save_masks
+from fewshot_diffusion.datasets.sources import make_masks
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--settings", type=cli.section(DataConfig), required=True, help="section data, JSON")
-    parser.add_argument("--split", required=True, help="name of the split")
+    parser.add_argument("--settings", type=cli.section(DatasetConfig), required=True, help="data without splits, JSON")
+    parser.add_argument("--positions", type=cli.half_open, required=True, help="START:STOP within the data set")
     parser.add_argument("--output", type=Path, required=True, help="masks to write, safetensors")
     args = parser.parse_args()
-    mask_set = make_masks(args.settings, args.split)
-    save_masks(mask_set, args.output, {"data_set": args.settings.name, "split": args.split, "code": args.code})
+    mask_set = make_masks(args.settings, args.positions)
+    provenance = {"data_set": args.settings.name, "positions": str(args.positions), "code": args.code}
+    save_masks(mask_set, args.output, provenance)
 
 
 if __name__ == "__main__":

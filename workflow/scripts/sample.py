@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import SamplingConfig
+from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.denoisers import load_denoiser
 from fewshot_diffusion.guidance import attribute_guidance, guided, unguided
 from fewshot_diffusion.heads import load_head

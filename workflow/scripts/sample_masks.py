@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import SamplingConfig
+from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.datasets.masks import load_masks
 from fewshot_diffusion.denoisers import load_denoiser
 from fewshot_diffusion.io import fingerprint, sha256, write_json
@@ -17,9 +17,9 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--settings", type=cli.section(SamplingConfig), required=True, help="section sampling, JSON")
     parser.add_argument("--denoiser", type=Path, required=True, help="weights folder")
-    methods = ("exact", "readout", "clean_image", "controlnet")
+    methods = ("unguided", "exact", "readout", "clean_image", "controlnet")
     parser.add_argument("--method", choices=methods, required=True, help="how to steer")
-    parser.add_argument("--guide", type=Path, required=True, help="weights folder of the head, segmenter or ControlNet")
+    parser.add_argument("--guide", type=Path, help="weights folder of the head, segmenter or ControlNet")
     parser.add_argument("--guidance-scale", type=float, default=0.0, help="lambda on the mean pixel log-likelihood")
     parser.add_argument("--masks", type=Path, required=True, help="wanted masks: the first unit_size of the file")
     parser.add_argument("--first-seed", type=int, required=True, help="seed of the first sample")
@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="samples to write, safetensors")
     parser.add_argument("--timing", type=Path, required=True, help="seconds and samples to write, JSON")
     args = parser.parse_args()
+    if (args.guide is None) != (args.method == "unguided"):
+        parser.error("--guide goes with every method but unguided")
     settings: SamplingConfig = args.settings
     runtime = make_runtime(args.device, settings.precision, settings.cpu_threads)
     denoiser = load_denoiser(args.denoiser, runtime)
@@ -38,7 +40,7 @@ def main() -> None:
     about = {
         "denoiser": denoiser.digest,
         "method": args.method,
-        "guide": sha256(args.guide / "provenance.json"),
+        "guide": sha256(args.guide / "provenance.json") if args.guide else None,
         "masks": sha256(args.masks),
         "guidance_scale": args.guidance_scale,
         "settings": settings.identity(),

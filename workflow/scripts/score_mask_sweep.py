@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import SegmentationConfig
+from fewshot_diffusion.config.segmentation import SegmentationConfig
 from fewshot_diffusion.io import write_csv
 from fewshot_diffusion.mask_evaluation import mask_sweep_rows
 from fewshot_diffusion.runtime import make_runtime

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import DenoiserTrainingConfig
+from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig
 from fewshot_diffusion.controlnet import train_controlnet
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.datasets.masks import load_masks

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import DenoiserConfig
+from fewshot_diffusion.config.denoiser import DenoiserConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.denoisers import train_denoiser, unet_config
 from fewshot_diffusion.io import fingerprint, save_module

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import HeadConfig
+from fewshot_diffusion.config.attributes import HeadConfig
 from fewshot_diffusion.heads import load_shot_features, train_head
 from fewshot_diffusion.io import save_module, sha256
 

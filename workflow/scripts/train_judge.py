@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.classifiers import train_judge
-from fewshot_diffusion.config import JudgeConfig
+from fewshot_diffusion.config.classifiers import JudgeConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.io import save_module, sha256
 from fewshot_diffusion.runtime import make_runtime

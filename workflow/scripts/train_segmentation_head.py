@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import MaskHeadConfig
+from fewshot_diffusion.config.segmentation import MaskHeadConfig
 from fewshot_diffusion.io import save_module, sha256
 from fewshot_diffusion.runtime import make_runtime
 from fewshot_diffusion.segmentation_heads import load_pair_features, train_segmentation_head

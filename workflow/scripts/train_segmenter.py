@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.config import SegmenterConfig
+from fewshot_diffusion.config.segmentation import SegmenterConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.datasets.masks import load_masks
 from fewshot_diffusion.io import save_module, sha256

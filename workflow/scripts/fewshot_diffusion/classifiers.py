@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from .config import JudgeConfig
+from .config.classifiers import JudgeConfig, SupervisedConfig
 from .datasets import ImageSet
 from .errors import DataError, WeightsError
 from .io import load_module, read_weights_provenance
 from .runtime import Runtime
-from .training import TrainingSettings, fit, shift
+from .training import fit, shift
 
 
 class AttributeClassifier(nn.Module):
@@ -48,7 +48,7 @@ class AttributeClassifier(nn.Module):
 
 
 def train_classifier(
-    images: Tensor, labels: Tensor, attributes: list[str], settings: TrainingSettings, runtime: Runtime
+    images: Tensor, labels: Tensor, attributes: list[str], settings: SupervisedConfig, runtime: Runtime
 ) -> AttributeClassifier:
     """Train a classifier: AdamW, one-cycle learning rate, mirrored and shifted images.
 

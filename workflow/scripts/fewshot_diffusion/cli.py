@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pydantic
 
-from .config import Section
+from .config.base import Section
 from .errors import FewshotError
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -58,6 +58,14 @@ def shard(text: str) -> tuple[int, int]:
     if not (position.isdigit() and count.isdigit() and 1 <= int(position) <= int(count)):
         raise argparse.ArgumentTypeError(f"found {text!r}, expected e.g. 2-of-4")
     return int(position) - 1, int(count)
+
+
+def half_open(text: str) -> range:
+    """Parse ``100:200`` into the range from 100 up to, and without, 200."""
+    start, _, stop = text.partition(":")
+    if not (start.isdigit() and stop.isdigit() and int(start) <= int(stop)):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected e.g. 100:200")
+    return range(int(start), int(stop))
 
 
 def integer_pairs(text: str) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import DenoiserTrainingConfig
+from .config.denoiser import DenoiserTrainingConfig
 from .denoisers import Denoiser, DenoiserTraining, run_training, unet_of_config
 from .errors import ConfigError
 from .guidance import Predictor

@@ -13,19 +13,19 @@ from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from .config import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
+from .config.denoiser import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
 from .errors import CheckpointError, WeightsError
 from .io import (
     WEIGHTS_FILES,
+    install_weights,
     load_module,
     read_tensors,
     read_weights_provenance,
-    write_bytes,
     write_tensors,
     write_weights_provenance,
 )
+from .progress import Progress
 from .runtime import CPU, Runtime
 from .schedule import add_noise, make_scheduler, training_target
 from .seeds import generator
@@ -237,7 +237,9 @@ def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, 
         training.restore(state, identity)
     size = training.settings.batch_size
     every = max(1, training.settings.checkpoint_images // size)
-    bar = tqdm(total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser")
+    bar = Progress(
+        total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser"
+    )
     losses: list[float] = []
     while training.step < training.total_steps:
         losses.append(training.train_step(images))
@@ -259,8 +261,7 @@ def _log(path: Path, training: DenoiserTraining, loss: float) -> None:
 def install_denoiser(folder: Path, output: Path, settings: DenoiserConfig, image_size: int) -> None:
     """Verify a weights folder, check that it fits the configuration, and copy it file by file."""
     check_fits(load_denoiser(folder, CPU), settings, image_size)
-    for name in WEIGHTS_FILES:
-        write_bytes(output / name, (folder / name).read_bytes())
+    install_weights(folder, output)
 
 
 def unet_of_config(config: dict[str, Any]) -> UNet2DModel:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .config import Config
+from .config.model import Config
 
 INTRODUCTION = """# Configuration
 

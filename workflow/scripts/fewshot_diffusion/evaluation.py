@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from .config import EvaluationConfig, TargetConfig
+from .config.attributes import TargetConfig
+from .config.evaluation import EvaluationConfig
 from .descriptions import Description, load_description
 from .errors import DataError
 from .io import read_records
@@ -25,6 +25,7 @@ from .metrics import (
     kernel_name,
     wilson_interval,
 )
+from .progress import Progress
 from .rejection import accepted_seeds
 from .seeds import generator
 
@@ -90,7 +91,7 @@ def distance_rows(
     for extractor, reference in real.reference.features.items():
         metrics = _Metrics(extractor, reference, settings)
         floors: dict[int, dict[str, float]] = {}
-        for candidate in tqdm(candidates, desc=extractor, unit="method"):
+        for candidate in Progress(candidates, desc=extractor, unit="method"):
             chosen = candidate.description.first(settings.samples)
             n = len(chosen.ids)
             if n not in floors:

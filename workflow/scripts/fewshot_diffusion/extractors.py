@@ -11,11 +11,11 @@ from pytorch_fid import inception as fid
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.models import Inception3
-from tqdm import tqdm
 
-from .config import ExtractorConfig
+from .config.evaluation import ExtractorConfig
 from .errors import DataError, WeightsError
 from .io import sha256 as digest_of
+from .progress import Progress
 from .runtime import Runtime
 
 INCEPTION_SIZE = 299  # pixels
@@ -134,7 +134,7 @@ def extract_features(images: Tensor, extractor: FeatureExtractor, batch_size: in
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise DataError(f"Images: found {images.dtype} {list(images.shape)}, expected uint8 [N, 3, H, W].")
     features = torch.empty(len(images), extractor.dim)
-    with tqdm(total=len(images), desc=f"{extractor.name} features", unit="image", mininterval=1) as bar:
+    with Progress(total=len(images), desc=f"{extractor.name} features", unit="image") as bar:
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             features[start : start + len(batch)] = extractor(batch).cpu()

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from .config import TargetConfig
+from .config.attributes import TargetConfig
 from .descriptions import load_description
 from .io import atomic_path
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from .config import HeadConfig
+from .config.attributes import HeadConfig
 from .errors import DataError, WeightsError
 from .io import load_module, read_tensors, read_weights_provenance, write_tensors
+from .progress import Progress
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def train_head(shots: ShotFeatures, settings: HeadConfig, attribute: str) -> tup
         raise DataError(f"{attribute}: all {len(shots.labels)} rows of the shots have the same label; both are needed.")
     if not shots.inputs.isfinite().all():
         raise DataError(f"{attribute}: the cached features are not finite. Check the denoiser, delete the cache.")
-    reports = {l2: _cross_validate(shots, l2, settings) for l2 in tqdm(settings.l2, desc="penalties")}
+    reports = {l2: _cross_validate(shots, l2, settings) for l2 in Progress(settings.l2, desc="penalties")}
     best = min(reports, key=lambda l2: reports[l2]["log_loss"])
     timesteps = [int(t) for t in shots.timesteps]
     head = AttributeHead(settings.taps, settings.pool_size, shots.inputs.shape[-1], timesteps, attribute)

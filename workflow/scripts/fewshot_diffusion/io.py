@@ -170,7 +170,7 @@ def read_weights_provenance(folder: Path) -> dict[str, Any]:
         if not (folder / file).is_file():
             raise WeightsError(
                 f"{folder}: {file} is missing. Run `make restore` to fetch the shipped weights, "
-                "or set denoiser.source to train."
+                "or set denoiser.source (masks: segmentation.source) to train."
             )
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
@@ -184,6 +184,13 @@ def read_weights_provenance(folder: Path) -> dict[str, Any]:
         if sha256(folder / file) != expected:
             raise corrupt(folder / file, f"has another SHA-256 than provenance.json records ({expected})")
     return dict(provenance)
+
+
+def install_weights(folder: Path, output: Path) -> None:
+    """Verify a weights folder and copy it file by file."""
+    read_weights_provenance(folder)
+    for name in WEIGHTS_FILES:
+        write_bytes(output / name, (folder / name).read_bytes())
 
 
 def require_file(path: Path) -> None:

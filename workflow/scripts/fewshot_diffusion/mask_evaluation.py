@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .config import EvaluationConfig, SegmentationConfig
+from .config.evaluation import EvaluationConfig
+from .config.segmentation import SegmentationConfig
 from .datasets import load_image_set
 from .datasets.masks import MaskSet, load_masks
 from .denoisers import Denoiser, load_denoiser
@@ -56,7 +57,7 @@ def evaluate_masks(
         real: Real images of the same masks: the segmenter's own mIoU on them is the ceiling.
         shape: (S, M): the first S samples of each of the first M masks are measured.
         segmenter: Weights of the independent segmenter.
-        reference: Description of real images, for the kernel distance.
+        reference: Description of real images whose first M are those of the masks: the kernel distance is to the rest.
         settings: Extractor, replicates and subset.
         runtime: Device and precision.
 
@@ -89,7 +90,7 @@ def evaluate_masks(
         "miou_real": real_miou(model, real, wanted, number),
         "pixel_accuracy": held.pixel_accuracy,
         "diversity": diversity(features.unflatten(0, shape)),
-        "kernel_distance": kernel_distance(features, _reference_features(reference, extractor.name, settings)),
+        "kernel_distance": kernel_distance(features, _features_behind(reference, number, extractor.name, settings)),
         "extractor": extractor.name,
         "forwards_per_sample": drawn.forwards_per_sample,
     }
@@ -156,5 +157,5 @@ def _own_opinion(guide: SegmentationHead | Segmenter, denoiser: Denoiser, images
     return torch.cat(found)
 
 
-def _reference_features(path: Path, extractor: str, settings: EvaluationConfig) -> Tensor:
-    return load_description(path).features[extractor][: settings.kernel_subset]
+def _features_behind(path: Path, wanted: int, extractor: str, settings: EvaluationConfig) -> Tensor:
+    return load_description(path).features[extractor][wanted : wanted + settings.kernel_subset]

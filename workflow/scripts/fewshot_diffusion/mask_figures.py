@@ -68,15 +68,16 @@ def segmentation_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]]) -> Fi
 
 def shots_figure(table: pd.DataFrame, preset: str) -> Figure:
     """Draw mIoU, with its interval, against the number of pairs, one line per method of a preset."""
-    chosen = table[table["preset"] == preset]
+    of_preset = table[table["preset"] == preset]
+    unguided = of_preset[of_preset["method"] == "unguided"]
+    chosen = of_preset.drop(unguided.index)
     figure, axis = plt.subplots(figsize=(4.2, 3.0))
     for method, rows in chosen.groupby("method", sort=False):
         ordered = rows.sort_values("shots")
         below, above = ordered["miou"] - ordered["ci_low"], ordered["ci_high"] - ordered["miou"]
         axis.errorbar(ordered["shots"], ordered["miou"], yerr=[below, above], marker="o", capsize=2, label=method)
-    unguided = table[table["method"] == "unguided"]["miou"]
     axis.axhline(chosen["miou_real"].iloc[0], color="black", linewidth=0.8, linestyle="--", label="real images")
-    axis.axhline(unguided.iloc[0], color="grey", linewidth=0.8, linestyle=":", label="unguided")
+    axis.axhline(unguided["miou"].iloc[0], color="grey", linewidth=0.8, linestyle=":", label="unguided")
     axis.set_xscale("log")
     ticks = sorted(chosen["shots"].unique())
     axis.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -55,7 +55,7 @@ def load_guide(method: str, guide: Path, denoiser: Denoiser) -> SegmentationHead
 def mask_predictors(
     method: str,
     denoiser: Denoiser,
-    guide: Path,
+    guide: Path | None,
     masks: Tensor,
     guidance_scale: float,
     interval: tuple[int, int],
@@ -64,14 +64,17 @@ def mask_predictors(
     """Return the guided predictor of each work unit: the sample with seed i follows mask i modulo their number.
 
     Args:
-        method: ``exact``, ``readout``, ``clean_image``, or ``controlnet``, which needs no gradient.
+        method: ``exact``, ``readout``, ``clean_image``; ``controlnet``, which needs no gradient; ``unguided``.
         denoiser: Frozen denoiser.
-        guide: Weights folder of the head, segmenter or ControlNet.
+        guide: Weights folder of the head, segmenter or ControlNet; None for ``unguided``.
         masks: All wanted masks, uint8 [M, H, W].
         guidance_scale: lambda on the mean pixel log-likelihood of each sample.
         interval: First and last guided timestep.
         runtime: Device and precision.
     """
+    plain = unguided(denoiser, runtime)
+    if guide is None:
+        return lambda _unit: plain
     if method == "controlnet":
         controlnet = load_controlnet(guide, denoiser.digest).to(runtime.device)
         return controlnet_predictors(denoiser, controlnet, masks, runtime)
@@ -83,7 +86,6 @@ def mask_predictors(
             guidance = clean_image_guidance(denoiser, loaded, wanted, runtime)
         else:
             guidance = mask_guidance(method, denoiser, loaded, wanted, runtime)
-        plain = unguided(denoiser, runtime)
         return guided(guidance, guidance_scale, denoiser.schedule.prediction_type, plain, interval)
 
     return predictor_of

@@ -10,13 +10,13 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
-from .config import SamplingConfig
+from .config.sampling import SamplingConfig
 from .denoisers import Denoiser
 from .errors import CheckpointError
 from .guidance import Predictor, unguided
 from .io import read_tensors, write_json, write_tensors
+from .progress import Progress
 from .runtime import Runtime
 from .samples import SampleSet
 from .schedule import make_scheduler
@@ -106,7 +106,7 @@ def draw_units(
     scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
     seconds = 0.0
     images, seeds = [], []
-    for unit in tqdm(units, desc="sampling", unit="unit"):
+    for unit in Progress(units, desc="sampling", unit="unit"):
         path = checkpoints / f"unit-{unit.seeds.start:08d}.safetensors"
         if not _is_done(path, identity):
             started = time.perf_counter()

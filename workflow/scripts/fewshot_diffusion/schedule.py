@@ -7,7 +7,7 @@ v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0 (Salimans and Ho 2022).
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from .config import ScheduleConfig
+from .config.denoiser import ScheduleConfig
 
 
 def make_scheduler(

@@ -9,13 +9,13 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from .config import MaskHeadConfig
+from .config.segmentation import MaskHeadConfig
 from .denoisers import Denoiser
 from .features import FeatureTap, describe_taps, extract
 from .heads import check_reads, levels_around
 from .io import load_module, read_tensors, write_tensors
+from .progress import Progress
 from .runtime import Runtime
 from .schedule import add_noise, make_scheduler
 from .seeds import generator
@@ -156,7 +156,7 @@ def pair_features(
     clean, wanted = clean.repeat(draws, 1, 1, 1), wanted.repeat(draws, 1, 1)
     alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
     levels = []
-    for timestep in tqdm(timesteps, desc="noise levels", unit="level"):
+    for timestep in Progress(timesteps, desc="noise levels", unit="level"):
         samples = clean
         if noised:
             noise = torch.randn(clean.shape, generator=generator("readout pairs", timestep))
@@ -213,7 +213,7 @@ def train_segmentation_head(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.updates)
     report: dict[str, float] = {}
-    for update in tqdm(range(settings.updates), desc="training head", unit="update", mininterval=1):
+    for update in Progress(range(settings.updates), desc="training head", unit="update"):
         stream = generator(f"segmentation head {settings.seed}", update)
         level = int(torch.randint(len(features.timesteps), (), generator=stream))
         rows = torch.randint(len(features.masks), (settings.batch_size,), generator=stream)

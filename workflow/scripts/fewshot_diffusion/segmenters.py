@@ -9,7 +9,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import SegmenterConfig
+from .config.segmentation import SegmenterConfig
 from .errors import WeightsError
 from .io import load_module, read_weights_provenance
 from .runtime import Runtime

@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from .config import HeadConfig
+from .config.attributes import HeadConfig
 from .denoisers import Denoiser
 from .features import extract
 from .heads import ShotFeatures, pool
+from .progress import Progress
 from .runtime import Runtime
 from .schedule import add_noise, make_scheduler
 from .seeds import generator
@@ -41,7 +41,7 @@ def readout_features(
     alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
     levels = []
     timesteps = sorted(set(settings.readout_timesteps))
-    for timestep in tqdm(timesteps, desc="noise levels", unit="level"):
+    for timestep in Progress(timesteps, desc="noise levels", unit="level"):
         stream = generator("readout shots", timestep)
         noise = torch.randn(clean.shape, generator=stream).to(runtime.device)
         noisy = add_noise(clean, noise, alphas_cumprod[timestep])

@@ -6,7 +6,7 @@ import pandas as pd
 from torch import Tensor
 
 from .classifiers import AttributeClassifier
-from .config import TargetConfig, TuningConfig
+from .config.attributes import TargetConfig, TuningConfig
 from .evaluation import seed_range
 from .metrics import wilson_interval
 from .samples import SampleSet

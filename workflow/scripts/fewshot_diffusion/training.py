@@ -1,33 +1,18 @@
 """One supervised training loop for every image network of ours that is not a denoiser."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from .config.classifiers import SupervisedConfig
+from .progress import Progress
 from .runtime import Runtime
 from .seeds import generator
 
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """(images uint8 [B, 3, H, W], targets [B, ...], stream) -> both, augmented alike."""
-
-
-class TrainingSettings(Protocol):
-    """What the loop needs to know."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
 
 
 def fit(
@@ -36,7 +21,7 @@ def fit(
     targets: Tensor,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     augment: Augment,
-    settings: TrainingSettings,
+    settings: SupervisedConfig,
     runtime: Runtime,
 ) -> None:
     """Train ``model`` in place by AdamW with a one-cycle learning rate; it ends frozen, in eval mode.
@@ -56,7 +41,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * batches
     )
-    for epoch in tqdm(range(settings.epochs), desc=f"training {type(model).__name__}", unit="epoch"):
+    for epoch in Progress(range(settings.epochs), desc=f"training {type(model).__name__}", unit="epoch"):
         stream = generator(f"classifier {settings.seed}", epoch)
         for index in torch.randperm(len(images), generator=stream).tensor_split(batches):
             batch, wanted = augment(images[index], targets[index], stream)

@@ -15,10 +15,10 @@ from dicebear.resolver import Resolver
 from dicebear.style.canvas import Canvas
 from dicebear.style.element import Element
 from torch import Tensor
-from tqdm import tqdm
 
-from ..config import AvatarsConfig
+from ..config.data import AvatarsConfig
 from ..errors import DataError
+from ..progress import Progress
 from .avatars import avatar_options, load_style, rasterise
 
 
@@ -73,7 +73,7 @@ def draw_masks(settings: AvatarsConfig, image_size: int, ids: range) -> Tensor:
     """
     style = load_style(settings.style)
     classes = component_classes(style, settings.parts)
-    masks = [draw_mask(style, settings, image_size, id_, classes) for id_ in tqdm(ids, desc="drawing masks")]
+    masks = [draw_mask(style, settings, image_size, id_, classes) for id_ in Progress(ids, desc="drawing masks")]
     return torch.from_numpy(np.stack(masks)) if masks else torch.empty(0, image_size, image_size, dtype=torch.uint8)
 
 

@@ -15,9 +15,9 @@ import resvg_py
 import torch
 from dicebear import Avatar, Style
 from PIL import Image
-from tqdm import tqdm
 
-from ..config import AvatarsConfig
+from ..config.data import AvatarsConfig
+from ..progress import Progress
 from .base import ImageSet
 
 
@@ -34,11 +34,11 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
     """
     style = load_style(settings.style)
     images, rows = [], []
-    for id_ in tqdm(ids, desc="drawing avatars", unit="image", mininterval=1):
+    for id_ in Progress(ids, desc="drawing avatars", unit="image"):
         drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
         images.append(rasterise(drawn["svg"], image_size))
         rows.append(attributes_of(drawn["options"], settings.attributes))
-    pixels = np.stack(images).transpose(0, 3, 1, 2)
+    pixels = np.array(images, dtype=np.uint8).reshape(-1, image_size, image_size, 3).transpose(0, 3, 1, 2)
     return ImageSet(torch.from_numpy(np.ascontiguousarray(pixels)), torch.tensor(list(ids)), pd.DataFrame(rows))
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from tqdm import tqdm
 
-from ..config import CelebAHQConfig
+from ..config.data import CelebAHQConfig
 from ..errors import DataError
+from ..progress import Progress
 from ..seeds import generator
 from .base import ImageSet
 
@@ -91,25 +91,30 @@ def fixed_order(ids: np.ndarray, last: set[int]) -> np.ndarray:
     return np.concatenate([shuffled[~behind], shuffled[behind]])
 
 
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open an archive.
+
+    Raises:
+        DataError: If it is missing or not readable.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable archive ({error}). Fetch it again, or correct the path.") from error
+
+
 def _read_images(folder: Path, ids: np.ndarray, image_size: int) -> torch.Tensor:
-    archives = [_open(path) for path in sorted(folder.glob("images-*.zip"))]
+    archives = [open_zip(path) for path in sorted(folder.glob("images-*.zip"))]
     members = {name: archive for archive in archives for name in archive.namelist()}
     if not members:
         raise DataError(f"{folder}: no images-*.zip found. Set data.celebahq.folder to the data set's folder.")
     pixels = np.empty((len(ids), 3, image_size, image_size), dtype=np.uint8)
-    for row, id_ in enumerate(tqdm(ids, desc="reading faces", unit="image", mininterval=1)):
+    for row, id_ in enumerate(Progress(ids, desc="reading faces", unit="image")):
         name = f"{id_}.jpg"
         if name not in members:
             raise DataError(f"{folder}: {name} is in the attribute list but in none of the archives.")
         pixels[row] = _decode(members[name], name, image_size)
     return torch.from_numpy(pixels)
-
-
-def _open(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: not a readable archive ({error}). Fetch it again.") from error
 
 
 def _decode(archive: zipfile.ZipFile, name: str, image_size: int) -> np.ndarray:

@@ -1,18 +1,41 @@
-"""From the configured source to one split: where each kind of data set is chosen."""
+"""From the configured source to images, attributes and masks: where each kind of data set is chosen."""
 
-from ..config import AvatarsConfig, DataConfig
+import torch
+
+from ..config.data import AvatarsConfig, DatasetConfig, FolderConfig
+from ..errors import DataError
+from .avatar_masks import draw_masks
 from .avatars import draw_avatars
 from .base import ImageSet
 from .celebahq import read_faces
+from .folder import read_folder_images, read_folder_masks
+from .masks import MaskSet
 
 
-def make_split(settings: DataConfig, split: str) -> ImageSet:
-    """Render or read one split of the configured data set; splits are disjoint by id.
+def make_images(settings: DatasetConfig, positions: range) -> ImageSet:
+    """Draw or read the images at these positions of the data set; disjoint positions give disjoint ids.
 
     Raises:
         DataError: If a source file is missing or malformed, or has too few images.
     """
     source = settings.source
     if isinstance(source, AvatarsConfig):
-        return draw_avatars(source, settings.image_size, settings.split_range(split))
-    return read_faces(source, settings.image_size, settings.split_range(split))
+        return draw_avatars(source, settings.image_size, positions)
+    if isinstance(source, FolderConfig):
+        return read_folder_images(source, settings.image_size, positions)
+    return read_faces(source, settings.image_size, positions)
+
+
+def make_masks(settings: DatasetConfig, positions: range) -> MaskSet:
+    """Draw or read the masks at these positions; their ids are those of the images there.
+
+    Raises:
+        DataError: If the data set has no masks, or they are missing or malformed.
+    """
+    source = settings.source
+    if isinstance(source, AvatarsConfig):
+        masks = draw_masks(source, settings.image_size, positions)
+        return MaskSet(masks, torch.tensor(list(positions)), settings.mask_classes)
+    if isinstance(source, FolderConfig):
+        return read_folder_masks(source, settings.image_size, positions)
+    raise DataError(f"data.kind: {settings.kind!r} has no masks; expected avatars or folder.")

@@ -1,0 +1,173 @@
+"""Image-mask pairs from a folder or a zip: joins, order, sizes, and every way in which they can be wrong."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewshot_diffusion.config.data import FolderConfig
+from fewshot_diffusion.datasets.folder import read_folder_images, read_folder_masks
+from fewshot_diffusion.errors import DataError
+
+NAMES = [f"face{i}" for i in range(8)]
+CLASSES = ["background", "skin", "left", "right"]
+ALL = range(len(NAMES))
+
+
+def encoded(pixels: np.ndarray, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format={"jpg": "JPEG", "png": "PNG"}[suffix])
+    return buffer.getvalue()
+
+
+def mask_of(i: int) -> np.ndarray:
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[:, :16], mask[4 + i :, 16:] = 1, 2 + i % 2
+    return mask
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i, name in enumerate(NAMES):
+        for part, content, suffix in (
+            ("images", encoded(np.full((32, 32, 3), 20 * i, dtype=np.uint8), "jpg"), "jpg"),
+            ("masks", encoded(mask_of(i), "png"), "png"),
+        ):
+            path = tmp_path / "set" / part / f"{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    rows = [f"{name},{100 + i}.jpg" for i, name in enumerate(NAMES)]
+    (tmp_path / "ids.csv").write_text("\n".join(["name,celebahq_file", *rows]) + "\n")
+    lines = [f"{100 + i}.jpg {1 if i % 2 else -1}" for i in range(len(NAMES))]
+    (tmp_path / "list.txt").write_text("\n".join([str(len(lines)), "Male", *lines]) + "\n")
+    return tmp_path
+
+
+def settings(folder: Path, **changes: object) -> FolderConfig:
+    return FolderConfig(path=folder / "set", classes=CLASSES).model_copy(update=changes)
+
+
+def joined(folder: Path) -> FolderConfig:
+    names = {"ids_file": folder / "ids.csv", "attribute_file": folder / "list.txt", "attributes": {"Man": "Male"}}
+    return settings(folder, **names)
+
+
+def pack(folder: Path) -> Path:
+    path = folder / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((folder / "set").glob("*/*")):
+            archive.write(file, file.relative_to(folder / "set"))
+    return path
+
+
+def test_images_and_masks_are_of_the_same_names_in_the_same_order(folder: Path) -> None:
+    images, masks = read_folder_images(joined(folder), 16, ALL), read_folder_masks(joined(folder), 16, ALL)
+    assert images.ids.tolist() == masks.ids.tolist()
+    assert sorted(images.ids.tolist()) == [100 + i for i in ALL]
+    assert masks.classes == CLASSES
+    for image, mask, id_ in zip(images.images, masks.masks, images.ids.tolist(), strict=True):
+        assert abs(float(image.float().mean()) - 20 * (id_ - 100)) < 2
+        assert torch.equal(mask, torch.from_numpy(mask_of(id_ - 100)[1::2, 1::2].copy()))
+
+
+def test_attributes_are_joined_by_id(folder: Path) -> None:
+    images = read_folder_images(joined(folder), 8, range(2, 6))
+    assert images.attributes["Man"].tolist() == [bool(id_ % 2) for id_ in images.ids.tolist()]
+
+
+def test_a_zip_reads_like_its_folder(folder: Path) -> None:
+    zipped = settings(folder, path=pack(folder))
+    assert torch.equal(read_folder_images(zipped, 8, ALL).images, read_folder_images(settings(folder), 8, ALL).images)
+    assert torch.equal(read_folder_masks(zipped, 8, ALL).masks, read_folder_masks(settings(folder), 8, ALL).masks)
+
+
+def test_splits_are_disjoint_and_their_order_is_not_that_of_the_names(folder: Path) -> None:
+    first, second = (read_folder_masks(settings(folder), 8, part).ids.tolist() for part in (range(4), range(4, 8)))
+    assert sorted(first + second) == list(ALL)
+    assert first != sorted(first) or second != sorted(second)
+
+
+@pytest.mark.parametrize("size", [8, 16, 24, 64])
+def test_label_sets_survive_resizing(folder: Path, size: int) -> None:
+    masks = read_folder_masks(joined(folder), size, ALL)
+    for mask, id_ in zip(masks.masks, masks.ids.tolist(), strict=True):
+        assert mask.unique().tolist() == np.unique(mask_of(id_ - 100)).tolist()
+
+
+def refusal(config: FolderConfig) -> str:
+    with pytest.raises(DataError) as caught:
+        read_folder_images(config, 8, ALL)
+        read_folder_masks(config, 8, ALL)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("part", "what"), [("masks/face3.png", "mask"), ("images/face3.jpg", "image")])
+def test_a_missing_partner(folder: Path, part: str, what: str) -> None:
+    (folder / "set" / part).unlink()
+    message = refusal(settings(folder))
+    assert f"has no {what}" in message
+    assert "face3" in message
+
+
+def test_an_unknown_class_id(folder: Path) -> None:
+    (folder / "set/masks/face5.png").write_bytes(encoded(np.full((32, 32), 4, dtype=np.uint8), "png"))
+    assert "masks/face5.png: found class id 4, expected 0..3" in refusal(settings(folder))
+
+
+def test_a_mask_of_another_shape(folder: Path) -> None:
+    (folder / "set/masks/face5.png").write_bytes(encoded(np.zeros((32, 48), dtype=np.uint8), "png"))
+    message = refusal(settings(folder))
+    assert "masks/face5.png: found 48 x 32 pixels, expected the shape of its image, 32 x 32" in message
+
+
+def test_a_mask_in_colour(folder: Path) -> None:
+    (folder / "set/masks/face5.png").write_bytes(encoded(np.zeros((32, 32, 3), dtype=np.uint8), "png"))
+    assert "masks/face5.png: found mode RGB, expected one channel" in refusal(settings(folder))
+
+
+@pytest.mark.parametrize("part", ["images/face2.jpg", "masks/face2.png"])
+def test_a_truncated_file(folder: Path, part: str) -> None:
+    path = folder / "set" / part
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert f"{part}: not a readable image" in refusal(settings(folder))
+
+
+def test_two_images_of_one_name(folder: Path) -> None:
+    (folder / "set/images/face1.png").write_bytes(encoded(np.zeros((32, 32, 3), dtype=np.uint8), "png"))
+    assert "have one name" in refusal(settings(folder))
+
+
+def test_no_pairs_no_archive(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    assert "found no pairs" in refusal(settings(folder, path=folder / "empty"))
+    assert "not a readable archive" in refusal(settings(folder, path=folder / "absent.zip"))
+
+
+def test_a_name_that_the_join_lacks(folder: Path) -> None:
+    text = (folder / "ids.csv").read_text()
+    (folder / "ids.csv").write_text(text.replace("face6,106.jpg\n", ""))
+    assert "ids.csv: face6 is not in it" in refusal(joined(folder))
+    (folder / "ids.csv").write_text(text.replace("106.jpg", "105.jpg"))
+    assert "stands in it twice" in refusal(joined(folder))
+    (folder / "ids.csv").write_text("name\nface6\n")
+    assert "expected a CSV with columns name and celebahq_file" in refusal(joined(folder))
+
+
+def test_an_image_that_the_attribute_list_lacks(folder: Path) -> None:
+    lines = [f"{100 + i}.jpg 1" for i in range(7)]
+    (folder / "list.txt").write_text("\n".join(["7", "Male", *lines]) + "\n")
+    assert "list.txt: image 107 is not in it" in refusal(joined(folder))
+
+
+def test_more_than_there_are(folder: Path) -> None:
+    with pytest.raises(DataError, match="ask for 9 images, found 8"):
+        read_folder_masks(settings(folder), 8, range(9))
+
+
+def test_attributes_need_what_they_are_joined_from() -> None:
+    with pytest.raises(ValueError, match="expected ids_file and attribute_file"):
+        FolderConfig(path=Path("x"), classes=CLASSES, attributes={"Man": "Male"})

@@ -1,0 +1,113 @@
+"""Settings of the data set and its splits."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..errors import ConfigError
+from .base import Count, Name, Positive, Section
+
+
+class AvatarsConfig(Section):
+    """Cartoon portraits drawn from a generator's options."""
+
+    style: Literal["toon-head"] = Field("toon-head", description="DiceBear style; ToonHead by Johan Melin, CC BY 4.0.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Generator options and their allowed ranges.")
+    attributes: dict[Name, dict[str, list[str]]] = Field(
+        description="Attribute -> generator option -> values that make the attribute true."
+    )
+    parts: dict[Name, list[str]] = Field(
+        default_factory=dict, description="Part -> the style's components that draw it; class ids 1, 2, ... in order."
+    )
+
+
+class CelebAHQConfig(Section):
+    """Real faces from a local folder: zips of JPEGs and CelebA's attribute list."""
+
+    folder: Path = Field(description="Folder with images-*.zip and the attribute list.")
+    attribute_file: str = "list_attr_celebahq.txt"
+    held_out_ids: Path | None = Field(None, description="CSV whose ids (column celebahq_file) no denoiser may see.")
+    attributes: dict[Name, str] = Field(description="Our attribute name -> the data set's.")
+
+
+class FolderConfig(Section):
+    """Images with masks from a local folder or zip: ``images/<name>.jpg`` (or ``.png``) and ``masks/<name>.png``."""
+
+    path: Path = Field(description="Folder or .zip that holds images/ and masks/, one mask for each image.")
+    classes: list[Name] = Field(min_length=2, description="Names of the class ids 0, 1, ... of the masks.")
+    ids_file: Path | None = Field(
+        None, description="CSV that joins names (column name) to ids of another set (column celebahq_file: <id>.jpg)."
+    )
+    attribute_file: Path | None = Field(None, description="CelebA's attribute list of those ids; needed by attributes.")
+    attributes: dict[Name, str] = Field(default_factory=dict, description="Our attribute name -> the list's.")
+
+    @model_validator(mode="after")
+    def _joined(self) -> "FolderConfig":
+        if self.attributes and (self.ids_file is None or self.attribute_file is None):
+            raise ValueError("attributes: found some, expected ids_file and attribute_file, which they are joined from")
+        return self
+
+
+class SplitsConfig(Section):
+    """Images per split. The splits lie one behind the other and are disjoint by id."""
+
+    train: Positive = Field(description="Unlabelled images that train the denoiser.")
+    shots: Positive = Field(description="Pool from which the labelled shots are drawn.")
+    judge: Positive = Field(description="Labelled images of the judge that is reported.")
+    tuning_judge: Positive = Field(description="Labelled images of the judge that tunes guidance_scale.")
+    controls: Positive = Field(description="Real images for naive rows, floors and judge accuracy.")
+    reference: Positive = Field(description="Real images of the reference statistics.")
+    pairs: Count = Field(0, description="Pool from which image-mask pairs are drawn; for data with masks.")
+
+
+class DatasetConfig(Section):
+    """The data set, without its splits: what one image depends on."""
+
+    name: Name = Field(description="Folder under results/, and the data_set column.")
+    kind: Literal["avatars", "celebahq", "folder"] = Field(description="Which of the sections below is read.")
+    image_size: Annotated[int, Field(ge=8, le=1024, multiple_of=8)] = Field(description="Height and width, pixels.")
+    avatars: AvatarsConfig | None = None
+    celebahq: CelebAHQConfig | None = None
+    folder: FolderConfig | None = None
+
+    @property
+    def source(self) -> AvatarsConfig | CelebAHQConfig | FolderConfig:
+        """The section that ``kind`` names."""
+        source: AvatarsConfig | CelebAHQConfig | FolderConfig | None = getattr(self, self.kind)
+        assert source is not None
+        return source
+
+    @property
+    def attributes(self) -> list[str]:
+        """The data set's attributes, in order."""
+        return list(self.source.attributes)
+
+    @property
+    def mask_classes(self) -> list[str]:
+        """Names of the class ids of its masks, in order; empty if it has none."""
+        source = self.source
+        if isinstance(source, AvatarsConfig):
+            return ["background", *source.parts]
+        return source.classes if isinstance(source, FolderConfig) else []
+
+    @model_validator(mode="after")
+    def _source_given(self) -> "DatasetConfig":
+        if getattr(self, self.kind) is None:
+            raise ValueError(f"kind is {self.kind!r}, expected a section data.{self.kind}; found none")
+        return self
+
+
+class DataConfig(DatasetConfig):
+    """The data set and its splits."""
+
+    splits: SplitsConfig
+
+    def split_range(self, split: str) -> range:
+        """Return the positions of a split, in the order in which the splits are declared."""
+        start = 0
+        for name, size in self.splits.model_dump().items():
+            if name == split:
+                return range(start, start + size)
+            start += size
+        raise ConfigError(f"data.splits: there is no split {split!r}; it has {', '.join(self.splits.model_dump())}.")

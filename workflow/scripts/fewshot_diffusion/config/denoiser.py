@@ -1,0 +1,61 @@
+"""Settings of the unconditional denoiser."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Count, Fraction, Positive, Precision, Section
+
+
+class ArchitectureConfig(Section):
+    """A diffusers ``UNet2DModel`` without attention outside its middle block."""
+
+    block_out_channels: tuple[Positive, ...] = Field(min_length=2, description="Channels per resolution, finest first.")
+    layers_per_block: Positive = 1
+    norm_num_groups: Positive = 16
+    attention_head_dim: Positive = 32
+
+
+class ScheduleConfig(Section):
+    """The diffusion that the denoiser is trained on."""
+
+    num_train_timesteps: Literal[1000] = 1000
+    beta_schedule: Literal["linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
+    prediction_type: Literal["epsilon", "v_prediction"] = "v_prediction"
+
+
+class DenoiserTrainingConfig(Section):
+    """How the denoiser is trained from scratch."""
+
+    num_images: Positive = Field(description="Training length in images seen; not in steps.")
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    warmup_images: Count = Field(description="Linear warm-up, images.")
+    decay_from: Fraction = Field(description="Fraction of training at which the cosine decay starts.")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Decay of the weights' moving average, per step."
+    )
+    random_flip: bool = Field(description="Mirror half of the training images.")
+    checkpoint_images: Positive = Field(description="A checkpoint is written every so many images.")
+    seed: Count = 0
+    precision: Precision = "auto"
+    cpu_threads: Positive = Field(1, description="Threads of the job; part of the bits of the weights.")
+
+
+class DenoiserConfig(Section):
+    """The unconditional denoiser."""
+
+    source: Literal["train", "dvc", "folder"] = Field(
+        description="train: from scratch; dvc: weights/<data.name>, restored by `make restore`; folder: your own."
+    )
+    folder: Path | None = Field(None, description="Weights folder, for source folder.")
+    architecture: ArchitectureConfig
+    schedule: ScheduleConfig
+    training: DenoiserTrainingConfig
+
+    @model_validator(mode="after")
+    def _folder_given(self) -> "DenoiserConfig":
+        if self.source == "folder" and self.folder is None:
+            raise ValueError("folder: denoiser.source is 'folder', expected the path of a weights folder")
+        return self

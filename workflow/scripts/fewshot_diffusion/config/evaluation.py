@@ -1,0 +1,55 @@
+"""Settings of metrics, and names of the products."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from .base import Count, Name, Section
+
+
+class ExtractorConfig(Section):
+    """A feature extractor of the Frechet and kernel distances."""
+
+    kind: Literal["inception", "efficientnet_lite0"]
+    weights: Path | None = Field(None, description="Inception: pt_inception-2015-12-05-6726825d.pth.")
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="Expected SHA-256 of the weights file."
+    )
+
+    @model_validator(mode="after")
+    def _inception_has_a_file(self) -> "ExtractorConfig":
+        if self.kind == "inception" and (self.weights is None or self.sha256 is None):
+            raise ValueError("weights, sha256: the inception extractor needs both; found none")
+        return self
+
+
+class EvaluationConfig(Section):
+    """Metrics and their intervals."""
+
+    extractors: list[ExtractorConfig] = Field(min_length=1)
+    samples: Annotated[int, Field(ge=2)] = Field(description="Images per row and method in every distance.")
+    bootstrap: Annotated[int, Field(ge=20)] = Field(description="Bootstrap replicates of the 95 % intervals.")
+    kernel_subset: Annotated[int, Field(ge=2)] = Field(description="Reference images of the kernel distance.")
+    seed: Count = 0
+
+
+class OutputsConfig(Section):
+    """Names of what people read."""
+
+    fid_table: Name = "celeba_fid"
+    accuracy_table: Name = "attribute_accuracy"
+    sweep_table: Name = "guidance_sweep"
+    attributes_figure: Name = "attributes"
+    segmentation_table: Name = "segmentation"
+    segmentation_sweep_table: Name = "mask_guidance_sweep"
+    segmentation_figure: Name = "segmentation"
+    show_real: bool = Field(description="Whether the data set's licence lets figures show its images.")
+    sheet_prefix: Name = Field("sheet", description="Contact sheets are <prefix>_<method>.")
+    published: Path | None = Field(
+        Path("config/published.csv"), description="The paper's numbers; null leaves them out."
+    )
+    stands_for: str | None = Field(
+        None, description="The paper's data set whose numbers stand beside our rows of the same name."
+    )
+    kind: Literal["reproduced", "scaled-down"] = Field("scaled-down", description="What our rows are.")

@@ -1,0 +1,83 @@
+"""Settings of generation that follows masks."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Count, Fraction, Name, Positive, Precision, Scales, Section, Timestep
+from .classifiers import SupervisedConfig
+from .denoiser import DenoiserTrainingConfig
+
+
+class MaskScalesConfig(Section):
+    """lambda of each method that follows a mask, on the *mean* pixel log-likelihood of each sample."""
+
+    exact: Annotated[float, Field(ge=0)]
+    readout: Annotated[float, Field(ge=0)]
+    clean_image: Annotated[float, Field(ge=0)]
+
+
+class MaskPresetConfig(Section):
+    """What the segmentation head reads, and how samples follow it."""
+
+    taps: list[str] = Field(min_length=1, description="Decoder modules; their maps are upsampled and concatenated.")
+    feature_timestep: Timestep = Field(description="Timestep label of the clean image (exact).")
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    eta: Fraction = Field(description="DDIM's eta; the paper's update amounts to 0.24.")
+    timestep_spacing: Literal["trailing", "leading"] = "trailing"
+    guidance_interval: tuple[Timestep, Timestep] = Field(description="First and last guided timestep.")
+    guidance_scale: MaskScalesConfig
+
+
+class MaskHeadConfig(Section):
+    """Training of the segmentation head on cached activations."""
+
+    hidden_channels: Positive = 64
+    updates: Positive = Field(description="Optimizer updates.")
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    flip: bool = Field(description="Add the mirrored image and mask of every pair.")
+    flip_pairs: list[tuple[Count, Count]] = Field(
+        default_factory=list, description="Class ids of left and right that a mirror exchanges."
+    )
+    readout_timesteps: list[Timestep] = Field(min_length=1, description="Noise levels of the readout head.")
+    readout_draws: Positive = Field(description="Noise draws per pair and noise level (readout).")
+    seed: Count = 0
+    precision: Precision = "auto"
+
+
+class SegmenterConfig(SupervisedConfig):
+    """A segmenter of clean images."""
+
+    block_out_channels: tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...] = Field(min_length=2)
+
+
+class SegmentationConfig(Section):
+    """Generation that follows masks, from a few image-mask pairs."""
+
+    source: Literal["train", "dvc"] = Field(
+        description="Of segmenters and ControlNets. train: on the spot; dvc: weights/<data.name>/, `make restore`."
+    )
+    shots: Positive = Field(description="Pairs that the heads and the baselines of the table see.")
+    shots_curve: list[Positive] = Field(min_length=1, description="Numbers of pairs of the curve.")
+    shots_seed: Count = Field(0, description="Which pairs are drawn from the pool; fewer are a prefix of more.")
+    presets: dict[Name, MaskPresetConfig] = Field(min_length=1)
+    preset: Name = Field(description="Preset of the baselines, the curve and the figure.")
+    masks: Positive = Field(description="Wanted masks; also the work unit: one sample of each mask.")
+    seeds_per_mask: Positive = Field(description="Samples of each mask: work units of a sample set.")
+    head: MaskHeadConfig
+    segmenter: SegmenterConfig = Field(description="The independent segmenters: one measures, one tunes.")
+    clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
+    controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
+    controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
+    guidance_scales: Scales = Field(min_length=1, description="Candidates of the sweep.")
+    tuning_masks: Positive = Field(description="Wanted masks of each candidate.")
+    tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
+
+    @model_validator(mode="after")
+    def _preset_exists(self) -> "SegmentationConfig":
+        if self.preset not in self.presets:
+            raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
+        if self.controlnet.random_flip:
+            raise ValueError("controlnet.random_flip: found true, expected false: pairs are mirrored with their masks")
+        return self
