@@ -10,6 +10,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/common_masks.smk"
+include: "workflow/rules/common_classes.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/denoiser.smk"
 include: "workflow/rules/features.smk"
@@ -20,6 +21,7 @@ include: "workflow/rules/classifiers.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/segmentation.smk"
+include: "workflow/rules/augmentation.smk"
 
 
 rule all:
@@ -55,3 +57,14 @@ rule segmentation:
 rule mask_sweep:
     input:
         f"results/tables/{CONFIG.outputs.segmentation_sweep_table}.csv",
+
+
+rule table2:
+    input:
+        f"results/tables/{CONFIG.outputs.augmentation_table}.csv",
+        f"results/figures/{CONFIG.outputs.augmentation_figure}.png",
+
+
+rule table2_first_architecture:
+    input:
+        f"results/{DATA}/{CONFIG.classification.architectures[0].name}_accuracy.csv",

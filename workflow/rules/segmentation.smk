@@ -382,7 +382,7 @@ use rule make_segmentation_table as make_mask_sweep_table with:
         expand(
             "results/{data}/mask_sweep/{preset}/{method}.csv",
             data=DATA,
-            preset=CONFIG.segmentation.presets,
+            preset=CONFIG.segmentation.preset,
             method=GUIDED,
         ),
     output:

@@ -221,9 +221,9 @@ def load_head(folder: Path, denoiser_digest: str) -> AttributeHead:
 
 
 def check_reads(folder: Path, denoiser_digest: str) -> None:
-    """Raise ``WeightsError`` unless the head in ``folder`` was trained on this denoiser's activations."""
+    """Raise ``WeightsError`` unless what lies in ``folder`` (head, ControlNet) was trained with this denoiser."""
     trained_on = str(read_weights_provenance(folder).get("denoiser"))
     if trained_on != denoiser_digest:
         raise WeightsError(
-            f"{folder}: the head reads denoiser {trained_on[:12]}, found {denoiser_digest[:12]}. Train the head again."
+            f"{folder}: was trained with denoiser {trained_on[:12]}, found {denoiser_digest[:12]}. Train it again."
         )

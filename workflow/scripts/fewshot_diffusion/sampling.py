@@ -107,18 +107,15 @@ def draw_units(
     seconds = 0.0
     images, seeds = [], []
     for unit in Progress(units, desc="sampling", unit="unit"):
-        path = checkpoints / f"unit-{unit.seeds.start:08d}.safetensors"
-        if not _is_done(path, identity):
-            started = time.perf_counter()
+
+        def draw(unit: WorkUnit = unit) -> Tensor:
             noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
-            drawn = sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
-            write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
-            tensors = {"images": to_uint8(drawn), "seeds": torch.tensor(unit.seeds)}
-            write_tensors(path, tensors, {"identity": identity})
-        tensors, _ = read_tensors(path)
-        images.append(tensors["images"])
-        seeds.append(tensors["seeds"])
-        seconds += float(json.loads(path.with_suffix(".json").read_text())["seconds"])
+            return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
+
+        drawn, took = finish_unit(unit, draw, checkpoints, identity)
+        images.append(drawn)
+        seeds.append(torch.tensor(unit.seeds))
+        seconds += took
     shape = (0, *denoiser.sample_shape)
     joined = torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8)
     joined_seeds = torch.cat(seeds) if seeds else torch.empty(0, dtype=torch.int64)
@@ -126,6 +123,22 @@ def draw_units(
     one = predictor_of(WorkUnit(0, units[0].seeds[:1] if units else range(1)))
     forwards = sum(count_forwards(one, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
     return SampleSet(joined, joined_seeds, forwards), seconds
+
+
+def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Path, identity: str) -> tuple[Tensor, float]:
+    """Return a unit's images, uint8 [B, 3, H, W], and the seconds they took: from ``checkpoints`` if they are there.
+
+    Raises:
+        CheckpointError: If the unit was written by another sampling.
+    """
+    path = checkpoints / f"unit-{unit.seeds.start:08d}.safetensors"
+    if not _is_done(path, identity):
+        started = time.perf_counter()
+        images = to_uint8(draw())
+        write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
+        write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, {"identity": identity})
+    tensors, _ = read_tensors(path)
+    return tensors["images"], float(json.loads(path.with_suffix(".json").read_text())["seconds"])
 
 
 def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:

@@ -14,6 +14,9 @@ class AvatarsConfig(Section):
 
     style: Literal["toon-head"] = Field("toon-head", description="DiceBear style; ToonHead by Johan Melin, CC BY 4.0.")
     options: dict[str, Any] = Field(default_factory=dict, description="Generator options and their allowed ranges.")
+    classes: list[str] = Field(
+        default_factory=list, description="Options whose joint values are the classes of Table 2's experiment."
+    )
     attributes: dict[Name, dict[str, list[str]]] = Field(
         description="Attribute -> generator option -> values that make the attribute true."
     )
@@ -49,6 +52,28 @@ class FolderConfig(Section):
         return self
 
 
+class ImageFolderConfig(Section):
+    """Labelled images in the layout of Tiny-ImageNet, in a local folder or zip.
+
+    ``train/<class>/images/*`` or ``train/<class>/*``, and ``val/val_annotations.txt`` with ``val/images/*`` or
+    ``val/<class>/*``.
+    """
+
+    path: Path = Field(description="Folder or .zip that holds train/ and val/.")
+    grey: Literal["convert", "refuse"] = Field(
+        "convert", description="Grey, palette and RGBA images: convert to RGB, counted in the log; or stop."
+    )
+    unreadable: Literal["skip", "refuse"] = Field(
+        "refuse", description="Truncated images: stop, or leave them out, counted in the log."
+    )
+    attributes: dict[Name, str] = Field(
+        default_factory=dict, description="Our attribute name -> the class that has it."
+    )
+
+
+Source = AvatarsConfig | CelebAHQConfig | FolderConfig | ImageFolderConfig
+
+
 class SplitsConfig(Section):
     """Images per split. The splits lie one behind the other and are disjoint by id."""
 
@@ -59,22 +84,27 @@ class SplitsConfig(Section):
     controls: Positive = Field(description="Real images for naive rows, floors and judge accuracy.")
     reference: Positive = Field(description="Real images of the reference statistics.")
     pairs: Count = Field(0, description="Pool from which image-mask pairs are drawn; for data with masks.")
+    class_train: Count = Field(0, description="Pool from which the few labelled images of each class are drawn.")
+    class_test: Count = Field(0, description="Labelled images that the classifiers are tested on.")
 
 
 class DatasetConfig(Section):
     """The data set, without its splits: what one image depends on."""
 
     name: Name = Field(description="Folder under results/, and the data_set column.")
-    kind: Literal["avatars", "celebahq", "folder"] = Field(description="Which of the sections below is read.")
+    kind: Literal["avatars", "celebahq", "folder", "image_folder"] = Field(
+        description="Which of the sections below is read."
+    )
     image_size: Annotated[int, Field(ge=8, le=1024, multiple_of=8)] = Field(description="Height and width, pixels.")
     avatars: AvatarsConfig | None = None
     celebahq: CelebAHQConfig | None = None
     folder: FolderConfig | None = None
+    image_folder: ImageFolderConfig | None = None
 
     @property
-    def source(self) -> AvatarsConfig | CelebAHQConfig | FolderConfig:
+    def source(self) -> Source:
         """The section that ``kind`` names."""
-        source: AvatarsConfig | CelebAHQConfig | FolderConfig | None = getattr(self, self.kind)
+        source: Source | None = getattr(self, self.kind)
         assert source is not None
         return source
 
@@ -82,6 +112,12 @@ class DatasetConfig(Section):
     def attributes(self) -> list[str]:
         """The data set's attributes, in order."""
         return list(self.source.attributes)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its images have one class each."""
+        source = self.source
+        return isinstance(source, ImageFolderConfig) or (isinstance(source, AvatarsConfig) and bool(source.classes))
 
     @property
     def mask_classes(self) -> list[str]:

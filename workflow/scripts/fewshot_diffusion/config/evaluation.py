@@ -44,6 +44,10 @@ class OutputsConfig(Section):
     segmentation_table: Name = "segmentation"
     segmentation_sweep_table: Name = "mask_guidance_sweep"
     segmentation_figure: Name = "segmentation"
+    augmentation_table: Name = "tiny_imagenet_accuracy"
+    acceptance_table: Name = "acceptance"
+    calibration_table: Name = "rejection_calibration"
+    augmentation_figure: Name = "augmentation"
     show_real: bool = Field(description="Whether the data set's licence lets figures show its images.")
     sheet_prefix: Name = Field("sheet", description="Contact sheets are <prefix>_<method>.")
     published: Path | None = Field(

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import ConfigError
 from .attributes import HeadConfig, TargetConfig, TuningConfig
 from .base import Section
+from .classification import ClassificationConfig
 from .classifiers import ImageClassifierConfig, JudgeConfig
 from .data import DataConfig
 from .denoiser import DenoiserConfig
@@ -33,6 +34,7 @@ class Config(Section):
     judge: JudgeConfig
     evaluation: EvaluationConfig
     segmentation: SegmentationConfig
+    classification: ClassificationConfig
     outputs: OutputsConfig
 
     def target(self, name: str) -> TargetConfig:
@@ -57,6 +59,7 @@ class Config(Section):
         _require_targets(self)
         _require_disjoint_seeds(self)
         _require_masks(self)
+        _require_classes(self)
         drawn = self.sampling.units_per_target * self.sampling.unit_size
         if self.evaluation.samples > drawn:
             raise ValueError(
@@ -103,6 +106,12 @@ def _require_masks(config: Config) -> None:
         raise ValueError(
             f"segmentation.head.flip_pairs: found class id {highest}, expected 0..{len(config.data.mask_classes) - 1}"
         )
+
+
+def _require_classes(config: Config) -> None:
+    for split in ("class_train", "class_test"):
+        if config.data.has_classes and not getattr(config.data.splits, split):
+            raise ValueError(f"data.splits.{split}: found 0, expected images: the data set has classes")
 
 
 def _require_disjoint_seeds(config: Config) -> None:

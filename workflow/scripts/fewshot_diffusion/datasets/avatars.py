@@ -4,6 +4,7 @@ An avatar is a function of its id alone; its attributes are the options that the
 """
 
 import io
+import itertools
 import json
 from collections.abc import Mapping
 from importlib import resources
@@ -17,8 +18,12 @@ from dicebear import Avatar, Style
 from PIL import Image
 
 from ..config.data import AvatarsConfig
+from ..errors import DataError
 from ..progress import Progress
 from .base import ImageSet
+from .classes import ClassSet
+
+ABSENT = "none"  # name of a component that is not drawn
 
 
 def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageSet:
@@ -32,14 +37,36 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
     Returns:
         An ``ImageSet`` with one boolean column per configured attribute.
     """
-    style = load_style(settings.style)
-    images, rows = [], []
-    for id_ in Progress(ids, desc="drawing avatars", unit="image"):
-        drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
-        images.append(rasterise(drawn["svg"], image_size))
-        rows.append(attributes_of(drawn["options"], settings.attributes))
-    pixels = np.array(images, dtype=np.uint8).reshape(-1, image_size, image_size, 3).transpose(0, 3, 1, 2)
-    return ImageSet(torch.from_numpy(np.ascontiguousarray(pixels)), torch.tensor(list(ids)), pd.DataFrame(rows))
+    images, options = _draw(settings, image_size, ids)
+    rows = [attributes_of(picked, settings.attributes) for picked in options]
+    return ImageSet(images, torch.tensor(list(ids)), pd.DataFrame(rows))
+
+
+def draw_class_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ClassSet:
+    """Draw the avatars with these ids; the class of each is the joint value of ``settings.classes``."""
+    images, options = _draw(settings, image_size, ids)
+    names = avatar_classes(settings)
+    found = ["-".join(_value(picked, option) for option in settings.classes) for picked in options]
+    return ClassSet(images, torch.tensor([names.index(name) for name in found]), torch.tensor(list(ids)), names)
+
+
+def avatar_classes(settings: AvatarsConfig) -> list[str]:
+    """Return the names of the classes: every combination of the values of ``settings.classes``.
+
+    Raises:
+        DataError: If an option is not the variant of one of the style's components.
+    """
+    components = load_style(settings.style).components()
+    values = []
+    for option in settings.classes:
+        component = components.get(option.removesuffix("Variant"))
+        if component is None or not option.endswith("Variant"):
+            known = ", ".join(f"{name}Variant" for name in components)
+            raise DataError(f"data.avatars.classes: found {option!r}, expected some of {known}.")
+        variants = settings.options.get(option, list(component.variants()))
+        always = settings.options.get(option.replace("Variant", "Probability"), component.probability()) == 100
+        values.append([*variants, *([] if always else [ABSENT])])
+    return ["-".join(combination) for combination in itertools.product(*values)]
 
 
 def avatar_options(settings: AvatarsConfig, image_size: int, id_: int) -> dict[str, Any]:
@@ -64,6 +91,21 @@ def attributes_of(options: Mapping[str, Any], rules: Mapping[str, Mapping[str, l
         attribute: all(_picked(options, option) in allowed for option, allowed in rule.items())
         for attribute, rule in rules.items()
     }
+
+
+def _draw(settings: AvatarsConfig, image_size: int, ids: range) -> tuple[torch.Tensor, list[Mapping[str, Any]]]:
+    style = load_style(settings.style)
+    images, options = [], []
+    for id_ in Progress(ids, desc="drawing avatars", unit="image"):
+        drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
+        images.append(rasterise(drawn["svg"], image_size))
+        options.append(drawn["options"])
+    pixels = np.array(images, dtype=np.uint8).reshape(-1, image_size, image_size, 3).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(pixels)), options
+
+
+def _value(options: Mapping[str, Any], option: str) -> str:
+    return _picked(options, option) or ABSENT
 
 
 def _picked(options: Mapping[str, Any], option: str) -> str | None:

@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..progress import Progress
 from ..seeds import generator
 from .base import ImageSet
+from .members import open_zip
 
 
 def read_faces(settings: CelebAHQConfig, image_size: int, positions: range) -> ImageSet:
@@ -89,18 +90,6 @@ def fixed_order(ids: np.ndarray, last: set[int]) -> np.ndarray:
     shuffled = np.sort(ids)[torch.randperm(len(ids), generator=generator("celebahq order", 0)).numpy()]
     behind = np.isin(shuffled, list(last))
     return np.concatenate([shuffled[~behind], shuffled[behind]])
-
-
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open an archive.
-
-    Raises:
-        DataError: If it is missing or not readable.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable archive ({error}). Fetch it again, or correct the path.") from error
 
 
 def _read_images(folder: Path, ids: np.ndarray, image_size: int) -> torch.Tensor:

@@ -1,7 +1,5 @@
 """Image-mask pairs from a local folder or zip: ``images/<name>.jpg`` and ``masks/<name>.png`` (pixel = class id)."""
 
-import io
-import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,8 +12,9 @@ from ..config.data import FolderConfig
 from ..errors import DataError
 from ..progress import Progress
 from .base import ImageSet
-from .celebahq import fixed_order, open_zip, read_attributes
+from .celebahq import fixed_order, read_attributes
 from .masks import MaskSet, check_classes
+from .members import Members
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -30,12 +29,8 @@ class PairFiles:
             DataError: If the path is missing or unreadable, or an image or a mask has no partner.
         """
         self.path = path
-        if path.is_dir():
-            self._archive = None
-            members = [file.relative_to(path).as_posix() for file in path.glob("*/*") if file.is_file()]
-        else:
-            self._archive = open_zip(path)
-            members = self._archive.namelist()
+        self._members = Members(path)
+        members = self._members.names()
         self._images = _by_stem(path, members, "images", IMAGE_SUFFIXES)
         self._masks = _by_stem(path, members, "masks", (".png",))
         self._require_partners()
@@ -48,7 +43,7 @@ class PairFiles:
     def image(self, name: str, image_size: int) -> np.ndarray:
         """Read an image, uint8 [3, H, W], reduced by Lanczos."""
         member = self._images[name]
-        with self._open_image(member) as image:
+        with self._members.image(member) as image:
             resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
         return np.asarray(resized).transpose(2, 0, 1)
 
@@ -59,9 +54,9 @@ class PairFiles:
             DataError: If its pixels are not class ids, or its shape is not that of its image.
         """
         member = self._masks[name]
-        with self._open_image(self._images[name]) as image:
+        with self._members.image(self._images[name]) as image:
             expected = image.size
-        with self._open_image(member) as mask:
+        with self._members.image(member) as mask:
             if mask.mode not in ("L", "P"):
                 raise DataError(
                     f"{self.path}, {member}: found mode {mask.mode}, expected one channel of class ids (L or P)."
@@ -72,15 +67,6 @@ class PairFiles:
                     f"expected the shape of its image, {expected[0]} x {expected[1]}."
                 )
             return np.asarray(mask.resize((image_size, image_size), Image.Resampling.NEAREST))
-
-    def _open_image(self, member: str) -> Image.Image:
-        try:
-            content = (self.path / member).read_bytes() if self._archive is None else self._archive.read(member)
-            image = Image.open(io.BytesIO(content))
-            image.load()
-        except (OSError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-            raise DataError(f"{self.path}, {member}: not a readable image ({error}).") from error
-        return image
 
     def _require_partners(self) -> None:
         for ours, theirs, what in ((self._images, self._masks, "mask"), (self._masks, self._images, "image")):

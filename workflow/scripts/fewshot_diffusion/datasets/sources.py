@@ -2,13 +2,15 @@
 
 import torch
 
-from ..config.data import AvatarsConfig, DatasetConfig, FolderConfig
+from ..config.data import AvatarsConfig, DatasetConfig, FolderConfig, ImageFolderConfig
 from ..errors import DataError
 from .avatar_masks import draw_masks
-from .avatars import draw_avatars
+from .avatars import draw_avatars, draw_class_avatars
 from .base import ImageSet
 from .celebahq import read_faces
+from .classes import ClassSet
 from .folder import read_folder_images, read_folder_masks
+from .image_folder import read_class_images, read_unlabelled
 from .masks import MaskSet
 
 
@@ -23,6 +25,8 @@ def make_images(settings: DatasetConfig, positions: range) -> ImageSet:
         return draw_avatars(source, settings.image_size, positions)
     if isinstance(source, FolderConfig):
         return read_folder_images(source, settings.image_size, positions)
+    if isinstance(source, ImageFolderConfig):
+        return read_unlabelled(source, settings.image_size, positions)
     return read_faces(source, settings.image_size, positions)
 
 
@@ -39,3 +43,17 @@ def make_masks(settings: DatasetConfig, positions: range) -> MaskSet:
     if isinstance(source, FolderConfig):
         return read_folder_masks(source, settings.image_size, positions)
     raise DataError(f"data.kind: {settings.kind!r} has no masks; expected avatars or folder.")
+
+
+def make_classes(settings: DatasetConfig, positions: range) -> ClassSet:
+    """Draw or read the images at these positions with the class of each.
+
+    Raises:
+        DataError: If the data set has no classes, or a file is missing or malformed.
+    """
+    source = settings.source
+    if isinstance(source, AvatarsConfig) and source.classes:
+        return draw_class_avatars(source, settings.image_size, positions)
+    if isinstance(source, ImageFolderConfig):
+        return read_class_images(source, settings.image_size, positions)
+    raise DataError(f"data.kind: {settings.kind!r} has no classes; expected image_folder, or avatars with classes.")

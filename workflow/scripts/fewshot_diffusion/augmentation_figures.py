@@ -1,0 +1,59 @@
+"""The figure of Table 2's experiment, drawn from its tables alone."""
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MARKERS = {"matched_updates": "s", "unfiltered": "x", "generated_only": "^"}
+
+
+def augmentation_figure(table: pd.DataFrame, acceptance: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
+    """Draw accuracy against the ratio of generated images, the filter's effect by an independent judge, reliability."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.4), width_ratios=[1.5, 1, 1])
+    _draw_accuracy(left, table[table["kind"] != "published"])
+    _draw_filter(middle, acceptance[acceptance["class"] == "all"].iloc[0])
+    _draw_reliability(right, calibration[calibration["confidence_high"] - calibration["confidence_low"] < 1])
+    figure.tight_layout()
+    return figure
+
+
+def _draw_accuracy(axis: Axes, rows: pd.DataFrame) -> None:
+    cells = rows.groupby(["architecture", "mixup_cutmix"], sort=False)
+    for colour, ((architecture, mixed), group) in enumerate(cells):
+        main = group[group["control"] == "none"].sort_values("generated_ratio")
+        ratio, top1, error = main["generated_ratio"], 100 * main["top1_mean"], 100 * main["top1_sd"].fillna(0)
+        label = f"{architecture}{', Mixup + CutMix' if mixed else ''}"
+        axis.plot(ratio, top1, "--" if mixed else "-", color=f"C{colour}", label=label)
+        axis.errorbar(ratio, top1, error, fmt="none", ecolor=f"C{colour}", capsize=2)
+        for control, marker in MARKERS.items():
+            found = group[group["control"] == control]
+            axis.scatter(found["generated_ratio"], 100 * found["top1_mean"], marker=marker, color=f"C{colour}", s=22)
+    for control, marker in MARKERS.items():
+        axis.scatter([], [], marker=marker, color="grey", s=22, label=control.replace("_", " "))
+    axis.set_xticks(sorted(rows["generated_ratio"].astype(int).unique()))
+    axis.set_xlabel("generated images per real one")
+    axis.set_ylabel("top-1 accuracy on real images, %")
+    axis.legend(fontsize=6, frameon=False)
+
+
+def _draw_filter(axis: Axes, total: pd.Series) -> None:
+    names = {
+        "accepted": "judge_accuracy_accepted",
+        "rejected": "judge_accuracy_rejected",
+        "real": "judge_accuracy_real",
+    }
+    axis.bar(list(names), [100 * total[column] for column in names.values()], color=["C0", "C1", "lightgrey"])
+    axis.set_ylim(0, 100)
+    axis.set_ylabel("independent judge agrees, %")
+    axis.set_title(f"filter: {100 * total['acceptance_rate']:.0f} % accepted", fontsize=8)
+
+
+def _draw_reliability(axis: Axes, bins: pd.DataFrame) -> None:
+    axis.plot([0, 1], [0, 1], color="lightgrey", linewidth=0.8)
+    filled = bins[bins["n"] > 0]
+    axis.plot(filled["confidence"], filled["accuracy"], marker="o", markersize=3)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("filter's confidence")
+    axis.set_ylabel("its accuracy on real images")

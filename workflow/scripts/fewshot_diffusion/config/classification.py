@@ -1,0 +1,90 @@
+"""Settings of training classifiers on real and generated images (Table 2)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Count, Fraction, Positive, Precision, Section, Timestep
+from .classifiers import SupervisedConfig
+from .denoiser import DenoiserTrainingConfig
+
+Architecture = Literal["resnet18", "wide_resnet50_2", "resnext50_32x4d"]
+
+
+class FinetuningConfig(DenoiserTrainingConfig):
+    """How the unconditional denoiser is fine-tuned as class-conditional."""
+
+    label_dropout: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="Share of images that are shown with the null label, for classifier-free guidance."
+    )
+
+
+class RejectionConfig(SupervisedConfig):
+    """The filter: a head on the unconditional denoiser's activations of clean images."""
+
+    tap: str = Field(description="Module whose output is read.")
+    timesteps: list[Timestep] = Field(min_length=1, description="Timestep labels of the clean image, concatenated.")
+    hidden_channels: Annotated[int, Field(gt=0, multiple_of=32)] = Field(description="Channels of the head.")
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    threshold: Fraction = Field(description="A sample is kept if its class has at least this probability.")
+    max_attempts: Positive = Field(description="Samples drawn of a class, at most, for each one that is wanted.")
+
+
+class ClassSamplingConfig(Section):
+    """DDIM with classifier-free guidance."""
+
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000)]
+    guidance_scale: Annotated[float, Field(ge=0)] = Field(
+        description="w in null + w (conditional - null); 1 is the conditional model alone."
+    )
+    unit_size: Positive = Field(description="Samples of one class per work unit; part of the identity of a sample.")
+    shards: Positive = Field(description="Jobs that share the classes; changes no byte of a sample.")
+    precision: Precision = "auto"
+    cpu_threads: Positive = 1
+
+
+class ArchitectureRecipe(Section):
+    """A classifier, and how often it is trained."""
+
+    name: Architecture
+    epochs: Positive = Field(description="On real images; more images at the same number of epochs are more updates.")
+    seeds: list[Count] = Field(min_length=1)
+    controls: bool = Field(description="Whether it is also trained on the controls that the paper lacks.")
+
+
+class ClassificationConfig(Section):
+    """Classifiers on real + {0, 1, 2, 3} x generated images."""
+
+    source: Literal["train", "dvc"] = Field(
+        description="Of the class-conditional denoiser and the judge. train: on the spot; dvc: weights/<data.name>/."
+    )
+    train_per_class: Positive = Field(description="Real labelled images of each class.")
+    conditional: FinetuningConfig
+    rejection: RejectionConfig
+    sampling: ClassSamplingConfig
+    judge: SupervisedConfig = Field(description="Independent ResNet-18 on the judge's split; it filters nothing.")
+    generated_ratios: list[Count] = Field(min_length=1, description="Generated images per real one.")
+    image_size: Positive = Field(description="Size at which the classifiers see images, pixels.")
+    architectures: list[ArchitectureRecipe] = Field(min_length=1)
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    mixup_alpha: Annotated[float, Field(gt=0)] = Field(description="Beta parameter of Mixup; CutMix uses 1.")
+    precision: Precision = "auto"
+
+    def recipe(self, architecture: str) -> ArchitectureRecipe:
+        """Return the recipe of an architecture."""
+        return next(recipe for recipe in self.architectures if recipe.name == architecture)
+
+    @property
+    def max_ratio(self) -> int:
+        """Generated images per real one, at most."""
+        return max(self.generated_ratios)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ClassificationConfig":
+        names = [recipe.name for recipe in self.architectures]
+        for key, found in (("architectures", names), ("generated_ratios", self.generated_ratios)):
+            if len(set(found)) != len(found):
+                raise ValueError(f"{key}: found {found}, expected each once")
+        return self
