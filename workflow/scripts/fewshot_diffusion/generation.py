@@ -120,7 +120,7 @@ def generate_class(
 
 def is_accepted(log_prob: Tensor, threshold: float) -> Tensor:
     """Return which samples pass the filter, p >= threshold, bool [N]."""
-    return log_prob.exp() >= threshold
+    return log_prob >= torch.tensor(threshold).log()  # not exp(log_prob): its rounding would move the threshold
 
 
 def save_generated(generated: GeneratedSet, path: Path, provenance: dict[str, object]) -> None:

@@ -88,10 +88,7 @@ def list_classes(members: Members) -> tuple[list[str], Labelled, Labelled]:
     images = [name for name in members.names() if PurePosixPath(name).suffix.lower() in SUFFIXES]
     parts = [(name, PurePosixPath(name).parts) for name in images]
     train = {name: found[1] for name, found in parts if found[0] == "train" and len(found) in (3, 4)}
-    folders = {
-        PurePosixPath(name).parts[1] for name in members.names() if name.startswith("train/") and "/" in name[6:]
-    }
-    classes = sorted(folders)
+    classes = members.folders("train")
     if not classes:
         raise DataError(f"{members.path}: found no classes, expected train/<class>/images/* or train/<class>/*.")
     counts = Counter(train.values())
