@@ -1,46 +1,25 @@
 """The scripts of mask-conditioned generation, one behind the other in a folder, on the smoke configuration."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
-from snakemake.utils import update_config
 
-from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.denoisers import build_unet, unet_config
 from fewshot_diffusion.descriptions import Description, save_description
 from fewshot_diffusion.io import save_module
 from fewshot_diffusion.mask_evaluation import MASK_COLUMNS, MASK_SWEEP_COLUMNS
+from support import run, smoke_config
 
-ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("unguided", "exact", "readout", "clean_image", "controlnet")
 
 pytestmark = pytest.mark.slow
 
 
-def smoke_config() -> Config:
-    merged = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    update_config(merged, yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text()))
-    return load_config(merged)
-
-
 CONFIG = smoke_config()
 MASKS = CONFIG.segmentation
-
-
-def run(script: str, *words: object) -> None:
-    """Run a script as `python script.py words` would, without another interpreter's start."""
-    before = sys.argv
-    sys.argv = [f"{script}.py", *map(str, words), "--device", "cpu"]
-    try:
-        runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{script}.py"), run_name="__main__")
-    finally:
-        sys.argv = before
 
 
 @pytest.fixture(scope="module")

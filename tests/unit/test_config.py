@@ -153,7 +153,7 @@ def test_a_mistyped_key_is_named(path: KeyPath) -> None:
         (("data", "image_size"), "big", "integer"),
         (("data", "splits", "train"), 0, "greater than 0"),
         (("data", "name"), "../up", "pattern"),
-        (("data", "kind"), "faces", "'avatars', 'celebahq' or 'folder'"),
+        (("data", "kind"), "faces", "'avatars', 'celebahq', 'folder' or 'image_folder'"),
         (("denoiser", "source"), "web", "'train', 'dvc' or 'folder'"),
         (("denoiser", "training", "decay_from"), 1.5, "less than or equal to 1"),
         (("denoiser", "training", "ema_decay"), 1, "less than 1"),
