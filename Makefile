@@ -92,8 +92,12 @@ report: setup ## Write results/report.html: the results with captions, code and 
 
 docs: setup ## Write config/README.md, config/schema.json and the README's results from model and tables
 	@$(BIN)/python workflow/scripts/write_documents.py
-	$(BIN)/python workflow/scripts/write_readme.py --section results --table $(TABLE) --accuracy $(ACCURACY)
-	$(BIN)/python workflow/scripts/write_readme.py --section faces --table $(FACES)_fid.csv --accuracy $(FACES)_accuracy.csv
+	section() { $(BIN)/python workflow/scripts/write_readme.py --section "$$1" --layout "$$2" --tables "$${@:3}"; }
+	section results distances $(TABLE) $(ACCURACY)
+	section faces distances $(FACES)_fid.csv $(FACES)_accuracy.csv
+	section masks masks results/tables/segmentation.csv
+	section face_masks masks results/tables/celebamask64_segmentation.csv
+	section classes accuracies results/tables/tiny_imagenet_accuracy.csv results/tables/acceptance.csv
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -356,9 +356,10 @@ rule make_segmentation_table:
             shots=CONFIG.segmentation.controlnet_curve,
         ),
         expand(
-            "results/{data}/mask_evaluation/{preset}/exact/{shots}.csv",
+            "results/{data}/mask_evaluation/{preset}/{mode}/{shots}.csv",
             data=DATA,
             preset=CONFIG.segmentation.preset,
+            mode=MODES,
             shots=[shots for shots in CONFIG.segmentation.shots_curve if shots != CONFIG.segmentation.shots],
         ),
     output:

@@ -1,4 +1,4 @@
-"""Write the README's results from the committed tables."""
+"""Write one section of the README from the committed tables."""
 
 from pathlib import Path
 
@@ -6,17 +6,20 @@ import pandas as pd
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.io import write_text
-from fewshot_diffusion.tables import replace_section, results_section
+from fewshot_diffusion.sections import LAYOUTS
+from fewshot_diffusion.tables import replace_section
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--readme", type=Path, default=Path("README.md"), help="file to update")
     parser.add_argument("--section", required=True, help="name of the marked section")
-    parser.add_argument("--table", type=Path, required=True, help="CSV of distances")
-    parser.add_argument("--accuracy", type=Path, required=True, help="CSV of the judge's shares")
+    parser.add_argument("--layout", choices=LAYOUTS, required=True, help="what the tables are")
+    parser.add_argument(
+        "--tables", type=Path, nargs="+", required=True, help="CSVs, in the order that the layout takes"
+    )
     args = parser.parse_args()
-    content = results_section(pd.read_csv(args.table), pd.read_csv(args.accuracy))
+    content = LAYOUTS[args.layout](*map(pd.read_csv, args.tables))
     write_text(args.readme, replace_section(args.readme.read_text(), args.section, content))
 
 
