@@ -5,8 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from snakemake.utils import update_config
 
+from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
+from fewshot_diffusion.mask_evaluation import MASK_COLUMNS
+from fewshot_diffusion.sections import mask_section
 from fewshot_diffusion.tables import replace_section, results_section
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +53,52 @@ def test_tables_hold_every_row_with_floor_interval_and_cost(section: str) -> Non
     assert (measured["value"] <= measured["ci_high"]).all()
     assert measured[["floor", "n", "judge_accuracy", "forwards_per_sample"]].notna().all(axis=None)
     assert (frame["kind"] == "published").any()
+
+
+MASK_METHODS = ("unguided", "clean_image", "ours_exact", "ours_readout")
+MASKS = {
+    "masks": ("config/config.yaml", "segmentation.csv", "mask_guidance_sweep.csv"),
+    "face_masks": ("config/celebamask.yaml", "celebamask64_segmentation.csv", "celebamask64_mask_sweep.csv"),
+}
+
+
+def masks_config(overlay: str) -> Config:
+    merged = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    update_config(merged, yaml.safe_load((ROOT / overlay).read_text()))
+    return load_config(merged)
+
+
+@pytest.mark.parametrize("section", MASKS)
+def test_mask_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
+    overlay, _, sweep = MASKS[section]
+    frame, masks = pd.read_csv(TABLES / sweep), masks_config(overlay).segmentation
+    assert set(frame["guidance_scale"]) == set(masks.guidance_scales)
+    best = frame.groupby("method")["tuning_miou"].transform("max")
+    enough = frame[frame["tuning_miou"] >= best - masks.tolerance]
+    chosen = enough.groupby("method")["guidance_scale"].min().to_dict()
+    assert masks.presets[masks.preset].guidance_scale.model_dump() == chosen
+
+
+@pytest.mark.parametrize("section", MASKS)
+def test_mask_tables_hold_every_method_and_their_seeds_were_never_tuned_on(section: str) -> None:
+    overlay, table, sweep = MASKS[section]
+    config = masks_config(overlay)
+    frame, masks = pd.read_csv(TABLES / table), config.segmentation
+    assert list(frame.columns) == MASK_COLUMNS
+    compared = {(preset, method) for preset in masks.presets for method in MASK_METHODS}
+    compared |= {(masks.preset, "controlnet")}
+    shots = frame[frame["shots"].isin([0, masks.shots])]
+    assert set(zip(shots["preset"], shots["method"], strict=True)) == compared
+    assert (frame["n"] == masks.masks * masks.seeds_per_mask).all()
+    last = frame["seeds"].str.extract(r"-(\d+)")[0].astype(int).max()
+    assert last < pd.read_csv(TABLES / sweep)["seeds"].str.extract(r"^(\d+)")[0].astype(int).min()
+
+
+@pytest.mark.parametrize("section", MASKS)
+def test_the_readme_shows_the_committed_mask_tables(section: str) -> None:
+    content = mask_section(pd.read_csv(TABLES / MASKS[section][1]))
+    readme = (ROOT / "README.md").read_text()
+    assert replace_section(readme, section, content) == readme, "run `make docs`"
 
 
 def test_reported_seeds_were_never_tuned_on() -> None:

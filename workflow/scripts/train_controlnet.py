@@ -38,7 +38,6 @@ def main() -> None:
         "classes": masks.classes,
         "flip_pairs": args.flip_pairs,
         "precision": str(runtime.dtype),
-        "code": args.code,
     }
     identity = fingerprint(about)
     controlnet = train_controlnet(
@@ -52,7 +51,7 @@ def main() -> None:
         identity,
         runtime,
     )
-    save_module(controlnet, controlnet.config, args.output, about)
+    save_module(controlnet, controlnet.config, args.output, {**about, "code": args.code})
 
 
 if __name__ == "__main__":

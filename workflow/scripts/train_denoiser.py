@@ -23,7 +23,7 @@ def main() -> None:
     images = load_image_set(args.images).images
     # The pixels, not the file: its header names the code that drew it, and a comment there must not retrain.
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-    identity = fingerprint(settings.model_dump(mode="json"), digest)
+    identity = fingerprint(settings.model_dump(mode="json"), digest, str(runtime.dtype))
     unet = train_denoiser(images, settings, args.checkpoints / identity, identity, runtime)
     provenance = {
         "schedule": settings.schedule.model_dump(mode="json"),

@@ -15,9 +15,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=Path("README.md"), help="file to update")
     parser.add_argument("--section", required=True, help="name of the marked section")
     parser.add_argument("--layout", choices=LAYOUTS, required=True, help="what the tables are")
-    parser.add_argument(
-        "--tables", type=Path, nargs="+", required=True, help="CSVs, in the order that the layout takes"
-    )
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="CSVs, as the layout takes them")
     args = parser.parse_args()
     content = LAYOUTS[args.layout](*map(pd.read_csv, args.tables))
     write_text(args.readme, replace_section(args.readme.read_text(), args.section, content))

@@ -16,7 +16,7 @@ def mask_section(table: pd.DataFrame) -> str:
     n = int(main["n"].iloc[0])
     wide = pd.DataFrame(
         {
-            "mIoU": [_interval(row.miou, row.ci_low, row.ci_high) for row in main.itertuples()],
+            "mIoU": _intervals(main),
             "pixel accuracy": main["pixel_accuracy"].map("{:.3f}".format),
             "diversity": main["diversity"].map("{:.1f}".format),
             "kernel distance": main["kernel_distance"].map("{:.2f}".format),
@@ -27,8 +27,8 @@ def mask_section(table: pd.DataFrame) -> str:
     curve["cell"] = curve["miou"].map("{:.3f}".format)
     pairs = curve.pivot_table(index="method", columns="shots", values="cell", aggfunc="first", sort=False).fillna("")
     caption = (
-        f"{shots} pairs, n = {n}, [95 % interval over masks]; the independent segmenter's own mIoU on the real images of "
-        f"these masks is {ceiling:.3f} ({data_set}):"
+        f"{shots} pairs, n = {n}, [95 % interval over masks]; the independent segmenter's own mIoU on the real "
+        f"images of these masks is {ceiling:.3f} ({data_set}):"
     )
     blocks = [f"{caption}\n\n{to_markdown(wide)}"]
     if curve["shots"].nunique() > 1:
@@ -45,11 +45,11 @@ def augmentation_section(table: pd.DataFrame, acceptance: pd.DataFrame) -> str:
         f"classifier; {first['n_real']:.0f} real training images and so many times as many generated ones "
         f"({first['data_set']}, {first['kind']}):"
     )
+    shares = {name: f"{100 * total[f'judge_accuracy_{name}']:.1f} %" for name in ("real", "accepted", "rejected")}
     filtered = (
-        f"The filter kept {100 * total['acceptance_rate']:.0f} % of {total['n_drawn']:.0f} samples. An independent judge, "
-        f"right on {100 * total['judge_accuracy_real']:.1f} % of real images, finds the wanted class on "
-        f"{100 * total['judge_accuracy_accepted']:.1f} % of the kept and {100 * total['judge_accuracy_rejected']:.1f} % "
-        "of the discarded ones."
+        f"The filter kept {100 * total['acceptance_rate']:.0f} % of {total['n_drawn']:.0f} samples. An independent "
+        f"judge, right on {shares['real']} of real images, finds the wanted class on {shares['accepted']} of the kept "
+        f"and {shares['rejected']} of the discarded ones."
     )
     return f"{caption}\n\n{to_markdown(poster_view(table))}\n\n{filtered}"
 
@@ -61,8 +61,9 @@ LAYOUTS: dict[str, Callable[..., str]] = {
 }
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _intervals(rows: pd.DataFrame) -> list[str]:
+    bounds = rows[["miou", "ci_low", "ci_high"]].to_numpy(dtype=float)
+    return [f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in bounds]
 
 
 def _curve_preset(table: pd.DataFrame) -> str:
