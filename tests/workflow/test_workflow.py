@@ -130,10 +130,11 @@ def test_missing_weights_are_named(tree: Path) -> None:
 
 PLANS = {  # configuration files -> a target, and jobs that it must plan
     ("smoke.yaml",): ("all", {"train_denoiser": 1, "evaluate": 2}),
+    ("train.yaml",): ("segmentation", {"train_denoiser": 1, "train_segmenter": 1, "train_controlnet": 3}),
     ("celebahq.yaml",): ("all", {"train_denoiser": 1, "evaluate": 4}),
     ("celebahq.yaml", "celebahq64.yaml"): ("all", {"train_denoiser": 1, "evaluate": 4}),
     ("celebamask.yaml",): ("segmentation", {"train_segmenter": 1, "train_controlnet": 1, "evaluate_masks": 9}),
-    ("tinyimagenet20.yaml",): ("table2", {"train_denoiser": 1, "train_cell": 14}),
+    ("tinyimagenet20.yaml",): ("table2", {"train_denoiser": 1, "train_cell": 30}),
 }
 
 
@@ -145,9 +146,10 @@ def test_every_overlay_has_a_plan() -> None:
 def test_every_overlay_is_planned(tree: Path, names: tuple[str, ...]) -> None:
     """Data folders are needed when jobs run, not before; a denoiser of one's own must be there."""
     own = tree / "results" / "celebahq64" / "denoiser"
-    own.mkdir(parents=True)
-    for file in ("config.json", "diffusion_pytorch_model.safetensors", "provenance.json"):
-        (own / file).touch()
+    if names == ("celebamask.yaml",):
+        own.mkdir(parents=True)
+        for file in ("config.json", "diffusion_pytorch_model.safetensors", "provenance.json"):
+            (own / file).touch()
     target, expected = PLANS[names]
     done = snakemake(tree, "-n", target, "--configfile", *(f"config/{name}" for name in names))
     assert done.status == 0, done.text
