@@ -38,7 +38,7 @@ from fewshot_diffusion.sampling import WorkUnit
 
 DEFAULT = load_config(yaml.safe_load(Path("config/config.yaml").read_text()))
 CLASSES = ["round", "square", "long"]
-SHAPE = {"tap": "mid_block", "timesteps": [300, 800], "hidden_channels": 32, "dropout": 0.2}
+SHAPE = {"tap": "mid_block", "timesteps": [300, 800], "hidden_channels": 32, "dropout": 0.2, "precision": "float32"}
 SETTINGS = RejectionConfig(
     **SHAPE, epochs=30, batch_size=8, learning_rate=3e-3, weight_decay=0, threshold=0.2, max_attempts=4
 )

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from fewshot_diffusion.config.segmentation import MaskHeadConfig, SegmenterConfig
+from fewshot_diffusion.datasets.masks import MaskSet
 from fewshot_diffusion.denoisers import Denoiser
 from fewshot_diffusion.errors import WeightsError
 from fewshot_diffusion.features import FeatureTap, describe_taps, extract
@@ -100,7 +101,7 @@ def test_a_few_pairs_are_learned_and_the_head_survives_the_disk(
     loaded = load_segmentation_head(tmp_path / "head", tiny_denoiser.digest)
     maps = extract(tiny_denoiser.unet, images.float() / 127.5 - 1, levels[0], TAPS)
     assert torch.equal(loaded(maps, levels[0]), head(maps, levels[0]))
-    with pytest.raises(WeightsError, match="Train the head again"):
+    with pytest.raises(WeightsError, match="was trained with denoiser"):
         load_segmentation_head(tmp_path / "head", "1" * 64)
 
 
@@ -148,9 +149,10 @@ def test_a_guided_batch_equals_guided_singles(tiny_denoiser: Denoiser, method: s
 
 def test_sample_i_follows_mask_i(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
     masks = squares(3)[1]
+    wanted = MaskSet(masks, torch.arange(3), CLASSES)
     head = random_head(tiny_denoiser, [50])
     save_module(head, head.config, tmp_path, {"denoiser": tiny_denoiser.digest})
-    predictor_of = mask_predictors("exact", tiny_denoiser, tmp_path, masks, 50.0, (0, 999), CPU)
+    predictor_of = mask_predictors("exact", tiny_denoiser, tmp_path, wanted, 50.0, (0, 999), CPU)
     x_t, step = torch.randn(2, 3, 16, 16), (600, torch.tensor(0.4))
     (unit,) = plan_units(first_seed=5, units=1, unit_size=2)  # seeds 5 and 6: masks 2 and 0
     expected = guided(mask_guidance("exact", tiny_denoiser, head, masks[[2, 0]], CPU), 50.0, "v_prediction")
@@ -162,9 +164,11 @@ def test_a_segmenter_serves_its_role_alone(tmp_path: Path) -> None:
     model = train_segmenter(images, masks, CLASSES, [], SMALL, CPU)
     assert model.segment(images).shape == masks.shape
     save_module(model, model.config, tmp_path, {"role": "guides"})
-    assert torch.equal(load_segmenter(tmp_path, "guides")(images), model(images))
+    assert torch.equal(load_segmenter(tmp_path, "guides", CLASSES)(images), model(images))
     with pytest.raises(WeightsError, match="role is 'guides', expected 'judge'"):
-        load_segmenter(tmp_path, "judge")
+        load_segmenter(tmp_path, "judge", CLASSES)
+    with pytest.raises(WeightsError, match="finds background, square, other, expected background, circle"):
+        load_segmenter(tmp_path, "guides", ["background", "circle"])
 
 
 def test_a_segmenter_learns_squares() -> None:

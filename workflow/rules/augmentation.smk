@@ -6,6 +6,8 @@
 
 
 rule make_class_split:
+    input:
+        source_files(),
     output:
         "results/{data}/class_images/{split}.safetensors",
     log:
@@ -77,6 +79,7 @@ else:
     rule install_conditional:
         input:
             source=weights(f"weights/{DATA}/conditional"),
+            labelled="results/{data}/class_images/class_train.safetensors",
         output:
             weights("results/{data}/conditional"),
         log:
@@ -85,11 +88,12 @@ else:
             "../../envs/data.yaml"
         params:
             source=folder_of("source"),
+            trained_on=lambda wildcards, input: ["--labelled", input.labelled],
             folder="results/{data}/conditional",
             code=code("install_weights.py", env="data"),
         shell:
-            "python workflow/scripts/install_weights.py --folder {params.source:q} --output {params.folder:q}"
-            " --code {params.code:q} 2> {log:q}"
+            "python workflow/scripts/install_weights.py --folder {params.source:q} {params.trained_on:q}"
+            " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
 
     use rule install_conditional as install_class_judge with:
         input:
@@ -100,6 +104,7 @@ else:
             "logs/{data}/install_class_judge.log",
         params:
             source=folder_of("source"),
+            trained_on=[],  # it tells its classes itself
             folder="results/{data}/class_judge",
             code=code("install_weights.py", env="data"),
 

@@ -48,6 +48,16 @@ def positions(wildcards):
     return f"{found.start}:{found.stop}"
 
 
+def source_files():
+    # Local files that images are read from: replacing one makes every split stale. Absent ones are named by the job.
+    source = CONFIG.data.source
+    paths = [getattr(source, name, None) for name in ("path", "ids_file", "attribute_file", "held_out_ids")]
+    if folder := getattr(source, "folder", None):
+        paths[2] = folder / source.attribute_file
+        paths += folder.glob("images-*.zip")
+    return sorted(str(path) for path in paths if path is not None and Path(path).is_file())
+
+
 def target_json(wildcards):
     return CONFIG.target(wildcards.target).model_dump_json()
 

@@ -4,6 +4,8 @@
 
 
 rule make_split:
+    input:
+        source_files(),
     output:
         images="results/{data}/images/{split}.safetensors",
         records="results/{data}/images/{split}.parquet",

@@ -7,6 +7,8 @@
 
 
 rule make_masks:
+    input:
+        source_files(),
     output:
         "results/{data}/masks/{split}.safetensors",
     log:
@@ -188,21 +190,29 @@ else:
             "../../envs/data.yaml"
         params:
             source=folder_of("source"),
+            trained_on=[],
             folder="results/{data}/segmenters/{judge}",
             code=code("install_weights.py", env="data"),
         shell:
-            "python workflow/scripts/install_weights.py --folder {params.source:q} --output {params.folder:q}"
-            " --code {params.code:q} 2> {log:q}"
+            "python workflow/scripts/install_weights.py --folder {params.source:q} {params.trained_on:q}"
+            " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
 
     use rule install_segmenter as install_controlnet with:
         input:
             source=weights(f"weights/{DATA}/controlnets/{{shots}}"),
+            images="results/{data}/images/pairs.safetensors",
+            records="results/{data}/images/pairs.parquet",
+            masks="results/{data}/masks/pairs.safetensors",
+            pairs="results/{data}/pairs/{shots}.csv",
         output:
             weights("results/{data}/mask_guides/controlnet/{shots}"),
         log:
             "logs/{data}/install_controlnet/{shots}.log",
         params:
             source=folder_of("source"),
+            trained_on=lambda wildcards, input: (
+                ["--images", input.images, "--masks", input.masks, "--pairs", input.pairs]
+            ),
             folder="results/{data}/mask_guides/controlnet/{shots}",
             code=code("install_weights.py", env="data"),
 
@@ -277,6 +287,8 @@ rule score_mask_sweep:
         "logs/{data}/score_mask_sweep/{preset}/{method}.log",
     conda:
         "../../envs/evaluation.yaml"
+    resources:
+        gpu=1,
     params:
         settings=settings("segmentation"),
         denoiser=folder_of("denoiser"),
@@ -318,6 +330,8 @@ rule evaluate_masks:
         "benchmarks/{data}/evaluate_masks/{preset}/{method}/{shots}.tsv"
     conda:
         "../../envs/evaluation.yaml"
+    resources:
+        gpu=1,
     params:
         settings=settings("evaluation"),
         method=lambda wildcards: MASK_METHODS[wildcards.method],

@@ -1,6 +1,5 @@
 """Fine-tune the unconditional denoiser as class-conditional; the same command starts, resumes and repeats."""
 
-import hashlib
 from pathlib import Path
 
 from fewshot_diffusion import cli
@@ -8,7 +7,7 @@ from fewshot_diffusion.conditional import finetune_conditional
 from fewshot_diffusion.config.classification import FinetuningConfig
 from fewshot_diffusion.datasets.classes import load_classes
 from fewshot_diffusion.denoisers import load_denoiser, unet_config
-from fewshot_diffusion.io import fingerprint, save_module
+from fewshot_diffusion.io import fingerprint, pixel_digest, save_module
 from fewshot_diffusion.runtime import make_runtime
 
 
@@ -24,12 +23,10 @@ def main() -> None:
     runtime = make_runtime(args.device, settings.precision, settings.cpu_threads)
     denoiser = load_denoiser(args.denoiser, runtime)
     real = load_classes(args.images)
-    # The pixels, not the file: its header names the code that drew it, and a comment there must not retrain.
-    pixels = hashlib.sha256(real.images.numpy().tobytes() + real.labels.numpy().tobytes()).hexdigest()
     about = {
         "denoiser": denoiser.digest,
         "training": settings.model_dump(mode="json"),
-        "images_sha256": pixels,
+        "images_sha256": pixel_digest(real.images, real.labels),
         "classes": real.classes,
         "precision": str(runtime.dtype),
     }

@@ -33,7 +33,7 @@ def main() -> None:
     settings: SamplingConfig = args.settings
     runtime = make_runtime(args.device, settings.precision, settings.cpu_threads)
     denoiser = load_denoiser(args.denoiser, runtime)
-    wanted = load_masks(args.masks).masks[: settings.unit_size]
+    wanted = load_masks(args.masks).first(settings.unit_size)
     predictor_of = mask_predictors(
         args.method, denoiser, args.guide, wanted, args.guidance_scale, settings.guidance_interval, runtime
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.augmentation import run_cell
+from fewshot_diffusion.augmentation import CONTROLS, cell_epochs, run_cell
 from fewshot_diffusion.config.classification import ArchitectureRecipe, ClassificationConfig
 from fewshot_diffusion.datasets.classes import load_classes
 from fewshot_diffusion.generation import load_generated
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--data-set", required=True, help="its name")
     parser.add_argument("--mixup-cutmix", type=cli.boolean, required=True, help="true or false")
     parser.add_argument("--ratio", type=int, required=True, help="generated images per real one")
-    parser.add_argument("--control", required=True, help="none, matched_updates, unfiltered or generated_only")
+    parser.add_argument("--control", choices=CONTROLS, required=True, help="what it differs in from the paper's cells")
     parser.add_argument("--real", type=Path, required=True, help="real labelled images, safetensors")
     parser.add_argument("--generated", type=Path, nargs="*", default=[], help="shards of generated images")
     parser.add_argument("--test", type=Path, required=True, help="real labelled images to test on, safetensors")
@@ -31,10 +31,12 @@ def main() -> None:
         mode="json", include={"image_size", "batch_size", "learning_rate", "weight_decay", "mixup_alpha"}
     )
     files = [sha256(path) for path in (args.real, *args.generated, args.test)]
-    identity = fingerprint(cell, shared, args.recipe.name, args.recipe.epochs, files, str(runtime.dtype), args.code)
+    real = load_classes(args.real)
+    epochs = cell_epochs(args.recipe, args.settings, CONTROLS[args.control], len(real))
+    identity = fingerprint(cell, shared, args.recipe.name, epochs, files, str(runtime.dtype), args.code)
     row = run_cell(
         {"data_set": args.data_set, "architecture": args.recipe.name, **cell},
-        real=load_classes(args.real),
+        real=real,
         generated=load_generated(args.generated) if args.generated else None,
         test=load_classes(args.test),
         recipe=args.recipe,

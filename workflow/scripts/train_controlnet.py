@@ -1,6 +1,5 @@
 """Train a ControlNet on the few image-mask pairs; the same command starts, resumes and repeats."""
 
-import hashlib
 from pathlib import Path
 
 from fewshot_diffusion import cli
@@ -9,7 +8,7 @@ from fewshot_diffusion.controlnet import train_controlnet
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.datasets.masks import load_masks
 from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.io import fingerprint, save_module
+from fewshot_diffusion.io import fingerprint, pixel_digest, save_module
 from fewshot_diffusion.runtime import make_runtime
 from fewshot_diffusion.shots import read_pairs
 
@@ -29,12 +28,10 @@ def main() -> None:
     runtime = make_runtime(args.device, settings.precision, settings.cpu_threads)
     denoiser = load_denoiser(args.denoiser, runtime)
     images, masks = read_pairs(args.pairs, load_image_set(args.images), load_masks(args.masks))
-    # The pixels, not the files: their headers name the code that drew them, and a comment there must not retrain.
-    pixels = [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in (images.images, masks.masks)]
     about = {
         "denoiser": denoiser.digest,
         "training": settings.model_dump(mode="json"),
-        "pairs_sha256": pixels,
+        "pairs_sha256": [pixel_digest(images.images), pixel_digest(masks.masks)],
         "classes": masks.classes,
         "flip_pairs": args.flip_pairs,
         "precision": str(runtime.dtype),

@@ -1,13 +1,12 @@
 """Train the unconditional denoiser; the same command starts, resumes and repeats."""
 
-import hashlib
 from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.denoiser import DenoiserConfig
 from fewshot_diffusion.datasets import load_image_set
 from fewshot_diffusion.denoisers import train_denoiser, unet_config
-from fewshot_diffusion.io import fingerprint, save_module
+from fewshot_diffusion.io import fingerprint, pixel_digest, save_module
 from fewshot_diffusion.runtime import make_runtime
 
 
@@ -21,8 +20,7 @@ def main() -> None:
     settings: DenoiserConfig = args.settings
     runtime = make_runtime(args.device, settings.training.precision, settings.training.cpu_threads)
     images = load_image_set(args.images).images
-    # The pixels, not the file: its header names the code that drew it, and a comment there must not retrain.
-    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    digest = pixel_digest(images)
     identity = fingerprint(settings.model_dump(mode="json"), digest, str(runtime.dtype))
     unet = train_denoiser(images, settings, args.checkpoints / identity, identity, runtime)
     provenance = {

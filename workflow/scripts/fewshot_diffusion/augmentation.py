@@ -1,6 +1,7 @@
 """Classifiers on real and generated images: one cell of Table 2."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from .errors import ConfigError, WeightsError
 from .generation import GeneratedSet
 from .io import load_module, read_weights_provenance, write_json
 from .runtime import Runtime
-from .training import Augment, fit
+from .training import Augment, fit, updates_per_epoch
 
 
 class ClassClassifier(nn.Module):
@@ -61,7 +62,7 @@ class Control:
     Attributes:
         real: Whether the real images take part.
         filtered: Whether generated images passed the filter.
-        matched: Whether the epochs are multiplied, so that the updates equal those of the largest ratio.
+        matched: Whether there are more epochs, so that the updates are at least those of the largest ratio.
     """
 
     real: bool = True
@@ -76,8 +77,8 @@ CONTROLS = {
     "generated_only": Control(real=False),
 }
 CELL_COLUMNS = [
-    "data_set", "architecture", "mixup_cutmix", "generated_ratio", "control", "n_real", "n_generated", "n_test",
-    "epochs", "updates", "seeds", "top1_mean", "top1_sd",
+    "data_set", "n_classes", "architecture", "image_size", "mixup_cutmix", "generated_ratio", "control", "n_real",
+    "n_generated", "n_test", "epochs", "updates", "seeds", "top1_mean", "top1_sd",
 ]  # fmt: skip
 
 
@@ -95,6 +96,14 @@ def cell_data(real: ClassSet, generated: GeneratedSet | None, ratio: int, contro
         drawn, shown = generated.take(len(real) // len(real.classes) * ratio, control.filtered)
         images, labels = [*images, drawn], [*labels, shown]
     return torch.cat(images), torch.cat(labels)
+
+
+def cell_epochs(recipe: ArchitectureRecipe, settings: ClassificationConfig, control: Control, n_real: int) -> int:
+    """Return a cell's epochs: the recipe's, or as many as match the updates of the largest ratio, rounded up."""
+    if not control.matched:
+        return recipe.epochs
+    wanted = recipe.epochs * updates_per_epoch(n_real * (1 + settings.max_ratio), settings.batch_size)
+    return math.ceil(wanted / updates_per_epoch(n_real, settings.batch_size))
 
 
 def run_cell(
@@ -122,7 +131,7 @@ def run_cell(
     """
     control, ratio = CONTROLS[str(cell["control"])], int(str(cell["generated_ratio"]))
     images, labels = cell_data(real, generated, ratio, control)
-    epochs = recipe.epochs * ((1 + settings.max_ratio) if control.matched else 1)
+    epochs = cell_epochs(recipe, settings, control, len(real))
     mixup_alpha = settings.mixup_alpha if cell["mixup_cutmix"] else None
     found = []
     for seed in recipe.seeds:
@@ -144,11 +153,13 @@ def run_cell(
     top1 = pd.Series(found)
     row = {
         **cell,
+        "n_classes": len(real.classes),
+        "image_size": settings.image_size,
         "n_real": len(real) * control.real,
         "n_generated": len(images) - len(real) * control.real,
         "n_test": len(test),
         "epochs": epochs,
-        "updates": epochs * max(1, len(images) // settings.batch_size),
+        "updates": epochs * updates_per_epoch(len(images), settings.batch_size),
         "seeds": " ".join(map(str, recipe.seeds)),
         "top1_mean": top1.mean(),
         "top1_sd": top1.std(ddof=1),
@@ -176,7 +187,7 @@ def train_class_classifier(
         labels: int64 [N].
         settings: Recipe.
         runtime: Device and precision.
-        mixup_alpha: Beta parameter of Mixup, with CutMix in every other batch; None leaves both out.
+        mixup_alpha: Beta parameter of Mixup; each batch gets Mixup or CutMix, by chance. None leaves both out.
     """
     torch.manual_seed(settings.seed)
     model = ClassClassifier(architecture, classes, image_size)

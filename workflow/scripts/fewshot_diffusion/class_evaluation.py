@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .augmentation import load_class_judge
+from .augmentation import accuracy, load_class_judge
 from .datasets.classes import ClassSet
 from .denoisers import Denoiser
 from .errors import DataError
@@ -30,7 +30,7 @@ def acceptance_rows(
     Args:
         data_set: Its name.
         generated: Every sample that was drawn.
-        test: Held-out real images: the judge's own accuracy on them is the ceiling.
+        test: Held-out real images: the ceiling is the judge's accuracy on them; in ``all``, the mean of the classes.
         judge: Weights folder of the judge; it took no part in drawing or filtering.
         threshold: Of the filter.
         runtime: Device and precision.
@@ -42,7 +42,8 @@ def acceptance_rows(
     if model.classes != generated.classes:
         raise DataError(f"{judge}: knows the classes {model.classes[:3]}..., expected {generated.classes[:3]}...")
     right = model.predict(generated.images) == generated.labels
-    real_right = model.predict(test.images) == test.labels
+    real_predicted = model.predict(test.images)
+    real_right, real_accuracy = real_predicted == test.labels, accuracy(real_predicted, test.labels, len(test.classes))
     rows = []
     everything = torch.ones_like(right)
     for label, name in [*enumerate(generated.classes), (None, "all")]:
@@ -59,7 +60,7 @@ def acceptance_rows(
                 "acceptance_rate": float(kept.sum() / mine.sum()),
                 "judge_accuracy_accepted": _share(right, kept),
                 "judge_accuracy_rejected": _share(right, mine & ~generated.accepted),
-                "judge_accuracy_real": _share(real_right, real),
+                "judge_accuracy_real": _share(real_right, real) if label is not None else real_accuracy,
             }
         )
     return pd.DataFrame(rows).reindex(columns=ACCEPTANCE_COLUMNS)
@@ -70,7 +71,7 @@ def calibration_rows(
 ) -> pd.DataFrame:
     """Return the filter's reliability on held-out real images: accuracy within bins of its highest probability.
 
-    The last row, from 0 to 1, holds all images: its accuracy is the filter's own.
+    The last row, from 0 to 1, holds all images: its accuracy is the filter's own, over images, not over classes.
     """
     confidence, predicted = score(denoiser, head, test.images, runtime).exp().max(1)
     right = predicted == test.labels

@@ -64,7 +64,7 @@ class GeneratedSet:
 
 
 def units_of_class(label: int, unit_size: int) -> Iterator[WorkUnit]:
-    """Yield the endless work units of a class; they depend on nothing else."""
+    """Yield the work units of a class, up to its last seed; they depend on nothing else."""
     start = (label + 1) * CLASS_STRIDE
     for index in range((CLASS_STRIDE - 1) // unit_size):
         yield WorkUnit(index, range(start + index * unit_size, start + (index + 1) * unit_size))
@@ -108,7 +108,7 @@ def generate_class(
         if len(seeds) + unit_size > max_samples:
             raise DataError(
                 f"class {name!r}: {accepted} of {len(seeds)} samples have p >= {threshold:g}, expected {wanted}. Lower "
-                " classification.rejection.threshold, raise max_attempts, or train the denoiser longer."
+                "classification.rejection.threshold, raise max_attempts, or train the denoiser longer."
             )
         drawn = draw(unit)
         images.append(drawn)
@@ -186,6 +186,9 @@ def generate_classes(
             lambda drawn: score(denoiser, head, drawn, runtime),
         )
         parts.append((images, torch.full((len(seeds),), label), seeds, log_prob))
+    if not parts:  # more jobs than classes
+        blank, none = torch.empty(0, *denoiser.sample_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+        return GeneratedSet(blank, none, none, torch.empty(0), none.bool(), head.classes)
     images, shown, seeds, log_prob = (torch.cat(found) for found in zip(*parts, strict=True))
     accepted = is_accepted(log_prob, rejection.threshold)
     return GeneratedSet(images, shown, seeds, log_prob, accepted, head.classes)

@@ -76,6 +76,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def pixel_digest(*tensors: Tensor) -> str:
+    """Return the SHA-256 of tensors' values: of the pixels, not of a file, whose header names the code that drew it."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+    return digest.hexdigest()
+
+
 def fingerprint(*parts: Any) -> str:
     """Return a short digest of JSON-serialisable ``parts``: the identity of a computation."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -170,7 +178,7 @@ def read_weights_provenance(folder: Path) -> dict[str, Any]:
         if not (folder / file).is_file():
             raise WeightsError(
                 f"{folder}: {file} is missing. Run `make restore` to fetch the shipped weights, "
-                "or set denoiser.source (masks: segmentation.source) to train."
+                "or set the source of this part (denoiser, segmentation, classification) to train."
             )
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
@@ -186,9 +194,24 @@ def read_weights_provenance(folder: Path) -> dict[str, Any]:
     return dict(provenance)
 
 
-def install_weights(folder: Path, output: Path) -> None:
-    """Verify a weights folder and copy it file by file."""
-    read_weights_provenance(folder)
+def install_weights(folder: Path, output: Path, expected: Provenance | None = None) -> None:
+    """Verify a weights folder and copy it file by file.
+
+    Args:
+        folder: Where the weights are.
+        output: Where they go.
+        expected: What their provenance must say: of which data they are.
+
+    Raises:
+        WeightsError: If it says anything else.
+    """
+    provenance = read_weights_provenance(folder)
+    for key, value in (expected or {}).items():
+        if provenance.get(key) != value:
+            raise WeightsError(
+                f"{folder}: {key} is {provenance.get(key)}, but the configured data have {value}. "
+                "Train these weights anew: --configfile config/train.yaml."
+            )
     for name in WEIGHTS_FILES:
         write_bytes(output / name, (folder / name).read_bytes())
 

@@ -73,7 +73,7 @@ def evaluate_masks(
         raise DataError(f"{samples[0]}: found {len(drawn.seeds)} samples, expected {n} of {number} masks.")
     if not torch.equal(drawn.seeds[:n] % number, torch.arange(n) % number):
         raise DataError(f"{samples[0]}: the seeds do not show the masks in their order; draw the samples again.")
-    model = load_segmenter(segmenter, "judge").to(runtime.device)
+    model = load_segmenter(segmenter, "judge", wanted.classes).to(runtime.device)
     images = drawn.images[:n]
     found = model.segment(images).unflatten(0, shape)
     classes = len(wanted.classes)
@@ -119,18 +119,20 @@ def mask_sweep_rows(
     Guidance that is too strong shows as an own score that still rises while the tuning score falls.
     """
     wanted = load_masks(masks)
-    model = load_segmenter(segmenter, "tuning_judge").to(runtime.device)
+    model = load_segmenter(segmenter, "tuning_judge", wanted.classes).to(runtime.device)
     frozen = load_denoiser(denoiser, runtime)
-    own = load_guide(str(labels["method"]), guide, frozen).to(runtime.device)
+    own = load_guide(str(labels["method"]), guide, frozen, wanted.classes).to(runtime.device)
+    noised = labels["method"] == "readout"  # its head knows noised images only
     rows = []
     for scale, drawn in sorted(samples.items()):
         shown = wanted.masks[: settings.tuning_masks][[int(seed) % settings.tuning_masks for seed in drawn.seeds]]
+        opinion = _own_opinion(own, frozen, drawn.images, noised)
         rows.append(
             {
                 **labels,
                 "guidance_scale": scale,
                 "tuning_miou": miou(confusion(shown, model.segment(drawn.images), len(wanted.classes))),
-                "own_miou": miou(confusion(shown, _own_opinion(own, frozen, drawn.images), len(wanted.classes))),
+                "own_miou": miou(confusion(shown, opinion, len(wanted.classes))),
                 "n": len(drawn.seeds),
                 "seeds": seed_range(drawn.seeds),
             }
@@ -141,14 +143,14 @@ def mask_sweep_rows(
     return frame.reindex(columns=MASK_SWEEP_COLUMNS)
 
 
-def _own_opinion(guide: SegmentationHead | Segmenter, denoiser: Denoiser, images: Tensor) -> Tensor:
+def _own_opinion(guide: SegmentationHead | Segmenter, denoiser: Denoiser, images: Tensor, noised: bool) -> Tensor:
     if isinstance(guide, Segmenter):
         return guide.segment(images)
     found = []
     timestep = guide.timesteps[0]
     for k, batch in enumerate(images.split(50)):
         samples = batch.float() / 127.5 - 1
-        if len(guide.timesteps) > 1:  # a readout head knows noised images only
+        if noised:
             noise = torch.randn(samples.shape, generator=generator("own opinion", k))
             samples = add_noise(samples, noise, make_scheduler(denoiser.schedule).alphas_cumprod[timestep])
         with torch.no_grad():

@@ -20,7 +20,7 @@ def paint_masks(masks: Tensor) -> Tensor:
     """Return masks, uint8 [N, H, W], in colours, uint8 [N, 3, H, W]; the background is light grey."""
     palette = torch.tensor(colormaps["tab20"].colors)  # type: ignore[attr-defined]
     colours = torch.cat([torch.tensor([[0.93, 0.93, 0.93]]), palette]).mul(255).round().to(torch.uint8)
-    return colours[masks.long()].permute(0, 3, 1, 2)
+    return colours[masks.long() % len(colours)].permute(0, 3, 1, 2)
 
 
 def gather_mask_rows(

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .controlnet import controlnet_predictors, load_controlnet
+from .datasets.masks import MaskSet
 from .denoisers import Denoiser
 from .guidance import CleanImageGuidance, ExactGuidance, Guidance, Predictor, ReadoutGuidance, guided, unguided
 from .runtime import Runtime
@@ -45,10 +46,10 @@ def clean_image_guidance(denoiser: Denoiser, segmenter: Segmenter, masks: Tensor
     return CleanImageGuidance(denoiser, log_likelihood, runtime)
 
 
-def load_guide(method: str, guide: Path, denoiser: Denoiser) -> SegmentationHead | Segmenter:
+def load_guide(method: str, guide: Path, denoiser: Denoiser, classes: Sequence[str]) -> SegmentationHead | Segmenter:
     """Load what a method steers by: the head of ``exact`` or ``readout``, the segmenter of ``clean_image``."""
     if method == "clean_image":
-        return load_segmenter(guide, "guides")
+        return load_segmenter(guide, "guides", classes)
     return load_segmentation_head(guide, denoiser.digest)
 
 
@@ -56,7 +57,7 @@ def mask_predictors(
     method: str,
     denoiser: Denoiser,
     guide: Path | None,
-    masks: Tensor,
+    wanted: MaskSet,
     guidance_scale: float,
     interval: tuple[int, int],
     runtime: Runtime,
@@ -67,7 +68,7 @@ def mask_predictors(
         method: ``exact``, ``readout``, ``clean_image``; ``controlnet``, which needs no gradient; ``unguided``.
         denoiser: Frozen denoiser.
         guide: Weights folder of the head, segmenter or ControlNet; None for ``unguided``.
-        masks: All wanted masks, uint8 [M, H, W].
+        wanted: The M wanted masks.
         guidance_scale: lambda on the mean pixel log-likelihood of each sample.
         interval: First and last guided timestep.
         runtime: Device and precision.
@@ -77,15 +78,15 @@ def mask_predictors(
         return lambda _unit: plain
     if method == "controlnet":
         controlnet = load_controlnet(guide, denoiser.digest).to(runtime.device)
-        return controlnet_predictors(denoiser, controlnet, masks, runtime)
-    loaded = load_guide(method, guide, denoiser).to(runtime.device)
+        return controlnet_predictors(denoiser, controlnet, wanted.masks, runtime)
+    loaded = load_guide(method, guide, denoiser, wanted.classes).to(runtime.device)
 
     def predictor_of(unit: WorkUnit) -> Predictor:
-        wanted = masks[[seed % len(masks) for seed in unit.seeds]].to(runtime.device)
+        masks = wanted.masks[[seed % len(wanted) for seed in unit.seeds]].to(runtime.device)
         if isinstance(loaded, Segmenter):
-            guidance = clean_image_guidance(denoiser, loaded, wanted, runtime)
+            guidance = clean_image_guidance(denoiser, loaded, masks, runtime)
         else:
-            guidance = mask_guidance(method, denoiser, loaded, wanted, runtime)
+            guidance = mask_guidance(method, denoiser, loaded, masks, runtime)
         return guided(guidance, guidance_scale, denoiser.schedule.prediction_type, plain, interval)
 
     return predictor_of

@@ -15,7 +15,7 @@ from .features import extract
 from .heads import check_reads
 from .io import load_module, read_tensors, write_tensors
 from .progress import Progress
-from .runtime import Runtime
+from .runtime import Runtime, make_runtime
 from .seeds import generator
 
 
@@ -31,7 +31,7 @@ class RejectionHead(nn.Module):
         Args:
             in_channels: Channels of the tap, times the number of timestep labels.
             classes: Names of the K classes.
-            settings: ``tap``, ``timesteps``, ``hidden_channels`` and ``dropout``.
+            settings: ``tap``, ``timesteps``, ``hidden_channels``, ``dropout``, and the ``precision`` of its features.
         """
         super().__init__()
         self.in_channels = in_channels
@@ -119,7 +119,7 @@ def train_rejection_head(features: ClassFeatures, settings: RejectionConfig, run
         runtime: Device.
     """
     torch.manual_seed(settings.seed)
-    shape = settings.model_dump(include={"tap", "timesteps", "hidden_channels", "dropout"})
+    shape = settings.model_dump(include={"tap", "timesteps", "hidden_channels", "dropout", "precision"})
     head = RejectionHead(features.maps.shape[2], features.classes, shape).to(runtime.device).train()
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches = max(1, len(features.labels) // settings.batch_size)
@@ -147,6 +147,8 @@ def load_rejection_head(folder: Path, denoiser_digest: str) -> RejectionHead:
 
 def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, runtime: Runtime, batch_size: int = 50) -> Tensor:
     """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
+    # The features in the precision that the head was trained with, whatever the sampler's.
+    runtime = make_runtime(str(runtime.device), head.settings["precision"], torch.get_num_threads())
     maps = rejection_maps(denoiser, images, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
     with torch.inference_mode():
         return torch.cat([head.log_prob(part.to(runtime.device)).cpu() for part in maps.split(batch_size)])

@@ -41,11 +41,14 @@ def augmentation_section(table: pd.DataFrame, acceptance: pd.DataFrame) -> str:
     ours, total = table[table["kind"] != "published"], acceptance[acceptance["class"] == "all"].iloc[0]
     first = ours.iloc[0]
     caption = (
-        f"Top-1 accuracy in per cent on {first['n_test']:.0f} real images, ± standard deviation over seeds of the "
-        f"classifier; {first['n_real']:.0f} real training images and so many times as many generated ones "
+        f"Top-1 accuracy in per cent, the mean of {first['n_classes']:.0f} classes, on {first['n_test']:.0f} real "
+        f"images at {first['image_size']:.0f} pixels, ± standard deviation over seeds of the classifier; "
+        f"{first['n_real']:.0f} real training images and so many times as many generated ones "
         f"({first['data_set']}, {first['kind']}):"
     )
     shares = {name: f"{100 * total[f'judge_accuracy_{name}']:.1f} %" for name in ("real", "accepted", "rejected")}
+    if not total["n_drawn"] - total["n_accepted"]:
+        shares["rejected"] = "none"
     filtered = (
         f"The filter kept {100 * total['acceptance_rate']:.0f} % of {total['n_drawn']:.0f} samples. An independent "
         f"judge, right on {shares['real']} of real images, finds the wanted class on {shares['accepted']} of the kept "

@@ -96,16 +96,22 @@ def train_segmenter(
     return model
 
 
-def load_segmenter(folder: Path, role: str) -> Segmenter:
-    """Load a segmenter.
+def load_segmenter(folder: Path, role: str, classes: Sequence[str]) -> Segmenter:
+    """Load a segmenter of these classes.
 
     Raises:
-        WeightsError: If it was trained for another role: what guides or tunes never measures.
+        WeightsError: If it was trained for another role, what guides or tunes never measures, or on other classes.
     """
     found = read_weights_provenance(folder).get("role")
     if found != role:
         raise WeightsError(f"{folder}: this segmenter's role is {found!r}, expected {role!r}: it must not serve here.")
-    return load_module(lambda config: Segmenter(**config), folder)
+    model = load_module(lambda config: Segmenter(**config), folder)
+    if model.classes != list(classes):
+        raise WeightsError(
+            f"{folder}: finds {', '.join(model.classes)}, expected {', '.join(classes)}. Train it anew: set "
+            "segmentation.source to train."
+        )
+    return model
 
 
 def _cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:

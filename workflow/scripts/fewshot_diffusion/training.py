@@ -37,7 +37,7 @@ def fit(
     """
     model.to(runtime.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches = max(1, len(images) // settings.batch_size)
+    batches = updates_per_epoch(len(images), settings.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * batches
     )
@@ -53,6 +53,11 @@ def fit(
             optimizer.step()
             schedule.step()
     model.requires_grad_(False).eval()
+
+
+def updates_per_epoch(number: int, batch_size: int) -> int:
+    """Return how many batches an epoch over ``number`` images has; they are of equal size, give or take one image."""
+    return max(1, number // batch_size)
 
 
 def shift(batches: Sequence[Tensor], stream: torch.Generator, max_shift: int) -> list[Tensor]:

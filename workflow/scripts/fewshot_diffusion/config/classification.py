@@ -87,4 +87,12 @@ class ClassificationConfig(Section):
         for key, found in (("architectures", names), ("generated_ratios", self.generated_ratios)):
             if len(set(found)) != len(found):
                 raise ValueError(f"{key}: found {found}, expected each once")
+        if 0 not in self.generated_ratios or self.max_ratio < 1:
+            raise ValueError(f"generated_ratios: found {self.generated_ratios}, expected 0 and at least one more")
+        cap = self.train_per_class * self.max_ratio * self.rejection.max_attempts
+        if cap < self.sampling.unit_size:
+            raise ValueError(
+                f"rejection.max_attempts: allows {cap} samples of a class, expected at least sampling.unit_size "
+                f"({self.sampling.unit_size})"
+            )
         return self

@@ -1,7 +1,5 @@
 """Real faces: zips of JPEGs named ``<id>.jpg`` and CelebA's attribute list (values -1 / 1)."""
 
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from ..errors import DataError
 from ..progress import Progress
 from ..seeds import generator
 from .base import ImageSet
-from .members import open_zip
+from .members import Members
 
 
 def read_faces(settings: CelebAHQConfig, image_size: int, positions: range) -> ImageSet:
@@ -93,8 +91,8 @@ def fixed_order(ids: np.ndarray, last: set[int]) -> np.ndarray:
 
 
 def _read_images(folder: Path, ids: np.ndarray, image_size: int) -> torch.Tensor:
-    archives = [open_zip(path) for path in sorted(folder.glob("images-*.zip"))]
-    members = {name: archive for archive in archives for name in archive.namelist()}
+    archives = [Members(path) for path in sorted(folder.glob("images-*.zip"))]
+    members = {name: archive for archive in archives for name in archive.names()}
     if not members:
         raise DataError(f"{folder}: no images-*.zip found. Set data.celebahq.folder to the data set's folder.")
     pixels = np.empty((len(ids), 3, image_size, image_size), dtype=np.uint8)
@@ -102,14 +100,6 @@ def _read_images(folder: Path, ids: np.ndarray, image_size: int) -> torch.Tensor
         name = f"{id_}.jpg"
         if name not in members:
             raise DataError(f"{folder}: {name} is in the attribute list but in none of the archives.")
-        pixels[row] = _decode(members[name], name, image_size)
+        image = members[name].image(name).convert("RGB")
+        pixels[row] = np.asarray(image.resize((image_size, image_size), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
     return torch.from_numpy(pixels)
-
-
-def _decode(archive: zipfile.ZipFile, name: str, image_size: int) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(archive.read(name))) as image:
-            resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{archive.filename}, {name}: not a readable image ({error}).") from error
-    return np.asarray(resized).transpose(2, 0, 1)

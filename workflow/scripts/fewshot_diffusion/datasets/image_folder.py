@@ -48,14 +48,19 @@ def read_class_images(settings: ImageFolderConfig, image_size: int, positions: r
             f"{len(validation)} in val/. Lower data.splits."
         )
     files = [*_shuffled(train), *_shuffled(validation)]
-    images, labels, ids = [], [], []
+    images, labels, ids, converted = [], [], [], 0
     for position in Progress(positions, desc="reading images", unit="image"):
         name, label = files[position]
-        pixels = _read(members, name, image_size, settings)
-        if pixels is not None:
-            images.append(pixels)
-            labels.append(label)
-            ids.append(position)
+        image = _read(members, name, settings)
+        if image is None:
+            continue
+        converted += image.mode != "RGB"
+        resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
+        images.append(np.asarray(resized).transpose(2, 0, 1))
+        labels.append(label)
+        ids.append(position)
+    if converted:
+        log.info("%s: converted %d images to RGB", settings.path, converted)
     if len(images) < len(positions):
         log.warning("%s: left out %d unreadable images", settings.path, len(positions) - len(images))
     stacked = np.stack(images) if images else np.empty((0, 3, image_size, image_size), dtype=np.uint8)
@@ -122,16 +127,13 @@ def _shuffled(files: Labelled) -> Labelled:
     return [files[position] for position in fixed_order(np.arange(len(files)), set())]
 
 
-def _read(members: Members, name: str, image_size: int, settings: ImageFolderConfig) -> np.ndarray | None:
+def _read(members: Members, name: str, settings: ImageFolderConfig) -> Image.Image | None:
     try:
         image = members.image(name)
     except DataError:
         if settings.unreadable == "skip":
             return None
         raise
-    if image.mode != "RGB":
-        if settings.grey == "refuse":
-            raise DataError(f"{members.path}, {name}: found mode {image.mode}, expected RGB (data.image_folder.grey).")
-        log.info("%s, %s: converted from %s to RGB", members.path, name, image.mode)
-    resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
-    return np.asarray(resized).transpose(2, 0, 1)
+    if image.mode != "RGB" and settings.grey == "refuse":
+        raise DataError(f"{members.path}, {name}: found mode {image.mode}, expected RGB (data.image_folder.grey).")
+    return image

@@ -27,6 +27,10 @@ class MaskSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def first(self, number: int) -> "MaskSet":
+        """Return the first masks."""
+        return MaskSet(self.masks[:number], self.ids[:number], self.classes)
+
     def by_ids(self, ids: list[int]) -> "MaskSet":
         """Return the masks with these ids, in this order.
 
