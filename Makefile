@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup restore store demo test lint lock report docs clean
+.PHONY: help setup restore store verify demo test lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -46,6 +46,9 @@ store: setup ## Store changed weights: DVC copies them to dvc-remote/; git then 
 	@find weights -name '*.safetensors' -print0 | xargs -0 --no-run-if-empty $(BIN)/dvc add
 	$(BIN)/dvc push
 	echo "Now commit weights/ (pointers, *.dvc) and dvc-remote/ (content)."
+
+verify: setup ## Check every stored file against its recorded digest
+	@$(BIN)/python workflow/scripts/verify.py
 
 demo: restore ## Recompute the FID table and the attribute figure from the shipped weights, and show them
 	@exec 9> .venv/.demo.lock  # snakemake inherits it: the lock outlives a killed make, not a killed snakemake
