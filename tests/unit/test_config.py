@@ -304,3 +304,22 @@ def test_load_config_changes_nothing_in_its_argument() -> None:
     before = copy.deepcopy(raw)
     load_config(raw)
     assert raw == before
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"generated_ratios": [1, 3]}, "expected 0 and at least one more"),
+        ({"generated_ratios": [0]}, "expected 0 and at least one more"),
+        ({"generated_ratios": [0, 1, 1]}, "expected each once"),
+        ({"train_per_class": 1, "generated_ratios": [0, 1]}, "allows 8 samples of a class, expected at least"),
+    ],
+)
+def test_cells_that_cannot_be_filled_are_refused(value: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(merged(default(), {"classification": value}))
+
+
+def test_flip_pairs_must_be_classes_of_the_masks() -> None:
+    with pytest.raises(ConfigError, match=r"flip_pairs: found class id 9, expected 0\.\.6"):
+        load_config(merged(default(), {"segmentation": {"head": {"flip_pairs": [[1, 9]]}}}))

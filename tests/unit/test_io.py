@@ -19,7 +19,9 @@ from fewshot_diffusion.io import (
     WEIGHTS_FILES,
     atomic_path,
     fingerprint,
+    install_weights,
     load_module,
+    pixel_digest,
     read_records,
     read_tensors,
     read_weights_provenance,
@@ -350,3 +352,19 @@ def test_a_foreign_tensor_file_is_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({"t": torch.ones(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CorruptFileError, match=r"foreign\.safetensors"):
         read_tensors(tmp_path / "foreign.safetensors")
+
+
+def test_installed_weights_must_be_of_the_configured_data(tmp_path: Path) -> None:
+    save_module(nn.Linear(2, 2), {}, tmp_path / "shipped", {"classes": ["a", "b"]})
+    install_weights(tmp_path / "shipped", tmp_path / "installed", {"classes": ["a", "b"]})
+    assert read_weights_provenance(tmp_path / "installed")["classes"] == ["a", "b"]
+    with pytest.raises(WeightsError, match=r"classes is \['a', 'b'\], but the configured data have \['a', 'c'\]"):
+        install_weights(tmp_path / "shipped", tmp_path / "other", {"classes": ["a", "c"]})
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_pixel_digest_is_of_values_and_their_order() -> None:
+    images = torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2)
+    assert pixel_digest(images) == pixel_digest(images.clone())
+    assert pixel_digest(images) != pixel_digest(images.flip(0))
+    assert pixel_digest(images, torch.tensor([0, 1])) != pixel_digest(images, torch.tensor([1, 0]))
