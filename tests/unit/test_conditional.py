@@ -23,7 +23,7 @@ from fewshot_diffusion.runtime import CPU
 K = 5
 SETTINGS = FinetuningConfig(
     num_images=24, batch_size=4, learning_rate=1e-2, warmup_images=0, decay_from=1.0, ema_decay=0.0,
-    random_flip=False, checkpoint_images=4, precision="float32", label_dropout=0.1,
+    random_flip=False, checkpoint_images=4, precision="float32", label_dropout=0.1, label_rate=10,
 )  # fmt: skip
 
 
@@ -63,6 +63,14 @@ def test_the_original_is_not_changed(denoiser: Denoiser, tmp_path: Path) -> None
     unet = trained(denoiser, tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in denoiser.unet.state_dict().items())
     assert unet.class_embedding.weight[:K].abs().sum() > 0
+
+
+def test_the_label_embedding_has_its_own_learning_rate(denoiser: Denoiser, tmp_path: Path) -> None:
+    """Zero beside a grown timestep embedding: at the common rate labels stay too small to matter."""
+    slow = trained(denoiser, tmp_path / "a", SETTINGS.model_copy(update={"label_rate": 1.0, "learning_rate": 1e-3}))
+    fast = trained(denoiser, tmp_path / "b", SETTINGS.model_copy(update={"label_rate": 20.0, "learning_rate": 1e-3}))
+    grown = [unet.class_embedding.weight[:K].abs().mean() for unet in (slow, fast)]
+    assert grown[1] > 10 * grown[0]
 
 
 def test_training_stops_at_its_number_of_images(denoiser: Denoiser, tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def finetune_conditional(
         output: Tensor = unet(x_t, timesteps, class_labels=shown.to(x_t.device)).sample
         return output
 
-    training = DenoiserTraining(unet, predict, settings, denoiser.schedule, runtime)
+    rates = {"class_embedding.weight": settings.label_rate}
+    training = DenoiserTraining(unet, predict, settings, denoiser.schedule, runtime, rates)
     run_training(training, images, checkpoints, identity)
     return unet.requires_grad_(False).eval()
 

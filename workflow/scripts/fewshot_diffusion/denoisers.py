@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,12 @@ class DenoiserTraining:
         settings: DenoiserTrainingConfig,
         schedule: ScheduleConfig,
         runtime: Runtime,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
-        """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images."""
+        """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images.
+
+        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1.
+        """
         self.model = model.to(runtime.device).train()
         self.predict = predict
         self.settings = settings
@@ -128,7 +132,9 @@ class DenoiserTraining:
         self.runtime = runtime
         self.step = 0
         self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.model, rates or {}), lr=settings.learning_rate, betas=(0.9, 0.99)
+        )
         self.ema = EMAModel(self.model.parameters(), decay=settings.ema_decay, use_ema_warmup=False)
 
     @property
@@ -145,7 +151,7 @@ class DenoiserTraining:
         target = training_target(clean, noise, alpha_bar_t, self.schedule.prediction_type)
         loss = F.mse_loss(output.float(), target)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group["rate"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -201,6 +207,12 @@ class DenoiserTraining:
         timesteps = torch.randint(self.schedule.num_train_timesteps, (size,), generator=stream)
         device = self.runtime.device
         return index, clean.to(device), noise.to(device), timesteps.to(device)
+
+
+def _groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    plain = [parameter for name, parameter in model.named_parameters() if name not in rates]
+    named = dict(model.named_parameters())
+    return [{"params": plain, "rate": 1.0}, *({"params": [named[name]], "rate": rates[name]} for name in rates)]
 
 
 def train_denoiser(

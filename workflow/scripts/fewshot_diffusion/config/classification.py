@@ -17,6 +17,9 @@ class FinetuningConfig(DenoiserTrainingConfig):
     label_dropout: Annotated[float, Field(gt=0, lt=1)] = Field(
         description="Share of images that are shown with the null label, for classifier-free guidance."
     )
+    label_rate: Annotated[float, Field(gt=0)] = Field(
+        description="Learning rate of the label embedding, which starts at zero, in units of learning_rate."
+    )
 
 
 class RejectionConfig(SupervisedConfig):
