@@ -76,6 +76,7 @@ def test_mask_guidance_scales_are_those_that_the_sweep_chose(section: str) -> No
     enough = frame[frame["tuning_miou"] >= best - masks.tolerance]
     chosen = enough.groupby("method")["guidance_scale"].min().to_dict()
     assert masks.presets[masks.preset].guidance_scale.model_dump() == chosen
+    assert frame.query("chosen").set_index("method")["guidance_scale"].to_dict() == chosen
 
 
 @pytest.mark.parametrize("section", MASKS)
