@@ -292,14 +292,14 @@ def test_a_stored_head_is_the_same_head(tmp_path: Path) -> None:
 
 def test_a_head_of_another_denoiser_is_refused(tmp_path: Path) -> None:
     save(random_head([100]), tmp_path)
-    with pytest.raises(WeightsError, match=r"reads denoiser aaaaaaaaaaaa, found bbbbbbbbbbbb"):
+    with pytest.raises(WeightsError, match=r"was trained with denoiser aaaaaaaaaaaa, found bbbbbbbbbbbb"):
         load_head(tmp_path, "b" * 64)
 
 
 def test_a_folder_that_names_no_denoiser_is_refused(tmp_path: Path) -> None:
     head = random_head([100])
     save_module(head, head.config, tmp_path, {})
-    with pytest.raises(WeightsError, match="reads denoiser None"):
+    with pytest.raises(WeightsError, match="was trained with denoiser None"):
         load_head(tmp_path, DENOISER)
 
 
