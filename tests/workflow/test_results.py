@@ -58,6 +58,7 @@ def test_tables_hold_every_row_with_floor_interval_and_cost(section: str) -> Non
 MASK_METHODS = ("unguided", "clean_image", "ours_exact", "ours_readout")
 MASKS = {
     "masks": ("config/config.yaml", "segmentation.csv", "mask_guidance_sweep.csv"),
+    "face_masks": ("config/celebamask.yaml", "celebamask64_segmentation.csv", "celebamask64_mask_sweep.csv"),
 }
 
 
