@@ -27,6 +27,7 @@ from fewshot_diffusion.errors import ConfigError, DataError, WeightsError
 from fewshot_diffusion.generation import GeneratedSet
 from fewshot_diffusion.io import save_module
 from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.sections import augmentation_section
 
 CLASSES = ["dark", "light"]
 DEFAULT = load_config(yaml.safe_load(Path("config/config.yaml").read_text())).classification
@@ -183,6 +184,19 @@ def test_the_posters_layout() -> None:
     assert list(view.columns) == ["0x", "3x"]
     assert view.loc["resnet18, plain", "3x"] == "60.0 ± 1.0"
     assert view.loc["resnet18, plain (unfiltered)", "0x"] == ""
+
+
+def test_the_readmes_section_says_what_was_measured_and_what_the_filter_did() -> None:
+    table = augmentation_table(rows().assign(n_classes=2, image_size=16), None, None, "scaled-down")
+    total = {"class": "all", "n_drawn": 20, "n_accepted": 15, "acceptance_rate": 0.75, "judge_accuracy_accepted": 0.8,
+             "judge_accuracy_rejected": 0.3, "judge_accuracy_real": 0.95}  # fmt: skip
+    text = augmentation_section(table, pd.DataFrame([total]))
+    assert "the mean of 2 classes, on 9 real images at 16 pixels" in text
+    assert "| resnet18, plain | 50.0 ± 1.0 | 60.0 ± 1.0 |" in text
+    assert "kept 75 % of 20 samples" in text
+    assert "80.0 % of the kept and 30.0 % of the discarded" in text
+    everything = pd.DataFrame([total | {"n_accepted": 20, "judge_accuracy_rejected": float("nan")}])
+    assert "nan" not in augmentation_section(table, everything)
 
 
 def test_the_figure_draws_every_line() -> None:
