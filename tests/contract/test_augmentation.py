@@ -99,6 +99,6 @@ def test_more_images_cost_only_the_new_ones(folder: Path, smoke: Config) -> None
 
 
 def test_a_threshold_that_nothing_passes_stops_with_the_class(folder: Path, smoke: Config) -> None:
-    with pytest.raises(SystemExit, match=r"error: class 'bun-longStraight': 0 of 2 samples have p >= 1"):
+    with pytest.raises(SystemExit, match=r"error: class '2c1b18-longStraight': 0 of 2 samples have p >= 1"):
         generate(folder, smoke, 1, "none", threshold=1.0)
     assert not (folder / "none").exists()

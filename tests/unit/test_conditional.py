@@ -23,7 +23,7 @@ from fewshot_diffusion.runtime import CPU
 K = 5
 SETTINGS = FinetuningConfig(
     num_images=24, batch_size=4, learning_rate=1e-2, warmup_images=0, decay_from=1.0, ema_decay=0.0,
-    random_flip=False, checkpoint_images=4, precision="float32", label_dropout=0.1, label_rate=10,
+    random_flip=False, checkpoint_images=4, precision="float32", label_dropout=0.1, label_rate=10, timestep_power=2,
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from fewshot_diffusion.config.data import AvatarsConfig, ImageFolderConfig
-from fewshot_diffusion.datasets.avatars import avatar_classes, draw_class_avatars
+from fewshot_diffusion.datasets.avatars import avatar_classes, draw_avatars, draw_class_avatars
 from fewshot_diffusion.datasets.classes import ClassSet, load_classes, save_classes
 from fewshot_diffusion.datasets.image_folder import read_class_images, read_unlabelled
 from fewshot_diffusion.errors import DataError
@@ -163,7 +163,18 @@ AVATARS = AvatarsConfig.model_validate(yaml.safe_load(Path("config/config.yaml")
 def test_the_default_has_twenty_hairstyles() -> None:
     classes = avatar_classes(AVATARS)
     assert len(classes) == len(set(classes)) == 20
-    assert {"bun-none", "undercut-longWavy"} <= set(classes)
+    assert {"2c1b18-none", "d6b370-longWavy"} <= set(classes)
+
+
+def test_colours_are_the_configured_ones_or_the_styles() -> None:
+    classes = AVATARS.model_copy(update={"classes": ["hairColor", "skinColor"]})
+    pairs = [name.split("-") for name in avatar_classes(classes)]
+    assert {hair for hair, _ in pairs} == set(AVATARS.options["hairColor"])
+    assert {skin for _, skin in pairs} == {"5c3829", "f1c3a5", "a36b4f", "c68e7a", "b98e6a"}
+    rules = {f"{hair}-{skin}": {"hairColor": [hair], "skinColor": [skin]} for hair, skin in pairs}
+    drawn = draw_class_avatars(classes, 16, range(40))
+    truth = draw_avatars(classes.model_copy(update={"attributes": rules}), 16, range(40)).attributes
+    assert [drawn.classes[label] for label in drawn.labels.tolist()] == truth.idxmax(axis=1).tolist()
 
 
 def test_the_class_of_an_avatar_is_what_was_drawn() -> None:
@@ -178,6 +189,7 @@ def test_the_class_of_an_avatar_is_what_was_drawn() -> None:
     assert all(without.classes[label].endswith("-none") for label in without.labels.tolist())
 
 
-def test_classes_must_be_variants_of_components() -> None:
-    with pytest.raises(DataError, match=r"data\.avatars\.classes: found 'hairColor', expected some of"):
-        avatar_classes(AVATARS.model_copy(update={"classes": ["hairColor"]}))
+@pytest.mark.parametrize("option", ["hair", "tailColor", "hairProbability"])
+def test_classes_must_be_variants_or_colours(option: str) -> None:
+    with pytest.raises(DataError, match=rf"data\.avatars\.classes: found '{option}', expected some of"):
+        avatar_classes(AVATARS.model_copy(update={"classes": [option]}))

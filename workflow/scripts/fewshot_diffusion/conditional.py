@@ -67,8 +67,11 @@ def finetune_conditional(
         output: Tensor = unet(x_t, timesteps, class_labels=shown.to(x_t.device)).sample
         return output
 
-    rates = {"class_embedding.weight": settings.label_rate}
-    training = DenoiserTraining(unet, predict, settings, denoiser.schedule, runtime, rates)
+    reads_labels = [name for name, _ in unet.named_parameters() if "class_embedding" in name or "time_emb_proj" in name]
+    rates = dict.fromkeys(reads_labels, settings.label_rate)
+    training = DenoiserTraining(
+        unet, predict, settings, denoiser.schedule, runtime, rates, timestep_power=settings.timestep_power
+    )
     run_training(training, images, checkpoints, identity)
     return unet.requires_grad_(False).eval()
 

@@ -120,16 +120,19 @@ class DenoiserTraining:
         schedule: ScheduleConfig,
         runtime: Runtime,
         rates: Mapping[str, float] | None = None,
+        timestep_power: float = 1,
     ) -> None:
         """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images.
 
-        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1.
+        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1. The density of timesteps
+        is proportional to t^(timestep_power - 1).
         """
         self.model = model.to(runtime.device).train()
         self.predict = predict
         self.settings = settings
         self.schedule = schedule
         self.runtime = runtime
+        self.timestep_power = timestep_power
         self.step = 0
         self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
         self.optimizer = torch.optim.AdamW(
@@ -204,9 +207,16 @@ class DenoiserTraining:
         if self.settings.random_flip:
             clean[mirrored] = clean[mirrored].flip(-1)
         noise = torch.randn(clean.shape, generator=stream)
-        timesteps = torch.randint(self.schedule.num_train_timesteps, (size,), generator=stream)
+        timesteps = self._draw_timesteps(size, stream)
         device = self.runtime.device
         return index, clean.to(device), noise.to(device), timesteps.to(device)
+
+    def _draw_timesteps(self, number: int, stream: torch.Generator) -> Tensor:
+        last = self.schedule.num_train_timesteps
+        if self.timestep_power == 1:
+            return torch.randint(last, (number,), generator=stream)
+        share = torch.rand(number, generator=stream, dtype=torch.float64) ** (1 / self.timestep_power)
+        return (last * share).long()
 
 
 def _groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -18,7 +18,11 @@ class FinetuningConfig(DenoiserTrainingConfig):
         description="Share of images that are shown with the null label, for classifier-free guidance."
     )
     label_rate: Annotated[float, Field(gt=0)] = Field(
-        description="Learning rate of the label embedding, which starts at zero, in units of learning_rate."
+        description="Learning rate of the label embedding, which starts at zero, and of the layers that read it, in "
+        "units of learning_rate."
+    )
+    timestep_power: Annotated[float, Field(ge=1)] = Field(
+        description="Timesteps are drawn with a density proportional to t^(timestep_power - 1); 1 is uniform."
     )
 
 

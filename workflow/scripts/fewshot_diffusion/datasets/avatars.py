@@ -54,18 +54,10 @@ def avatar_classes(settings: AvatarsConfig) -> list[str]:
     """Return the names of the classes: every combination of the values of ``settings.classes``.
 
     Raises:
-        DataError: If an option is not the variant of one of the style's components.
+        DataError: If an option is neither the variant of one of the style's components nor one of its colours.
     """
-    components = load_style(settings.style).components()
-    values = []
-    for option in settings.classes:
-        component = components.get(option.removesuffix("Variant"))
-        if component is None or not option.endswith("Variant"):
-            known = ", ".join(f"{name}Variant" for name in components)
-            raise DataError(f"data.avatars.classes: found {option!r}, expected some of {known}.")
-        variants = settings.options.get(option, list(component.variants()))
-        always = settings.options.get(option.replace("Variant", "Probability"), component.probability()) == 100
-        values.append([*variants, *([] if always else [ABSENT])])
+    style = load_style(settings.style)
+    values = [_option_values(style, settings, option) for option in settings.classes]
     return ["-".join(combination) for combination in itertools.product(*values)]
 
 
@@ -102,6 +94,18 @@ def _draw(settings: AvatarsConfig, image_size: int, ids: range) -> tuple[torch.T
         options.append(drawn["options"])
     pixels = np.array(images, dtype=np.uint8).reshape(-1, image_size, image_size, 3).transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(pixels)), options
+
+
+def _option_values(style: Style, settings: AvatarsConfig, option: str) -> list[str]:
+    if option.endswith("Color") and (color := style.colors().get(option.removesuffix("Color"))):
+        return list(settings.options.get(option, [value.lstrip("#") for value in color.values()]))
+    component = style.components().get(option.removesuffix("Variant"))
+    if component is None or not option.endswith("Variant"):
+        known = [f"{name}Variant" for name in style.components()] + [f"{name}Color" for name in style.colors()]
+        raise DataError(f"data.avatars.classes: found {option!r}, expected some of {', '.join(known)}.")
+    variants = settings.options.get(option, list(component.variants()))
+    always = settings.options.get(option.replace("Variant", "Probability"), component.probability()) == 100
+    return [*variants, *([] if always else [ABSENT])]
 
 
 def _value(options: Mapping[str, Any], option: str) -> str:
