@@ -15,7 +15,7 @@ from fewshot_diffusion.conditional import (
 )
 from fewshot_diffusion.config.classification import FinetuningConfig
 from fewshot_diffusion.config.denoiser import ScheduleConfig
-from fewshot_diffusion.denoisers import Denoiser, unet_config
+from fewshot_diffusion.denoisers import Denoiser, DenoiserTraining, unet_config
 from fewshot_diffusion.errors import WeightsError
 from fewshot_diffusion.io import save_module
 from fewshot_diffusion.runtime import CPU
@@ -73,6 +73,28 @@ def test_the_label_embedding_has_its_own_learning_rate(denoiser: Denoiser, tmp_p
     assert grown[1] > 10 * grown[0]
 
 
+def test_the_layers_that_read_labels_learn_at_their_rate(denoiser: Denoiser, tmp_path: Path) -> None:
+    """One step of Adam moves a weight by its learning rate, wherever there is a gradient."""
+    step = SETTINGS.model_copy(update={"num_images": 4, "learning_rate": 1e-4, "label_rate": 30.0})
+    before = dict(denoiser.unet.named_parameters())
+    moved: dict[bool, list[float]] = {True: [], False: []}
+    for name, weight in trained(denoiser, tmp_path, step).named_parameters():
+        if name != "class_embedding.weight":
+            moved["time_emb_proj" in name].append(float((weight - before[name]).abs().max()))
+    assert max(moved[True]) == pytest.approx(3e-3, rel=0.2)
+    assert max(moved[False]) == pytest.approx(1e-4, rel=0.2)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_timesteps_have_the_configured_density(denoiser: Denoiser, power: float) -> None:
+    """A density proportional to t^(p - 1) has the mean p / (p + 1); its standard error here is below 0.004."""
+    large = SETTINGS.model_copy(update={"batch_size": 10_000})
+    training = DenoiserTraining(denoiser.unet, lambda x_t, *_: x_t, large, denoiser.schedule, CPU, timestep_power=power)
+    timesteps = training._draw(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))[3]
+    assert (timesteps.double().mean() + 0.5) / 1000 == pytest.approx(power / (power + 1), abs=0.015)
+    assert 0 <= timesteps.min() <= timesteps.max() < 1000
+
+
 def test_training_stops_at_its_number_of_images(denoiser: Denoiser, tmp_path: Path) -> None:
     trained(denoiser, tmp_path)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
@@ -84,8 +106,6 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     denoiser: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = trained(denoiser, tmp_path / "whole")
-    from fewshot_diffusion.denoisers import DenoiserTraining
-
     plain, taken = DenoiserTraining.train_step, []
 
     def dies_at_the_fourth(training: DenoiserTraining, images: torch.Tensor) -> float:

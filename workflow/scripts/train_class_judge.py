@@ -21,7 +21,7 @@ def main() -> None:
     size = real.images.shape[-1]
     judge = train_class_classifier("resnet18", real.classes, size, real.images, real.labels, args.settings, runtime)
     about = {"role": "judge", "images_sha256": sha256(args.images), "code": args.code}
-    save_module(judge, judge.config, args.output, about)
+    save_module(judge.half(), judge.config, args.output, about)  # half the size; it computes in float32 all the same
 
 
 if __name__ == "__main__":
