@@ -73,7 +73,8 @@ SelectTypeParameters=CR_CPU_Memory
 # The node is what this file says, so that requests for memory and GPUs are granted anywhere.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-MinJobAge=300
+# Tests look at finished jobs, too.
+MinJobAge=86400
 KillWait=30
 ReturnToService=2
 MpiDefault=none
