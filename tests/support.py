@@ -1,8 +1,13 @@
-"""What tests share: the smoke configuration, and scripts that run without another interpreter's start."""
+"""What tests share: the smoke configuration, scripts without another interpreter's start, workflows in copies."""
 
+import os
 import runpy
+import shutil
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import yaml
 from snakemake.utils import update_config
@@ -10,6 +15,8 @@ from snakemake.utils import update_config
 from fewshot_diffusion.config.model import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+PATIENCE = 1500  # seconds
 
 
 def smoke_config() -> Config:
@@ -27,3 +34,59 @@ def run(script: str, *words: object) -> None:
         runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{script}.py"), run_name="__main__")
     finally:
         sys.argv = before
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended: its exit status and everything that it printed."""
+
+    status: int
+    text: str
+
+
+def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
+    """Run Snakemake in a copy of the tree."""
+    process = start_snakemake(folder, *arguments, **variables)
+    try:
+        text, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return Finished(process.returncode, text)
+
+
+def start_snakemake(
+    folder: Path, *arguments: str, output: IO[str] | int = subprocess.PIPE, **variables: str
+) -> subprocess.Popen[str]:
+    """Start Snakemake in a copy of the tree."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
+    # Rules call plain `python`: it must be the one that runs the tests.
+    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.Popen(
+        [str(BIN / "snakemake"), *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+
+def copy_tree(folder: Path) -> Path:
+    """Copy what git tracks or would track; weights come along where they are."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        source, target = ROOT / name, folder / name
+        if not source.exists() or name.startswith(("dvc-remote/", ".snakemake/", "results/", "tests/")):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    return folder
+
+
+def overlay(folder: Path, name: str, **values: object) -> str:
+    """Write another configuration file and return its name."""
+    (folder / name).write_text(yaml.safe_dump(values))
+    return name

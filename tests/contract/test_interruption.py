@@ -20,7 +20,7 @@ from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig
 from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.datasets import ImageSet, save_image_set
 from fewshot_diffusion.denoisers import build_unet, unet_config
-from fewshot_diffusion.io import WEIGHTS_FILES, save_module
+from fewshot_diffusion.io import WEIGHTS_FILES, read_tensors, save_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -43,14 +43,18 @@ def finish(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def wait_until(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 def kill_when(words: list[str], reached: Callable[[], bool], delay: float) -> None:
     """Start a job and kill it, without warning, some time after it has got somewhere."""
-    process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True, text=True)
     try:
-        deadline = time.monotonic() + PATIENCE
-        while process.poll() is None and not reached():
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        wait_until(process, reached)
         time.sleep(delay)
     finally:
         process.kill()
@@ -75,7 +79,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "train.safetensors"
 
 
-def training(images: Path, folder: Path) -> list[str]:
+def training(images: Path, folder: Path, **changed: object) -> list[str]:
     tiny = {
         "num_images": STEPS * 8,
         "batch_size": 8,
@@ -83,6 +87,7 @@ def training(images: Path, folder: Path) -> list[str]:
         "random_flip": True,
         "checkpoint_images": 8,
         "precision": "float32",
+        **changed,
     }
     recipe = DenoiserTrainingConfig.model_validate({**DEFAULT["denoiser"]["training"], **tiny})
     settings = DenoiserConfig(source="train", architecture=ARCHITECTURE, schedule=ScheduleConfig(), training=recipe)
@@ -125,6 +130,28 @@ def test_a_killed_training_continues_to_the_same_bytes(
         assert (tmp_path / "denoiser" / name).read_bytes() == (undisturbed_training / "denoiser" / name).read_bytes()
     # It really continued: after the kill the log goes on where the last checkpoint was.
     assert len(logged(tmp_path)) <= STEPS + 2
+
+
+def test_sigterm_makes_a_training_keep_its_step(images: Path, undisturbed_training: Path, tmp_path: Path) -> None:
+    """As Slurm ends a job. Only the first half's end is a checkpoint otherwise, so that SIGTERM's own is seen."""
+    words = training(images, tmp_path, checkpoint_images=STEPS // 2 * 8)
+    process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    wait_until(process, lambda: bool(logged(tmp_path)))
+    process.terminate()
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert not (tmp_path / "denoiser").exists()
+    state = next(tmp_path.glob("checkpoints/*/state.safetensors"))
+    kept = int(read_tensors(state)[1]["step"])
+    assert STEPS // 2 < kept < STEPS, "the step that SIGTERM came in"
+    last = said.splitlines()[-1]
+    assert last.startswith(f"error: told to stop (SIGTERM) after step {kept} of {STEPS}; {state} holds it.")
+    assert "Traceback" not in said
+    finish(words)
+    # One line per checkpoint: none of the steps before it was taken again.
+    assert logged(tmp_path) == [STEPS // 2 * 8, kept * 8, STEPS * 8]
+    for name in WEIGHTS_FILES[:2]:  # the third file tells how often there was a checkpoint
+        assert (tmp_path / "denoiser" / name).read_bytes() == (undisturbed_training / "denoiser" / name).read_bytes()
 
 
 def test_a_finished_training_repeats_its_output(images: Path, undisturbed_training: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from fewshot_diffusion.denoisers import (
     train_denoiser,
     unet_config,
 )
-from fewshot_diffusion.errors import CheckpointError, CorruptFileError, WeightsError
+from fewshot_diffusion.errors import CheckpointError, CorruptFileError, StoppedError, WeightsError
 from fewshot_diffusion.io import WEIGHTS_FILES, read_tensors, save_module
 from fewshot_diffusion.runtime import CPU
 
@@ -135,6 +137,37 @@ def test_a_finished_training_is_not_trained_again(
     stop_before_step(monkeypatch, 2)
     again = train_denoiser(images(), config, tmp_path, "mine", CPU)
     assert_equal_states(dict(again.state_dict()), dict(first.state_dict()))
+
+
+def test_sigterm_keeps_the_step_it_comes_in(
+    tiny_architecture: ArchitectureConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(tiny_architecture, checkpoint_images=24)
+    whole = train_denoiser(images(), config, tmp_path / "whole", "mine", CPU)
+    before = signal.getsignal(signal.SIGTERM)
+    train_step = DenoiserTraining.train_step
+
+    def signalled(self: DenoiserTraining, data: Tensor) -> float:
+        if self.step in (1, 5):  # in the second step, and in the last one: nothing is left to stop there
+            signal.raise_signal(signal.SIGTERM)
+        return train_step(self, data)
+
+    monkeypatch.setattr(DenoiserTraining, "train_step", signalled)
+    with pytest.raises(StoppedError, match=r"after step 2 of 6; .*state\.safetensors holds it"):
+        train_denoiser(images(), config, tmp_path / "parts", "mine", CPU)
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed = train_denoiser(images(), config, tmp_path / "parts", "mine", CPU)
+    assert_equal_states(dict(resumed.state_dict()), dict(whole.state_dict()))
+    assert_equal_states(state(tmp_path / "parts"), state(tmp_path / "whole"))
+
+
+def test_a_training_in_another_thread_leaves_signals_alone(
+    tiny_architecture: ArchitectureConfig, tmp_path: Path
+) -> None:
+    config = settings(tiny_architecture, num_images=4)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(train_denoiser, images(), config, tmp_path, "mine", CPU).result()
+    assert (tmp_path / "state.safetensors").is_file()
 
 
 def test_a_checkpoint_of_another_training_is_refused(tiny_architecture: ArchitectureConfig, tmp_path: Path) -> None:

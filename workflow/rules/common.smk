@@ -16,6 +16,9 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error))
 
+# SIGTERM goes to a job's shell, too: it waits for the program, which then has time to write its state.
+shell.prefix("set -euo pipefail; trap : TERM; ")
+
 DATA = CONFIG.data.name
 TARGETS = [target.name for target in CONFIG.targets]
 ATTRIBUTES = sorted({target.attribute for target in CONFIG.targets})

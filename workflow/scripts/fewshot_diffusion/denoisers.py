@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config.denoiser import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
-from .errors import CheckpointError, WeightsError
+from .errors import CheckpointError, StoppedError, WeightsError
+from .interruption import noticing_sigterm
 from .io import (
     WEIGHTS_FILES,
     install_weights,
@@ -253,7 +254,11 @@ def train_denoiser(
 
 
 def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:
-    """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average."""
+    """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average.
+
+    Raises:
+        StoppedError: If SIGTERM came: the state of the step that it came in is written.
+    """
     state = checkpoints / "state.safetensors"
     if state.is_file():
         training.restore(state, identity)
@@ -263,14 +268,21 @@ def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, 
         total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser"
     )
     losses: list[float] = []
-    while training.step < training.total_steps:
-        losses.append(training.train_step(images))
-        bar.update(size)
-        if training.step % every == 0 or training.step == training.total_steps:
-            bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
-            training.save(state, identity)
-            _log(checkpoints / "log.jsonl", training, sum(losses) / len(losses))
-            losses = []
+    with noticing_sigterm() as told_to_stop:
+        while training.step < training.total_steps:
+            losses.append(training.train_step(images))
+            bar.update(size)
+            stop = told_to_stop()
+            if stop or training.step % every == 0 or training.step == training.total_steps:
+                bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
+                training.save(state, identity)
+                _log(checkpoints / "log.jsonl", training, sum(losses) / len(losses))
+                losses = []
+            if stop and training.step < training.total_steps:
+                raise StoppedError(
+                    f"told to stop (SIGTERM) after step {training.step} of {training.total_steps}; "
+                    f"{state} holds it. Run the same command again to continue."
+                )
     training.ema.copy_to(training.model.parameters())
 
 

@@ -25,6 +25,10 @@ class CheckpointError(FewshotError):
     """A checkpoint belongs to another run."""
 
 
+class StoppedError(FewshotError):
+    """A job was told to stop before its end, and kept its state."""
+
+
 class GuidanceError(FewshotError):
     """A guidance gradient is not finite, or does not reach the noisy image."""
 
