@@ -42,7 +42,7 @@ IMPORTABLE = {
     "pytorch_fid": {"evaluation"},
     "efficientnet_lite_pytorch": {"evaluation"},
     "torchvision": {"evaluation", "classifiers"},
-    "matplotlib": {"figures", "evaluation"},
+    "matplotlib": {"figures"},
     "fewshot_diffusion": set(),
     "snakemake": set(),
     "pytest": set(),
