@@ -85,6 +85,7 @@ class Rule:
 
     name: str
     directives: dict[str, str]
+    base: str | None = None
 
     def text(self, directive: str) -> str:
         """Return the string that a directive's literals make, or an empty one."""
@@ -106,21 +107,29 @@ class Rule:
 
 @cache
 def all_rules() -> list[Rule]:
-    return [rule for path in RULE_FILES for rule in read_rules(path.read_text())]
+    rules = {rule.name: rule for path in RULE_FILES for rule in read_rules(path.read_text())}
+    return [with_base(rule, rules) for rule in rules.values()]
 
 
 def read_rules(text: str) -> Iterator[Rule]:
     """Split a Snakefile formatted by snakefmt into rules and directives; a rule may stand inside an if."""
     lines = text.splitlines()
     for start, line in enumerate(lines):
-        header = re.match(r"(\s*)(?:rule|checkpoint)\s+(\w+)\s*:", line)
+        header = re.match(r"(\s*)(?:(?:rule|checkpoint)\s+|use rule (\w+) as )(\w+)(?: with)?\s*:", line)
         if header:
             inner = header[1] + "    "
             body = "\n".join(
                 takewhile(lambda line, inner=inner: not line or line.startswith(inner), lines[start + 1 :])
             )
             parts = re.split(rf"^{inner}(\w+):", body, flags=re.MULTILINE)
-            yield Rule(header[2], dict(zip(parts[1::2], parts[2::2], strict=True)))
+            yield Rule(header[3], dict(zip(parts[1::2], parts[2::2], strict=True)), base=header[2])
+
+
+def with_base(rule: Rule, rules: Mapping[str, Rule]) -> Rule:
+    """Fill what a rule made by `use rule` takes over from its base."""
+    if rule.base is None:
+        return rule
+    return Rule(rule.name, with_base(rules[rule.base], rules).directives | rule.directives)
 
 
 def script_rules() -> list[tuple[Rule, str]]:
@@ -128,9 +137,20 @@ def script_rules() -> list[tuple[Rule, str]]:
 
 
 def test_the_reader_sees_every_rule() -> None:
-    declared = sum(len(re.findall(r"^\s*(?:rule|checkpoint)\s", path.read_text(), re.MULTILINE)) for path in RULE_FILES)
+    header = re.compile(r"^\s*(?:use )?(?:rule|checkpoint)\s", re.MULTILINE)
+    declared = sum(len(header.findall(path.read_text())) for path in RULE_FILES)
     assert len(all_rules()) == declared
     assert len({script for _, script in script_rules()}) >= 5
+
+
+def test_every_job_has_an_env_and_a_digest_of_what_it_runs() -> None:
+    """A rule that names another script or env to `code` would miss the edits that make its results stale."""
+    jobs = [rule for rule in all_rules() if "shell" in rule.directives]
+    assert jobs == [rule for rule in all_rules() if "output" in rule.directives]
+    digested = {rule.name: re.findall(r'code\("(.+?)", env="(.+?)"\)', rule.directives["params"]) for rule in jobs}
+    assert digested == {rule.name: [(script, rule.env.stem) for script in rule.scripts] for rule in jobs}
+    assert {len(rule.scripts) for rule in jobs} == {1}
+    assert {rule.env for rule in jobs} == set(ENVS), "an env that no rule uses, or a rule without one"
 
 
 def test_jobs_are_shell_commands() -> None:
