@@ -1,7 +1,11 @@
-"""What tests share: the smoke configuration, and scripts that run without another interpreter's start."""
+"""What tests share: the smoke configuration, scripts without another interpreter's start, and copies of the tree."""
 
+import os
 import runpy
+import shutil
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -10,6 +14,9 @@ from snakemake.utils import update_config
 from fewshot_diffusion.config.model import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+SMOKE = ("--configfile", "config/smoke.yaml")
+PATIENCE = 1500  # seconds
 
 
 def smoke_config() -> Config:
@@ -27,3 +34,61 @@ def run(script: str, *words: object) -> None:
         runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{script}.py"), run_name="__main__")
     finally:
         sys.argv = before
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended: its exit status and everything that it printed."""
+
+    status: int
+    text: str
+
+
+def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
+    return command(folder, str(BIN / "snakemake"), *arguments, **variables)
+
+
+def command(folder: Path, *words: str, **variables: str) -> Finished:
+    """Run a program in a folder as a user of this environment would."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
+    # Rules call plain `python`: it must be the one that runs the tests.
+    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **variables}
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=PATIENCE,
+    )
+    return Finished(done.returncode, done.stdout)
+
+
+def copy_tree(folder: Path) -> Path:
+    """Copy what git tracks or would track; weights come along where they are."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        source, target = ROOT / name, folder / name
+        if not source.exists() or name.startswith(("dvc-remote/", ".snakemake/", "results/", "tests/")):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    return folder
+
+
+def planned_jobs(text: str) -> dict[str, int]:
+    """Return rule -> number of jobs, from the statistics that a dry run prints first."""
+    if "Job stats:" not in text:
+        return {}
+    lines = text.split("Job stats:", 1)[1].strip().splitlines()[2:]
+    found = {}
+    for line in lines:
+        words = line.split()
+        if len(words) != 2 or words[0] == "total":
+            break
+        found[words[0]] = int(words[1])
+    return found

@@ -3,14 +3,10 @@
 Everything happens in copies of the tree, so that no run here touches results, metadata or locks of the real one.
 """
 
-import fcntl
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,71 +14,16 @@ import pytest
 import yaml
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
+from support import BIN, ROOT, SMOKE, copy_tree, planned_jobs, snakemake
+
 OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
-SMOKE = ("--configfile", "config/smoke.yaml")
 METHODS = {"naive", "unguided", "ddim_i", "ours_exact", "ours_readout"}
-PATIENCE = 1500  # seconds
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that has ended: its exit status and everything that it printed."""
-
-    status: int
-    text: str
-
-
-def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
-    # Rules call plain `python`: it must be the one that runs the tests.
-    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **variables}
-    done = subprocess.run(
-        [str(BIN / "snakemake"), *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=PATIENCE,
-    )
-    return Finished(done.returncode, done.stdout)
-
-
-def copy_tree(folder: Path) -> Path:
-    """Copy what git tracks or would track; weights come along where they are."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        source, target = ROOT / name, folder / name
-        if not source.exists() or name.startswith(("dvc-remote/", ".snakemake/", "results/", "tests/")):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
-    return folder
 
 
 def overlay(folder: Path, name: str, **values: object) -> str:
     """Write another configuration file and return its name."""
     (folder / name).write_text(yaml.safe_dump(values))
     return name
-
-
-def planned_jobs(text: str) -> dict[str, int]:
-    """Return rule -> number of jobs, from the statistics that a dry run prints first."""
-    if "Job stats:" not in text:
-        return {}
-    lines = text.split("Job stats:", 1)[1].strip().splitlines()[2:]
-    found = {}
-    for line in lines:
-        words = line.split()
-        if len(words) != 2 or words[0] == "total":
-            break
-        found[words[0]] = int(words[1])
-    return found
 
 
 @pytest.fixture
@@ -196,26 +137,6 @@ def test_a_mistake_stops_with_its_key_and_no_traceback(
 
 
 # --- whole runs -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """A function that returns a copy of the tree in which the smoke configuration has run: one for all processes."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-    def run() -> Path:
-        tree, done = shared / "smoke" / "tree", shared / "smoke.done"
-        with (shared / "smoke.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                shutil.rmtree(tree, ignore_errors=True)
-                finished = snakemake(copy_tree(tree), "--cores", "2", *SMOKE)
-                assert finished.status == 0, finished.text
-                done.touch()
-        return tree
-
-    return run
 
 
 @contextmanager

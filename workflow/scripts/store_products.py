@@ -20,7 +20,8 @@ def main() -> None:
     args.stage_file.write_text(stage_text(products, args.command))
     large = [Path(path) for path in products if not is_committed(path)]
     size = sum(path.stat().st_size for path in large) / 1e6
-    print(f"{len(large)} files for DVC, {size:.1f} MB; {len(products) + len(left_out)} records in {args.stored}", file=sys.stderr)
+    records = len(products) + len(left_out)
+    print(f"{len(large)} files for DVC, {size:.1f} MB; {records} records in {args.stored}", file=sys.stderr)
 
 
 if __name__ == "__main__":
