@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup restore store verify demo test lint lock report docs clean
+.PHONY: help setup weights restore store verify demo reproduce test lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -12,13 +12,15 @@ TABLE := results/tables/celeba_fid.csv
 ACCURACY := results/tables/attribute_accuracy.csv
 FACES := results/tables/celebahq32
 FIGURE := results/figures/attributes
+# Of a reproduction that is under way.
+BEFORE := checkpoints/reproduction
 
 # Rules call plain `python`: it must be this environment's, with nothing mixed in.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
 
@@ -35,43 +37,88 @@ setup: .venv/.installed ## Create .venv with the exact versions of requirements.
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-restore: setup ## Fetch the shipped weights (DVC, from dvc-remote/)
+weights: setup ## Fetch the shipped weights alone
 	@[ -e .git ] || $(BIN)/dvc config --quiet --local core.no_scm true  # an unpacked archive
-	$(BIN)/dvc pull || {
-	  echo "make restore: run \`make store\` to keep weights that you changed, or \`dvc pull --force\` to discard them." >&2
+	find weights -name '*.dvc' -print0 | xargs -0 --no-run-if-empty $(BIN)/dvc pull || {
+	  echo "make weights: run \`make store\` to keep weights that you changed, or \`dvc pull --force\` to discard them." >&2
 	  exit 1
 	}
 
-store: setup ## Store changed weights: DVC copies them to dvc-remote/; git then commits pointers and copies
+restore: weights ## Fetch the shipped weights, and the samples and caches of the demo (DVC, from dvc-remote/)
+	@[ ! -e dvc.yaml ] || $(BIN)/dvc pull demo || {
+	  echo "make restore: \`dvc pull --force\` discards products that you made anew." >&2
+	  exit 1
+	}
+	$(BIN)/python workflow/scripts/adopt_records.py
+
+# The stored products carry a digest of the code that made them: an edit of any module behind them makes them stale,
+# for every clone, and Snakemake says so. Before a release: `make reproduce store`, then commit what is staged.
+# DVC only stores. It gets one frozen stage that names files; `dvc repro` would run everything as one job.
+store: setup ## Store changed weights and the demo's finished products: DVC copies them to its remote, git gets the rest
 	@find weights -name '*.safetensors' -print0 | xargs -0 --no-run-if-empty $(BIN)/dvc add
+	mkdir -p .snakemake
+	$(BIN)/snakemake --summary > .snakemake/summary.tsv
+	$(BIN)/python workflow/scripts/store_products.py --summary .snakemake/summary.tsv --command "snakemake --cores all"
+	$(BIN)/dvc commit --force demo
 	$(BIN)/dvc push
-	echo "Now commit weights/ (pointers, *.dvc) and dvc-remote/ (content)."
+	git add dvc.yaml dvc.lock weights dvc-remote results
+	echo "Now run \`git commit\`: pointers, records and contents are staged."
 
 verify: setup ## Check every stored file against its recorded digest
 	@$(BIN)/python workflow/scripts/verify.py
 
-demo: restore ## Recompute the FID table and the attribute figure from the shipped weights, and show them
-	@exec 9> .venv/.demo.lock  # snakemake inherits it: the lock outlives a killed make, not a killed snakemake
-	flock --nonblock 9 || { echo "make demo: already running in this folder." >&2; exit 1; }
-	if [ -n "$$(ls .snakemake/locks 2> /dev/null)" ]; then
-	  for process in /proc/[0-9]*; do
-	    [ "$$(readlink $$process/cwd 2> /dev/null)" = "$$(pwd -P)" ] || continue
-	    if grep -qzxE '(.*/)?snakemake' $$process/cmdline; then
-	      echo "make demo: snakemake (process $${process#/proc/}) is at work in this folder; wait for it." >&2
-	      exit 1
-	    fi
-	  done
-	  $(BIN)/snakemake --unlock
-	fi
+# One at a time; a dead lock of Snakemake's is cleared.
+define alone
+exec 9> .venv/.demo.lock  # snakemake inherits it: the lock outlives a killed make, not a killed snakemake
+flock --nonblock 9 || { echo "make $@: already running in this folder." >&2; exit 1; }
+if [ -n "$$(ls .snakemake/locks 2> /dev/null)" ]; then
+  for process in /proc/[0-9]*; do
+    [ "$$(readlink $$process/cwd 2> /dev/null)" = "$$(pwd -P)" ] || continue
+    if grep -qzxE '(.*/)?snakemake' $$process/cmdline; then
+      echo "make $@: snakemake (process $${process#/proc/}) is at work in this folder; wait for it." >&2
+      exit 1
+    fi
+  done
+  $(BIN)/snakemake --unlock
+fi
+endef
+
+define show
+echo
+$(BIN)/python workflow/scripts/show_table.py $(TABLE) --accuracy $(ACCURACY)
+echo
+echo "Figure: $(CURDIR)/$(FIGURE).png"
+endef
+
+demo: weights ## Redraw the FID table and the attribute figure from the stored samples, and show them
+	@$(alone)
+	[ ! -e dvc.yaml ] || $(BIN)/dvc pull demo ||
+	  echo "make demo: goes on with products that you made anew; \`dvc pull --force\` discards them." >&2
 	rm -f $(TABLE) $(FIGURE).png $(FIGURE).pdf
 	$(BIN)/snakemake --cores all $(TABLE) $(FIGURE).png
+	$(show)
+
+reproduce: weights ## Recompute all of it from the shipped weights, and compare with the committed tables
+	@$(alone)
+	mkdir -p $(BEFORE)
+	if [ ! -e $(BEFORE)/started ]; then  # a killed one goes on
+	  for table in $(TABLE) $(ACCURACY); do
+	    git show HEAD:$$table > $(BEFORE)/$${table##*/} 2> /dev/null || cp $$table $(BEFORE)/
+	  done
+	  $(BIN)/snakemake --summary > $(BEFORE)/summary.tsv
+	  $(BIN)/python workflow/scripts/forget_units.py --summary $(BEFORE)/summary.tsv --checkpoints checkpoints/samples
+	  $(BIN)/snakemake --cores 1 --delete-all-output
+	  touch $(BEFORE)/started
+	fi
+	$(BIN)/snakemake --cores all
+	$(show)
 	echo
-	$(BIN)/python workflow/scripts/show_table.py $(TABLE) --accuracy $(ACCURACY)
-	echo
-	echo "Figure: $(CURDIR)/$(FIGURE).png"
+	$(BIN)/python workflow/scripts/compare_tables.py --before $(BEFORE)/$(notdir $(TABLE)) $(BEFORE)/$(notdir $(ACCURACY)) \
+	  --after $(TABLE) $(ACCURACY)
+	rm -r $(BEFORE)
 
 test: export OMP_NUM_THREADS := 1
-test: restore lint ## Lint, then run all tests in two processes
+test: weights lint ## Lint, then run all tests in two processes
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup ## Check style, types and workflow

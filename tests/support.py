@@ -16,6 +16,7 @@ from fewshot_diffusion.config.model import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+SMOKE = ("--configfile", "config/smoke.yaml")
 PATIENCE = 1500  # seconds
 
 
@@ -46,7 +47,12 @@ class Finished:
 
 def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
     """Run Snakemake in a copy of the tree."""
-    process = start_snakemake(folder, *arguments, **variables)
+    return command(folder, str(BIN / "snakemake"), *arguments, **variables)
+
+
+def command(folder: Path, *words: str, **variables: str) -> Finished:
+    """Run a program in a folder as a user of this environment would."""
+    process = start(folder, *words, **variables)
     try:
         text, _ = process.communicate(timeout=PATIENCE)
     finally:
@@ -54,15 +60,15 @@ def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
     return Finished(process.returncode, text)
 
 
-def start_snakemake(
-    folder: Path, *arguments: str, output: IO[str] | int = subprocess.PIPE, **variables: str
+def start(
+    folder: Path, *words: str, output: IO[str] | int = subprocess.PIPE, **variables: str
 ) -> subprocess.Popen[str]:
-    """Start Snakemake in a copy of the tree."""
+    """Start a program in a folder."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
     # Rules call plain `python`: it must be the one that runs the tests.
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
-        [str(BIN / "snakemake"), *arguments],
+        words,
         cwd=folder,
         env=environment,
         stdout=output,
@@ -90,3 +96,17 @@ def overlay(folder: Path, name: str, **values: object) -> str:
     """Write another configuration file and return its name."""
     (folder / name).write_text(yaml.safe_dump(values))
     return name
+
+
+def planned_jobs(text: str) -> dict[str, int]:
+    """Return rule -> number of jobs, from the statistics that a dry run prints first."""
+    if "Job stats:" not in text:
+        return {}
+    lines = text.split("Job stats:", 1)[1].strip().splitlines()[2:]
+    found = {}
+    for line in lines:
+        words = line.split()
+        if len(words) != 2 or words[0] == "total":
+            break
+        found[words[0]] = int(words[1])
+    return found

@@ -1,5 +1,7 @@
 """Verification of everything that is stored."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +10,8 @@ import torch
 from torch import nn
 
 from fewshot_diffusion.io import save_module, write_records, write_tensors
-from fewshot_diffusion.verification import verify
+from fewshot_diffusion.records import METADATA, file_sha256, record_path
+from fewshot_diffusion.verification import verify, verify_remote, verify_stored
 
 
 @pytest.fixture
@@ -49,3 +52,51 @@ def test_a_weights_folder_without_its_weights(stored: Path) -> None:
     (stored / "b/weights/diffusion_pytorch_model.safetensors").unlink()
     _, problems = verify([stored])
     assert "diffusion_pytorch_model.safetensors is missing" in problems[0]
+
+
+@pytest.fixture
+def restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A restored table with its digest; one more product that is not here; one that is left out."""
+    monkeypatch.chdir(tmp_path)
+    table = Path("results/table.csv")
+    table.parent.mkdir()
+    table.write_text("a,b\n")
+    entries = {
+        str(table): {"sha256": file_sha256(table), "record": {}},
+        "results/absent.csv": {"sha256": "0" * 64, "record": {}},
+        "results/left_out": {"sha256": None, "record": {}},
+    }
+    Path("results/stored.json").write_text(json.dumps(entries))
+    return table
+
+
+def test_a_restored_product_is_compared_with_its_digest(restored: Path) -> None:
+    assert verify_stored() == (1, [])
+    restored.write_text("a,c\n")
+    number, [problem] = verify_stored()
+    assert number == 1
+    assert problem.startswith("results/table.csv: has SHA-256 ")
+
+
+@pytest.mark.parametrize(("started", "compared"), [(0.0, 1), (1.5, 0)])
+def test_a_product_made_anew_is_not(restored: Path, started: float, compared: int) -> None:
+    METADATA.mkdir(parents=True)
+    record_path(str(restored), METADATA).write_text(json.dumps({"starttime": started}))
+    restored.write_text("a,c\n")
+    number, problems = verify_stored()
+    assert (number, len(problems)) == (compared, compared)
+
+
+def test_a_damaged_file_of_digests_is_named(restored: Path) -> None:
+    Path("results/stored.json").write_text("{")
+    assert "results/stored.json" in verify_stored()[1][0]
+
+
+def test_content_in_the_remote_agrees_with_its_name(tmp_path: Path) -> None:
+    name = hashlib.md5(b"content", usedforsecurity=False).hexdigest()
+    path = tmp_path / "files" / "md5" / name[:2] / name[2:]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"content")
+    assert verify_remote(tmp_path) == (1, [])
+    path.write_bytes(b"c0ntent")
+    assert str(path) in verify_remote(tmp_path)[1][0]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import ROOT, copy_tree, overlay, snakemake, start_snakemake
+from support import BIN, ROOT, copy_tree, overlay, snakemake, start
 
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
 CANNOT_RUN = 3  # its exit status where Slurm cannot run at all
@@ -126,7 +126,7 @@ def running(tree: Path, *arguments: str, **variables: str) -> Iterator[tuple[sub
     """Run Snakemake in the background, what it says going to a file."""
     said = tree.with_suffix(".txt")
     with said.open("w") as file:
-        process = start_snakemake(tree, *arguments, output=file, **variables)
+        process = start(tree, str(BIN / "snakemake"), *arguments, output=file, **variables)
         try:
             yield process, said
         finally:

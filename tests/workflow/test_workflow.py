@@ -3,8 +3,6 @@
 Everything happens in copies of the tree, so that no run here touches results, metadata or locks of the real one.
 """
 
-import fcntl
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,25 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from support import BIN, ROOT, copy_tree, overlay, snakemake
+from support import BIN, ROOT, SMOKE, copy_tree, overlay, planned_jobs, snakemake
 
 OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
-SMOKE = ("--configfile", "config/smoke.yaml")
 METHODS = {"naive", "unguided", "ddim_i", "ours_exact", "ours_readout"}
-
-
-def planned_jobs(text: str) -> dict[str, int]:
-    """Return rule -> number of jobs, from the statistics that a dry run prints first."""
-    if "Job stats:" not in text:
-        return {}
-    lines = text.split("Job stats:", 1)[1].strip().splitlines()[2:]
-    found = {}
-    for line in lines:
-        words = line.split()
-        if len(words) != 2 or words[0] == "total":
-            break
-        found[words[0]] = int(words[1])
-    return found
 
 
 @pytest.fixture
@@ -147,26 +130,6 @@ def test_a_mistake_stops_with_its_key_and_no_traceback(
 
 
 # --- whole runs -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """A function that returns a copy of the tree in which the smoke configuration has run: one for all processes."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-    def run() -> Path:
-        tree, done = shared / "smoke" / "tree", shared / "smoke.done"
-        with (shared / "smoke.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                shutil.rmtree(tree, ignore_errors=True)
-                finished = snakemake(copy_tree(tree), "--cores", "2", *SMOKE)
-                assert finished.status == 0, finished.text
-                done.touch()
-        return tree
-
-    return run
 
 
 @contextmanager

@@ -10,10 +10,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.provenance import code_digest
+from fewshot_diffusion.records import StoreError, adopt
 
 try:
     CONFIG = load_config(config)
-except ConfigError as error:
+    adopt()  # Snakemake's records of what `dvc pull` has restored
+except (ConfigError, StoreError) as error:
     raise WorkflowError(str(error))
 
 # SIGTERM goes to a job's shell, too: it waits for the program, which then has time to write its state.

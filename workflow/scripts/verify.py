@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.verification import verify
+from fewshot_diffusion.verification import verify, verify_remote, verify_stored
 
 
 def main() -> None:
@@ -13,7 +13,9 @@ def main() -> None:
         "folders", type=Path, nargs="*", default=[Path("weights"), Path("results"), Path("checkpoints")]
     )
     args = parser.parse_args()
-    number, problems = verify(args.folders)
+    checks = [verify(args.folders), verify_stored(), verify_remote()]
+    number = sum(read for read, _ in checks)
+    problems = [problem for _, found in checks for problem in found]
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
