@@ -9,12 +9,26 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
+from fewshot_diffusion.instances import BusyError, claim, clear_dead_locks
 from fewshot_diffusion.provenance import code_digest
 
 try:
     CONFIG = load_config(config)
 except ConfigError as error:
     raise WorkflowError(str(error))
+
+# A killed run leaves Snakemake's lock behind: the same command, run again, goes on without --unlock.
+if workflow.is_main_process and clear_dead_locks(Path(".snakemake")):
+    logger.info("Removed the lock of a run that was killed.")
+
+
+onstart:
+    try:
+        if workflow.execution_settings.lock:
+            claim(Path(".snakemake"))
+    except BusyError as error:
+        raise WorkflowError(str(error))
+
 
 DATA = CONFIG.data.name
 TARGETS = [target.name for target in CONFIG.targets]
