@@ -5,8 +5,10 @@ Nothing here can execute what it reads.
 """
 
 import hashlib
+import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +32,8 @@ Module = TypeVar("Module", bound=nn.Module)
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 WEIGHTS_FILES = ("config.json", WEIGHTS_FILE, "provenance.json")
 _KEY = "provenance"
+_BLANK = b"0" * 64
+_SEAL = re.compile(rb"whole_file_sha256.{1,4}?([0-9a-f]{64})", re.DOTALL)
 
 
 @contextmanager
@@ -62,7 +66,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` atomically as sorted, indented JSON."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_text(path, _json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -111,26 +119,65 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, provenance
 
 
+def write_sealed_json(path: Path, value: Provenance) -> None:
+    """Write a small record that later work relies on: sorted JSON with a digest over the rest."""
+    write_json(path, {**value, "sha256": _seal(value, "")})
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Read what ``write_sealed_json`` wrote; raise ``CorruptFileError`` unless every byte is as it was written."""
+    require_file(path)
+    try:
+        value = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise corrupt(path, f"cannot be read as a JSON record ({error})") from error
+    _check_digest(path, value, "")
+    if path.read_bytes() != _json_text(value).encode():
+        raise corrupt(path, "was changed after it was written")
+    return {key: found for key, found in value.items() if key != "sha256"}
+
+
 def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> None:
-    """Write per-image records as parquet, with provenance and a content digest in the schema."""
+    """Write per-image records as parquet, with provenance, and with a digest over every byte of the file."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    header = _sealed(provenance, _frame_digest(frame))
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: header})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary)
+    about = json.dumps(dict(provenance), sort_keys=True)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: about})
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"whole_file_sha256": _BLANK})
+    write_bytes(path, _sealed_bytes(buffer.getvalue()))
 
 
 def read_records(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read records and provenance; raise ``CorruptFileError`` unless the content digest matches."""
+    """Read records and provenance; raise ``CorruptFileError`` unless the file's digest matches."""
     require_file(path)
+    data = path.read_bytes()
+    seal = _find_seal(data)
+    if seal is None or _sealed_bytes(data) != data:  # before anything is parsed
+        raise corrupt(path, "does not match the digest that it carries, or is no record file")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(io.BytesIO(data))
         provenance = json.loads((table.schema.metadata or {})[_KEY.encode()])
-        frame = table.to_pandas()
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a record file ({error})") from error
-    _check_digest(path, provenance, _frame_digest(frame))
-    return frame, provenance
+    return table.to_pandas(), provenance
+
+
+def _find_seal(data: bytes) -> slice | None:
+    """Return where a parquet file holds its digest: at its end, behind the content."""
+    found = None
+    for found in _SEAL.finditer(data):  # noqa: B007 - the last one counts
+        pass
+    return slice(*found.span(1)) if found else None
+
+
+def _sealed_bytes(data: bytes) -> bytes:
+    """Return a parquet file with its digest: over the file in which the digest's place is blank."""
+    place = _find_seal(data)
+    assert place is not None
+    head, tail = data[: place.start], data[place.stop :]
+    return head + hashlib.sha256(head + _BLANK + tail).hexdigest().encode() + tail
 
 
 def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, provenance: Provenance) -> None:
@@ -256,7 +303,3 @@ def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
 def _bits(tensor: Tensor) -> np.ndarray[Any, Any]:
     flat = tensor.reshape(-1)
     return (flat.view(torch.uint8) if flat.numel() else flat.to(torch.uint8)).numpy()
-
-
-def _frame_digest(frame: pd.DataFrame) -> str:
-    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
