@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +78,24 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
+def read_csv(path: Path, *columns: str) -> pd.DataFrame:
+    """Read a table of numbers that has at least these columns.
+
+    Raises:
+        CorruptFileError: If it is empty, no table, or lacks a column.
+    """
+    require_file(path)
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as error:  # of pandas' parser and of UTF-8
+        raise corrupt(path, f"cannot be read as a table ({error})") from error
+    missing = [column for column in columns if column not in frame]
+    if missing or frame.empty:
+        found = "no rows" if frame.empty else f"the columns {', '.join(map(str, frame.columns))}"
+        raise corrupt(path, f"holds {found}, expected rows with {', '.join(missing) or 'values'}")
+    return frame
+
+
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:
@@ -106,8 +124,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], provenance: Provena
         safetensors.torch.save_file(contiguous, temporary, metadata=header)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and provenance; raise ``CorruptFileError`` unless the content digest matches."""
+def read_tensors(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and provenance; raise ``CorruptFileError`` unless the digest matches and these tensors are there."""
     require_file(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -116,6 +134,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a tensor file ({error})") from error
     _check_digest(path, provenance, _tensor_digest(tensors))
+    _require(path, "tensors", tensors, names)
     return tensors, provenance
 
 
@@ -149,8 +168,8 @@ def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> No
     write_bytes(path, _sealed_bytes(buffer.getvalue()))
 
 
-def read_records(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read records and provenance; raise ``CorruptFileError`` unless the file's digest matches."""
+def read_records(path: Path, *columns: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read records and provenance; raise ``CorruptFileError`` unless the digest matches and these columns are there."""
     require_file(path)
     data = path.read_bytes()
     seal = _find_seal(data)
@@ -161,7 +180,24 @@ def read_records(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         provenance = json.loads((table.schema.metadata or {})[_KEY.encode()])
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a record file ({error})") from error
+    _require(path, "columns", table.column_names, columns)
     return table.to_pandas(), provenance
+
+
+def require_sisters(shards: Sequence[tuple[Path, Provenance]]) -> None:
+    """Raise ``CorruptFileError`` unless shards were written by one computation; names one that was not."""
+    first, expected = shards[0]
+    for path, provenance in shards[1:]:
+        for key in sorted({*expected, *provenance} - {"sha256"}):
+            if provenance.get(key) != expected.get(key):
+                raise corrupt(
+                    path, f"does not belong with {first}: {key} is {provenance.get(key)}, there {expected.get(key)}"
+                )
+
+
+def _require(path: Path, what: str, found: Iterable[str], expected: Sequence[str]) -> None:
+    if not set(expected) <= set(found):
+        raise corrupt(path, f"holds the {what} {', '.join(sorted(found))}; expected {', '.join(expected)}")
 
 
 def _find_seal(data: bytes) -> slice | None:

@@ -136,7 +136,7 @@ def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Path, i
         images = to_uint8(draw())
         write_sealed_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
         write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, {"identity": identity})
-    tensors, _ = read_tensors(path)
+    tensors, _ = read_tensors(path, "images", "seeds")
     return tensors["images"], float(read_sealed_json(path.with_suffix(".json"))["seconds"])
 
 
@@ -161,6 +161,8 @@ def _is_done(path: Path, identity: str) -> bool:
     if not path.is_file() or not path.with_suffix(".json").is_file():
         return False
     _, provenance = read_tensors(path)
-    if provenance["identity"] != identity:
-        raise CheckpointError(f"{path}: written by sampling {provenance['identity']}, expected {identity}. Delete it.")
+    if provenance.get("identity") != identity:
+        raise CheckpointError(
+            f"{path}: written by sampling {provenance.get('identity')}, expected {identity}. Delete it."
+        )
     return True
