@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup restore store verify demo test lint lock report docs clean
+.PHONY: help setup restore store verify demo test robustness lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
 
@@ -73,6 +73,9 @@ demo: restore ## Recompute the FID table and the attribute figure from the shipp
 test: export OMP_NUM_THREADS := 1
 test: restore lint ## Lint, then run all tests in two processes
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 20 minutes)
+	@$(BIN)/python tests/robustness.py
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check

@@ -29,8 +29,10 @@ def claim(folder: Path) -> None:
     """
     file = _open(folder)
     if _lock(file) is False:
+        with file:
+            owner = _owner(file)
         raise BusyError(
-            f"{folder.absolute()}: another snakemake works here ({_owner(file)}). Wait for it, or use another clone."
+            f"{folder.absolute()}: another snakemake works here ({owner}). Wait for it, or use another clone."
         )
     _record(file)
     _held.append(file)
