@@ -45,7 +45,7 @@ OVERLAY = {
 }
 COMMAND = ["--cores", "2", *TARGETS, "--configfile", "config/smoke.yaml", "robustness.yaml"]
 DISK = 64  # MiB
-PATIENCE = 600  # seconds
+PATIENCE = 3600  # seconds: low priority on a busy machine may mean minutes without a step
 COLUMNS = ["kind", "moments", "resumed", "finished_units", "units_redone", "equal_bytes", "runs_compared", "imports"]
 
 
