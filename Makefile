@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup weights restore store verify demo reproduce test lint lock report docs clean
+.PHONY: help setup weights restore store verify demo reproduce test robustness lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
 
@@ -67,22 +67,6 @@ store: setup ## Store changed weights and the demo's finished products: DVC copi
 verify: setup ## Check every stored file against its recorded digest
 	@$(BIN)/python workflow/scripts/verify.py
 
-# One at a time; a dead lock of Snakemake's is cleared.
-define alone
-exec 9> .venv/.demo.lock  # snakemake inherits it: the lock outlives a killed make, not a killed snakemake
-flock --nonblock 9 || { echo "make $@: already running in this folder." >&2; exit 1; }
-if [ -n "$$(ls .snakemake/locks 2> /dev/null)" ]; then
-  for process in /proc/[0-9]*; do
-    [ "$$(readlink $$process/cwd 2> /dev/null)" = "$$(pwd -P)" ] || continue
-    if grep -qzxE '(.*/)?snakemake' $$process/cmdline; then
-      echo "make $@: snakemake (process $${process#/proc/}) is at work in this folder; wait for it." >&2
-      exit 1
-    fi
-  done
-  $(BIN)/snakemake --unlock
-fi
-endef
-
 define show
 echo
 $(BIN)/python workflow/scripts/show_table.py $(TABLE) --accuracy $(ACCURACY)
@@ -91,15 +75,14 @@ echo "Figure: $(CURDIR)/$(FIGURE).png"
 endef
 
 demo: weights ## Redraw the FID table and the attribute figure from the stored samples, and show them
-	@$(alone)
-	[ ! -e dvc.yaml ] || $(BIN)/dvc pull demo ||
+	@[ ! -e dvc.yaml ] || $(BIN)/dvc pull demo ||
 	  echo "make demo: goes on with products that you made anew; \`dvc pull --force\` discards them." >&2
-	rm -f $(TABLE) $(FIGURE).png $(FIGURE).pdf
-	$(BIN)/snakemake --cores all $(TABLE) $(FIGURE).png
+	$(BIN)/snakemake --cores all --forcerun make_tables draw_attributes_figure -- $(TABLE) $(FIGURE).png
 	$(show)
 
 reproduce: weights ## Recompute all of it from the shipped weights, and compare with the committed tables
-	@$(alone)
+	@exec 9> .venv/.reproduce.lock  # snakemake inherits it: the lock outlives a killed make
+	flock --nonblock 9 || { echo "make reproduce: already running in this folder." >&2; exit 1; }
 	mkdir -p $(BEFORE)
 	if [ ! -e $(BEFORE)/started ]; then  # a killed one goes on
 	  for table in $(TABLE) $(ACCURACY); do
@@ -120,6 +103,9 @@ reproduce: weights ## Recompute all of it from the shipped weights, and compare 
 test: export OMP_NUM_THREADS := 1
 test: weights lint ## Lint, then run all tests in two processes
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 20 minutes)
+	@$(BIN)/python tests/robustness.py
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check

@@ -1,13 +1,18 @@
 """Whatever stands in a configuration file: it is accepted or refused by name, nothing else happens."""
 
 import datetime
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fewshot_diffusion.config.base import Section
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.errors import ConfigError
 
@@ -60,19 +65,87 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return raw
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(damaged())
-def test_any_configuration_is_accepted_or_refused_by_name(raw: dict[str, Any]) -> None:
+def keys_of(node: Any) -> set[str]:
+    """Return every key that stands anywhere in a configuration."""
+    if isinstance(node, dict):
+        return {str(key) for key in node} | {found for value in node.values() for found in keys_of(value)}
+    return {found for value in node for found in keys_of(value)} if isinstance(node, list) else set()
+
+
+def sections() -> list[type[Section]]:
+    found = [Section]
+    for model in found:
+        found += model.__subclasses__()
+    return found
+
+
+FIELDS = {name for model in sections() for name in model.model_fields}
+
+
+def accepted(raw: dict[str, Any]) -> bool:
+    """Return whether a configuration is accepted; it must be whole, or be refused by a key's name."""
     try:
         config = load_config(raw)
     except ConfigError as error:
-        assert str(error).startswith("The configuration is not valid:\n  ")
-    else:
-        assert config.data.attributes
-        for name in set(Config.model_fields) - {"data", "targets"}:  # rules pass these to scripts as JSON
-            section = getattr(config, name)
-            assert type(section).model_validate_json(section.model_dump_json()) == section
-        assert {target.attribute for target in config.targets} <= set(config.data.attributes)
+        first, *problems = str(error).split("\n  ")
+        assert first == "The configuration is not valid:"
+        named = set(re.split(r"[.:\s]", problems[0]))
+        assert named & (FIELDS | keys_of(raw)), f"no key is named: {problems[0]}"
+        return False
+    assert config.data.attributes
+    for name in set(Config.model_fields) - {"data", "targets"}:  # rules pass these to scripts as JSON
+        section = getattr(config, name)
+        assert type(section).model_validate_json(section.model_dump_json()) == section
+    assert {target.attribute for target in config.targets} <= set(config.data.attributes)
+    return True
+
+
+def test_any_configuration_is_accepted_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+
+    @settings(
+        max_examples=2200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(damaged())
+    def check(raw: dict[str, Any]) -> None:
+        started = time.perf_counter()
+        seconds[accepted(raw)].append(time.perf_counter() - started)
+
+    check()
+    took = [*seconds[True], *seconds[False]]
+    print(f"{len(seconds[False])} refused, {len(seconds[True])} accepted, slowest {1000 * max(took):.0f} ms")
+    assert len(took) >= 2000
+    assert len(seconds[False]) > 1000
+    assert not list(tmp_path.iterdir()), "no file is written"
+
+
+def bounds_of(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, float]]:
+    """Yield (keys, allowed range in words, a value beyond it) of every number with a bound."""
+    kinds = {"gt": ("greater than", 0), "ge": ("greater than or equal to", -1), "lt": ("less than", 0),
+        "le": ("less than or equal to", 1)}  # fmt: skip
+    for name, field in model.model_fields.items():
+        for rule in field.metadata:
+            for kind, (words, step) in kinds.items():
+                if (limit := getattr(rule, kind, None)) is not None:
+                    yield (*path, name), f"{words} {limit:g}", limit + step
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from bounds_of(field.annotation, (*path, name))
+
+
+def test_every_number_out_of_range_is_refused_with_its_range() -> None:
+    bounds = list(bounds_of(Config))
+    assert len(bounds) > 60
+    for keys, words, value in bounds:
+        raw = yaml.safe_load(DEFAULT)
+        place = raw
+        for key in keys[:-1]:
+            place = place.setdefault(key, {})
+        place[keys[-1]] = value
+        with pytest.raises(ConfigError) as caught:
+            load_config(raw)
+        said = [line for line in str(caught.value).splitlines() if line.startswith(f"  {'.'.join(keys)}: ")]
+        assert any(f"{words} (found" in line for line in said), f"{keys}, {words}: {caught.value}"
 
 
 @settings(max_examples=60, deadline=None)

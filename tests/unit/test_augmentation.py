@@ -25,7 +25,7 @@ from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.datasets.classes import ClassSet
 from fewshot_diffusion.errors import ConfigError, DataError, WeightsError
 from fewshot_diffusion.generation import GeneratedSet
-from fewshot_diffusion.io import save_module
+from fewshot_diffusion.io import save_module, write_sealed_json
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.sections import augmentation_section
 
@@ -103,8 +103,8 @@ def test_a_row_holds_the_seeds_mean_and_deviation_and_finished_seeds_are_kept(tm
     assert row["n_test"] == 40
     files = sorted(tmp_path.glob("seed-*.json"))
     assert len(files) == 2
-    files[0].write_text('{"top1": 0.25}')
-    files[1].write_text('{"top1": 0.75}')
+    write_sealed_json(files[0], {"top1": 0.25})
+    write_sealed_json(files[1], {"top1": 0.75})
     again = run(tmp_path)
     assert again["top1_mean"] == 0.5
     assert again["top1_sd"] == pytest.approx(0.125**0.5)

@@ -23,7 +23,7 @@ from fewshot_diffusion.evaluation import (
     held_out,
     seed_range,
 )
-from fewshot_diffusion.io import write_json, write_records
+from fewshot_diffusion.io import write_records, write_sealed_json
 from fewshot_diffusion.metrics import FeatureStatistics, StreamingStatistics, frechet_distance, kernel_distance
 from fewshot_diffusion.rejection import save_records
 
@@ -196,8 +196,8 @@ def stored(tmp_path: Path) -> Path:
     for i, name in enumerate(("controls", "unguided", "exact", "readout", "reference")):
         save_description(described(12, i, forwards=float(i)), tmp_path / f"{name}.safetensors", {})
     for name in ("unguided", "exact", "readout"):
-        write_json(tmp_path / f"{name}-1.json", {"seconds": 3.0, "samples": 4})
-        write_json(tmp_path / f"{name}-2.json", {"seconds": 1.0, "samples": 0 if name == "exact" else 4})
+        write_sealed_json(tmp_path / f"{name}-1.json", {"seconds": 3.0, "samples": 4})
+        write_sealed_json(tmp_path / f"{name}-2.json", {"seconds": 1.0, "samples": 0 if name == "exact" else 4})
     accepted = [seed in (2, 5, 11) for seed in range(12)]
     frame = pd.DataFrame({"seed": range(12), "log_prob": [-0.1] * 12, "accepted": accepted})
     save_records(frame, tmp_path / "rejection.parquet", {})

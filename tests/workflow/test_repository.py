@@ -239,7 +239,12 @@ def test_env_files_cover_the_imports_of_their_scripts() -> None:
 # --- safety ---------------------------------------------------------------------------------------------------------
 
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-UNSAFE_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+UNSAFE_CALLS = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput",
+    "subprocess.getstatusoutput", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle", "torch.jit.load",
+}  # fmt: skip
+# Of archives: members are read one at a time, never unpacked.
+UNSAFE_METHODS = {"extractall", "unpack_archive", "to_pickle"}
 UNSAFE_TEXT = re.compile(
     r"\bpickle\b|allow_pickle\s*=\s*True|torch\.load\(|(?<![\w.])(?:eval|exec)\(|shell\s*=\s*True|yaml\.load\("
 )
@@ -256,7 +261,7 @@ def unsafe_nodes(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            if name in UNSAFE_CALLS:
+            if name in UNSAFE_CALLS or name.rpartition(".")[2] in UNSAFE_METHODS:
                 yield node.lineno, name
             if name == "torch.load" and options.get("weights_only") != "True":
                 yield node.lineno, "torch.load without weights_only=True"
@@ -285,6 +290,10 @@ def test_no_unsafe_calls() -> None:
         "eval(text)",
         "subprocess.run(text, shell=True)",
         "yaml.load(text)",
+        "archive.extractall(folder)",
+        "pd.read_pickle(path)",
+        "subprocess.getoutput(text)",
+        "__import__(name)",
     ],
 )
 def test_unsafe_calls_are_recognised(code: str) -> None:

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
+from fewshot_diffusion.instances import BusyError, claim, clear_dead_locks
 from fewshot_diffusion.provenance import code_digest
 from fewshot_diffusion.records import StoreError, adopt
 
@@ -20,6 +21,18 @@ except (ConfigError, StoreError) as error:
 
 # SIGTERM goes to a job's shell, too: it waits for the program, which then has time to write its state.
 shell.prefix("set -euo pipefail; trap : TERM; ")
+# A killed run leaves Snakemake's lock behind: the same command, run again, goes on without --unlock.
+if workflow.is_main_process and clear_dead_locks(Path(".snakemake")):
+    logger.info("Removed the lock of a run that was killed.")
+
+
+onstart:
+    try:
+        if workflow.execution_settings.lock:
+            claim(Path(".snakemake"))
+    except BusyError as error:
+        raise WorkflowError(str(error))
+
 
 DATA = CONFIG.data.name
 TARGETS = [target.name for target in CONFIG.targets]

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from fewshot_diffusion import cli
 from fewshot_diffusion.augmentation_figures import augmentation_figure
 from fewshot_diffusion.figures import save_figure
+from fewshot_diffusion.io import read_csv
 
 
 def main() -> None:
@@ -16,7 +15,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True, help="the filter's reliability, CSV")
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="figures to write, .png and .pdf")
     args = parser.parse_args()
-    figure = augmentation_figure(*map(pd.read_csv, (args.table, args.acceptance, args.calibration)))
+    figure = augmentation_figure(*map(read_csv, (args.table, args.acceptance, args.calibration)))
     save_figure(figure, args.output)
 
 

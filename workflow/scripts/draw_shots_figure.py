@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from fewshot_diffusion import cli
 from fewshot_diffusion.figures import save_figure
+from fewshot_diffusion.io import read_csv
 from fewshot_diffusion.mask_figures import shots_figure
 
 
@@ -15,7 +14,7 @@ def main() -> None:
     parser.add_argument("--preset", required=True, help="preset of the curve")
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="figure files to write")
     args = parser.parse_args()
-    save_figure(shots_figure(pd.read_csv(args.table), args.preset), args.output)
+    save_figure(shots_figure(read_csv(args.table), args.preset), args.output)
 
 
 if __name__ == "__main__":

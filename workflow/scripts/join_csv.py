@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.io import read_csv, write_csv
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, nargs="+", required=True, help="CSV files")
     parser.add_argument("--output", type=Path, required=True, help="CSV to write")
     args = parser.parse_args()
-    write_csv(args.output, pd.concat([pd.read_csv(path) for path in args.parts], ignore_index=True))
+    write_csv(args.output, pd.concat([read_csv(path) for path in args.parts], ignore_index=True))
 
 
 if __name__ == "__main__":

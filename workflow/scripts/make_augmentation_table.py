@@ -6,7 +6,7 @@ import pandas as pd
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.augmentation_table import augmentation_table, published_accuracies
-from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.io import read_csv, write_csv
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="table to write, CSV")
     args = parser.parse_args()
     paper = published_accuracies(args.published) if args.published else None
-    rows = pd.concat([pd.read_csv(path) for path in args.cells], ignore_index=True)
+    rows = pd.concat([read_csv(path) for path in args.cells], ignore_index=True)
     write_csv(args.output, augmentation_table(rows, paper, args.stands_for, args.kind))
 
 

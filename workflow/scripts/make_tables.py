@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from fewshot_diffusion import cli
-from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.io import read_csv, write_csv
 from fewshot_diffusion.tables import accuracy_table, attribute_table, read_published
 
 
@@ -20,9 +18,9 @@ def main() -> None:
     parser.add_argument("--accuracy-table", type=Path, required=True, help="CSV to write")
     args = parser.parse_args()
     published = read_published(args.published) if args.published else None
-    distances = [pd.read_csv(path) for path in args.distances]
+    distances = [read_csv(path) for path in args.distances]
     write_csv(args.table, attribute_table(distances, args.kind, published, args.stands_for))
-    write_csv(args.accuracy_table, accuracy_table([pd.read_csv(path) for path in args.accuracies], args.kind))
+    write_csv(args.accuracy_table, accuracy_table([read_csv(path) for path in args.accuracies], args.kind))
 
 
 if __name__ == "__main__":

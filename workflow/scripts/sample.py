@@ -7,7 +7,7 @@ from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.denoisers import load_denoiser
 from fewshot_diffusion.guidance import attribute_guidance, guided, unguided
 from fewshot_diffusion.heads import load_head
-from fewshot_diffusion.io import fingerprint, sha256, write_json
+from fewshot_diffusion.io import fingerprint, sha256, write_sealed_json
 from fewshot_diffusion.runtime import make_runtime
 from fewshot_diffusion.samples import save_samples
 from fewshot_diffusion.sampling import draw_units, plan_units, share_units
@@ -58,7 +58,7 @@ def main() -> None:
     checkpoints = args.checkpoints / identity
     samples, seconds = draw_units(units, lambda _: predict, denoiser, settings, runtime, checkpoints, identity)
     save_samples(samples, args.output, about)
-    write_json(args.timing, {"seconds": seconds, "samples": len(samples.seeds)})
+    write_sealed_json(args.timing, {"seconds": seconds, "samples": len(samples.seeds)})
 
 
 if __name__ == "__main__":

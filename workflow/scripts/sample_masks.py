@@ -6,7 +6,7 @@ from fewshot_diffusion import cli
 from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.datasets.masks import load_masks
 from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.io import fingerprint, sha256, write_json
+from fewshot_diffusion.io import fingerprint, sha256, write_sealed_json
 from fewshot_diffusion.mask_guidance import mask_predictors
 from fewshot_diffusion.runtime import make_runtime
 from fewshot_diffusion.samples import save_samples
@@ -52,7 +52,7 @@ def main() -> None:
     checkpoints = args.checkpoints / identity
     samples, seconds = draw_units(units, predictor_of, denoiser, settings, runtime, checkpoints, identity)
     save_samples(samples, args.output, about)
-    write_json(args.timing, {"seconds": seconds, "samples": len(samples.seeds)})
+    write_sealed_json(args.timing, {"seconds": seconds, "samples": len(samples.seeds)})
 
 
 if __name__ == "__main__":

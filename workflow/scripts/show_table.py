@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from fewshot_diffusion import cli
+from fewshot_diffusion.io import read_csv
 from fewshot_diffusion.tables import accuracy_view, measured_metrics, wide_view
 
 
@@ -13,13 +12,13 @@ def main() -> None:
     parser.add_argument("table", type=Path, help="CSV of distances")
     parser.add_argument("--accuracy", type=Path, help="CSV of the judge's shares")
     args = parser.parse_args()
-    table = pd.read_csv(args.table)
+    table = read_csv(args.table)
     for metric in measured_metrics(table):
         print(f"\n{metric}, distance to the class (lower is better; ± is a 95 % interval)")
         print(wide_view(table, metric).to_string())
     if args.accuracy:
         print("\nshare that the independent judge takes for the class")
-        print(accuracy_view(pd.read_csv(args.accuracy)).to_string())
+        print(accuracy_view(read_csv(args.accuracy)).to_string())
 
 
 if __name__ == "__main__":

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from fewshot_diffusion import cli
-from fewshot_diffusion.io import write_text
+from fewshot_diffusion.io import read_csv, write_text
 from fewshot_diffusion.sections import LAYOUTS
 from fewshot_diffusion.tables import replace_section
 
@@ -17,7 +15,7 @@ def main() -> None:
     parser.add_argument("--layout", choices=LAYOUTS, required=True, help="what the tables are")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="CSVs, as the layout takes them")
     args = parser.parse_args()
-    content = LAYOUTS[args.layout](*map(pd.read_csv, args.tables))
+    content = LAYOUTS[args.layout](*map(read_csv, args.tables))
     write_text(args.readme, replace_section(args.readme.read_text(), args.section, content))
 
 

@@ -1,6 +1,5 @@
 """Classifiers on real and generated images: one cell of Table 2."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from .config.classifiers import SupervisedConfig
 from .datasets.classes import ClassSet
 from .errors import ConfigError, WeightsError
 from .generation import GeneratedSet
-from .io import load_module, read_weights_provenance, write_json
+from .io import load_module, read_sealed_json, read_weights_provenance, write_sealed_json
 from .runtime import Runtime
 from .training import Augment, fit, updates_per_epoch
 
@@ -148,8 +147,8 @@ def run_cell(
                 runtime,
                 mixup_alpha,
             )
-            write_json(path, {"top1": accuracy(model.predict(test.images), test.labels, len(real.classes))})
-        found.append(float(json.loads(path.read_text())["top1"]))
+            write_sealed_json(path, {"top1": accuracy(model.predict(test.images), test.labels, len(real.classes))})
+        found.append(float(read_sealed_json(path)["top1"]))
     top1 = pd.Series(found)
     row = {
         **cell,

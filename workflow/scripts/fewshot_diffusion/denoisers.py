@@ -110,6 +110,9 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x_t [B, C, H, W], timesteps [B], positions of the training images [B]) -> eps or v."""
 
 
+_STATE = ("parameter", "average", "exp_avg", "exp_avg_sq")
+
+
 class DenoiserTraining:
     """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone."""
 
@@ -186,10 +189,11 @@ class DenoiserTraining:
         Raises:
             CheckpointError: If the checkpoint is of another training.
         """
-        tensors, provenance = read_tensors(path)
-        if provenance["identity"] != identity:
+        names = [f"{i}.{what}" for i, _ in enumerate(self.model.parameters()) for what in _STATE]
+        tensors, provenance = read_tensors(path, *names)
+        if provenance.get("identity") != identity:
             raise CheckpointError(
-                f"{path}: written by training {provenance['identity']}, expected {identity}. Delete its folder."
+                f"{path}: written by training {provenance.get('identity')}, expected {identity}. Delete its folder."
             )
         self.step = int(provenance["step"])
         self.ema.optimization_step = self.step

@@ -52,7 +52,7 @@ def save_description(description: Description, path: Path, provenance: dict[str,
 
 def load_description(path: Path) -> Description:
     """Read a description written by ``save_description``."""
-    tensors, provenance = read_tensors(path)
+    tensors, provenance = read_tensors(path, "ids", "gallery")
     return Description(
         tensors["ids"],
         _with_prefix(tensors, "features."),

@@ -1,6 +1,5 @@
 """Rows of the tables: distances of each method to the wanted class, and the judge's shares."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -14,7 +13,7 @@ from .config.attributes import TargetConfig
 from .config.evaluation import EvaluationConfig
 from .descriptions import Description, load_description
 from .errors import DataError
-from .io import read_records
+from .io import read_records, read_sealed_json
 from .metrics import (
     Interval,
     ReferenceRoot,
@@ -225,5 +224,5 @@ def _of_class(description: Path, records: Path, target: TargetConfig) -> Descrip
 
 
 def _seconds_per_sample(files: Sequence[Path]) -> float:
-    timings = [json.loads(path.read_text()) for path in files]
+    timings = [read_sealed_json(path) for path in files]
     return float(sum(t["seconds"] for t in timings) / sum(t["samples"] for t in timings))

@@ -10,8 +10,8 @@ from torch import Tensor
 from .conditional import classifier_free
 from .config.classification import ClassSamplingConfig, RejectionConfig
 from .denoisers import Denoiser
-from .errors import DataError
-from .io import read_tensors, write_tensors
+from .errors import CorruptFileError, DataError
+from .io import read_tensors, require_sisters, write_tensors
 from .progress import Progress
 from .rejection_heads import RejectionHead, score
 from .runtime import Runtime
@@ -19,6 +19,7 @@ from .sampling import WorkUnit, finish_unit, sample_ddim
 from .schedule import make_scheduler
 from .seeds import SampleNoise
 
+_TENSORS = ("images", "labels", "seeds", "log_prob", "accepted")
 CLASS_STRIDE = 1_000_000  # seeds of a class; far more than are ever drawn
 
 
@@ -125,14 +126,21 @@ def is_accepted(log_prob: Tensor, threshold: float) -> Tensor:
 
 def save_generated(generated: GeneratedSet, path: Path, provenance: dict[str, object]) -> None:
     """Write a generated set."""
-    tensors = {name: getattr(generated, name) for name in ("images", "labels", "seeds", "log_prob", "accepted")}
+    tensors = {name: getattr(generated, name) for name in _TENSORS}
     write_tensors(path, tensors, {**provenance, "classes": generated.classes})
 
 
 def load_generated(paths: Sequence[Path]) -> GeneratedSet:
-    """Read shards, each of some classes, into one set in order of classes and seeds."""
-    shards = [read_tensors(path) for path in paths]
-    joined = {name: torch.cat([tensors[name] for tensors, _ in shards]) for name in shards[0][0]}
+    """Read shards, each of some classes, into one set in order of classes and seeds.
+
+    Raises:
+        CorruptFileError: If a shard is damaged, or two shards hold the same seed or are of different computations.
+    """
+    shards = [read_tensors(path, *_TENSORS) for path in paths]
+    require_sisters([(path, provenance) for path, (_, provenance) in zip(paths, shards, strict=True)])
+    joined = {name: torch.cat([tensors[name] for tensors, _ in shards]) for name in _TENSORS}
+    if len(joined["seeds"].unique()) != len(joined["seeds"]):
+        raise CorruptFileError(f"{paths[0]} and its sister shards hold one seed twice. Delete them and run again.")
     order = joined["seeds"].argsort()
     return GeneratedSet(**{name: values[order] for name, values in joined.items()}, classes=shards[0][1]["classes"])
 

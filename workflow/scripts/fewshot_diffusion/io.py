@@ -5,10 +5,12 @@ Nothing here can execute what it reads.
 """
 
 import hashlib
+import io
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +32,8 @@ Module = TypeVar("Module", bound=nn.Module)
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 WEIGHTS_FILES = ("config.json", WEIGHTS_FILE, "provenance.json")
 _KEY = "provenance"
+_BLANK = b"0" * 64
+_SEAL = re.compile(rb"whole_file_sha256.{1,4}?([0-9a-f]{64})", re.DOTALL)
 
 
 @contextmanager
@@ -62,12 +66,34 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` atomically as sorted, indented JSON."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_text(path, _json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a table of numbers atomically, six significant digits."""
     write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def read_csv(path: Path, *columns: str) -> pd.DataFrame:
+    """Read a table of numbers that has at least these columns.
+
+    Raises:
+        CorruptFileError: If it is empty, no table, or lacks a column.
+    """
+    require_file(path)
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as error:  # of pandas' parser and of UTF-8
+        raise corrupt(path, f"cannot be read as a table ({error})") from error
+    missing = [column for column in columns if column not in frame]
+    if missing or frame.empty:
+        found = "no rows" if frame.empty else f"the columns {', '.join(map(str, frame.columns))}"
+        raise corrupt(path, f"holds {found}, expected rows with {', '.join(missing) or 'values'}")
+    return frame
 
 
 def sha256(path: Path) -> str:
@@ -98,8 +124,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], provenance: Provena
         safetensors.torch.save_file(contiguous, temporary, metadata=header)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and provenance; raise ``CorruptFileError`` unless the content digest matches."""
+def read_tensors(path: Path, *names: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors and provenance; raise ``CorruptFileError`` unless the digest matches and these tensors are there."""
     require_file(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -108,29 +134,86 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a tensor file ({error})") from error
     _check_digest(path, provenance, _tensor_digest(tensors))
+    _require(path, "tensors", tensors, names)
     return tensors, provenance
 
 
-def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> None:
-    """Write per-image records as parquet, with provenance and a content digest in the schema."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    header = _sealed(provenance, _frame_digest(frame))
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: header})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary)
+def write_sealed_json(path: Path, value: Provenance) -> None:
+    """Write a small record that later work relies on: sorted JSON with a digest over the rest."""
+    write_json(path, {**value, "sha256": _seal(value, "")})
 
 
-def read_records(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read records and provenance; raise ``CorruptFileError`` unless the content digest matches."""
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """Read what ``write_sealed_json`` wrote; raise ``CorruptFileError`` unless every byte is as it was written."""
     require_file(path)
     try:
-        table = pq.read_table(path)
+        value = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise corrupt(path, f"cannot be read as a JSON record ({error})") from error
+    _check_digest(path, value, "")
+    if path.read_bytes() != _json_text(value).encode():
+        raise corrupt(path, "was changed after it was written")
+    return {key: found for key, found in value.items() if key != "sha256"}
+
+
+def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> None:
+    """Write per-image records as parquet, with provenance, and with a digest over every byte of the file."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    about = json.dumps(dict(provenance), sort_keys=True)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: about})
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"whole_file_sha256": _BLANK})
+    write_bytes(path, _sealed_bytes(buffer.getvalue()))
+
+
+def read_records(path: Path, *columns: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read records and provenance; raise ``CorruptFileError`` unless the digest matches and these columns are there."""
+    require_file(path)
+    data = path.read_bytes()
+    seal = _find_seal(data)
+    if seal is None or _sealed_bytes(data) != data:  # before anything is parsed
+        raise corrupt(path, "does not match the digest that it carries, or is no record file")
+    try:
+        table = pq.read_table(io.BytesIO(data))
         provenance = json.loads((table.schema.metadata or {})[_KEY.encode()])
-        frame = table.to_pandas()
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a record file ({error})") from error
-    _check_digest(path, provenance, _frame_digest(frame))
-    return frame, provenance
+    _require(path, "columns", table.column_names, columns)
+    return table.to_pandas(), provenance
+
+
+def require_sisters(shards: Sequence[tuple[Path, Provenance]]) -> None:
+    """Raise ``CorruptFileError`` unless shards were written by one computation; names one that was not."""
+    first, expected = shards[0]
+    for path, provenance in shards[1:]:
+        for key in sorted({*expected, *provenance} - {"sha256"}):
+            if provenance.get(key) != expected.get(key):
+                raise corrupt(
+                    path, f"does not belong with {first}: {key} is {provenance.get(key)}, there {expected.get(key)}"
+                )
+
+
+def _require(path: Path, what: str, found: Iterable[str], expected: Sequence[str]) -> None:
+    if not set(expected) <= set(found):
+        raise corrupt(path, f"holds the {what} {', '.join(sorted(found))}; expected {', '.join(expected)}")
+
+
+def _find_seal(data: bytes) -> slice | None:
+    """Return where a parquet file holds its digest: at its end, behind the content."""
+    found = None
+    for found in _SEAL.finditer(data):  # noqa: B007 - the last one counts
+        pass
+    return slice(*found.span(1)) if found else None
+
+
+def _sealed_bytes(data: bytes) -> bytes:
+    """Return a parquet file with its digest: over the file in which the digest's place is blank."""
+    place = _find_seal(data)
+    assert place is not None
+    head, tail = data[: place.start], data[place.stop :]
+    return head + hashlib.sha256(head + _BLANK + tail).hexdigest().encode() + tail
 
 
 def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, provenance: Provenance) -> None:
@@ -256,7 +339,3 @@ def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
 def _bits(tensor: Tensor) -> np.ndarray[Any, Any]:
     flat = tensor.reshape(-1)
     return (flat.view(torch.uint8) if flat.numel() else flat.to(torch.uint8)).numpy()
-
-
-def _frame_digest(frame: pd.DataFrame) -> str:
-    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import CorruptFileError
-from .io import read_tensors, write_tensors
+from .io import read_tensors, require_sisters, write_tensors
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ def load_samples(paths: Sequence[Path]) -> SampleSet:
     """Read shards into one set, in order of seeds.
 
     Raises:
-        CorruptFileError: If a shard is damaged, or two shards hold the same seed or differ in cost.
+        CorruptFileError: If a shard is damaged, or two shards hold the same seed or are of different
+            samplings.
     """
-    shards = [read_tensors(path) for path in paths]
+    shards = [read_tensors(path, "images", "seeds") for path in paths]
     seeds = torch.cat([tensors["seeds"] for tensors, _ in shards])
     order = seeds.argsort()
-    costs = {provenance["forwards_per_sample"] for _, provenance in shards}
-    if len(seeds.unique()) != len(seeds) or len(costs) != 1:
+    require_sisters([(path, provenance) for path, (_, provenance) in zip(paths, shards, strict=True)])
+    if len(seeds.unique()) != len(seeds):
         raise CorruptFileError(f"{paths[0]} and its sister shards do not belong together. Delete them and run again.")
     images = torch.cat([tensors["images"] for tensors, _ in shards])
-    return SampleSet(images[order], seeds[order], costs.pop())
+    return SampleSet(images[order], seeds[order], shards[0][1]["forwards_per_sample"])

@@ -1,6 +1,5 @@
 """DDIM sampling in fixed work units: sample i is a function of (settings, seed i) alone."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from .config.sampling import SamplingConfig
 from .denoisers import Denoiser
 from .errors import CheckpointError
 from .guidance import Predictor, unguided
-from .io import read_tensors, write_json, write_tensors
+from .io import read_sealed_json, read_tensors, write_sealed_json, write_tensors
 from .progress import Progress
 from .runtime import Runtime
 from .samples import SampleSet
@@ -135,10 +134,10 @@ def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Path, i
     if not _is_done(path, identity):
         started = time.perf_counter()
         images = to_uint8(draw())
-        write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
+        write_sealed_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
         write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, {"identity": identity})
-    tensors, _ = read_tensors(path)
-    return tensors["images"], float(json.loads(path.with_suffix(".json").read_text())["seconds"])
+    tensors, _ = read_tensors(path, "images", "seeds")
+    return tensors["images"], float(read_sealed_json(path.with_suffix(".json"))["seconds"])
 
 
 def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:
@@ -162,6 +161,8 @@ def _is_done(path: Path, identity: str) -> bool:
     if not path.is_file() or not path.with_suffix(".json").is_file():
         return False
     _, provenance = read_tensors(path)
-    if provenance["identity"] != identity:
-        raise CheckpointError(f"{path}: written by sampling {provenance['identity']}, expected {identity}. Delete it.")
+    if provenance.get("identity") != identity:
+        raise CheckpointError(
+            f"{path}: written by sampling {provenance.get('identity')}, expected {identity}. Delete it."
+        )
     return True

@@ -7,6 +7,7 @@ import pandas as pd
 
 from .errors import DataError
 from .evaluation import TABLE_COLUMNS
+from .io import read_csv
 
 PUBLISHED_METHODS = {"ours": "ours_exact"}
 """The paper's own row is the exact mode; its other methods keep their names."""
@@ -55,7 +56,7 @@ def read_published(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If a column is missing.
     """
-    frame = pd.read_csv(path)
+    frame = read_csv(path)
     expected = {"item", "data_set", "row", "method", "metric", "value", "source"}
     if not expected <= set(frame.columns):
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected {sorted(expected)}.")

@@ -74,8 +74,8 @@ def load_image_set(images: Path) -> ImageSet:
         CorruptFileError: If either file is damaged.
         DataError: If the two files are not of the same images.
     """
-    tensors, _ = read_tensors(images)
-    records, _ = read_records(images.with_suffix(".parquet"))
+    tensors, _ = read_tensors(images, "images", "ids")
+    records, _ = read_records(images.with_suffix(".parquet"), "id")
     if not np.array_equal(records["id"].to_numpy(), tensors["ids"].numpy()):
         raise DataError(f"{images} and its .parquet hold different images. Delete both and run again.")
     return ImageSet(tensors["images"], tensors["ids"], records.drop(columns="id"))

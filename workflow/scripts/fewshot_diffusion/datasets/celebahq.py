@@ -77,10 +77,11 @@ def held_out(settings: CelebAHQConfig) -> set[int]:
         raise DataError(
             f"{path}: the list of held-out ids is missing. Set data.celebahq.held_out_ids or leave it null."
         )
-    files = pd.read_csv(path).get("celebahq_file")
-    if files is None:
-        raise DataError(f"{path}: no column 'celebahq_file'.")
-    return set(files.str.removesuffix(".jpg").astype("int64"))
+    try:
+        files = pd.read_csv(path)["celebahq_file"]
+        return set(files.str.removesuffix(".jpg").astype("int64"))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: expected a CSV with a column 'celebahq_file' (<id>.jpg); {error}.") from error
 
 
 def fixed_order(ids: np.ndarray, last: set[int]) -> np.ndarray:

@@ -73,6 +73,6 @@ def load_classes(path: Path) -> ClassSet:
         CorruptFileError: If the file is damaged.
         DataError: If a label is unknown.
     """
-    tensors, provenance = read_tensors(path)
+    tensors, provenance = read_tensors(path, "images", "labels", "ids")
     check_labels(tensors["labels"], provenance["classes"], str(path))
     return ClassSet(tensors["images"], tensors["labels"], tensors["ids"], list(provenance["classes"]))

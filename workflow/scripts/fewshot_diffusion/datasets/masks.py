@@ -65,6 +65,6 @@ def load_masks(path: Path) -> MaskSet:
         CorruptFileError: If the file is damaged.
         DataError: If a mask holds an unknown class.
     """
-    tensors, provenance = read_tensors(path)
+    tensors, provenance = read_tensors(path, "masks", "ids")
     check_classes(tensors["masks"], provenance["classes"], str(path))
     return MaskSet(tensors["masks"], tensors["ids"], list(provenance["classes"]))

@@ -1,14 +1,26 @@
 """Files of a data set, in a folder or in a zip: listed once, read as images with errors that name the file."""
 
 import io
+import stat
+import struct
+import warnings
 import zipfile
 import zlib
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from ..errors import DataError
 
+MAX_BYTES = 2**26  # of one file: an archive may unpack to a thousand times its size
+MAX_PIXELS = 2**26  # of one image: likewise
+FORMATS = ("JPEG", "PNG")
+# What Pillow's decoders raise on damaged files.
+_UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, OverflowError, IndexError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 PARTS = {"train", "val", "test", "images", "masks"}  # folders that mean something; any other alone is a wrapper
 
 
@@ -16,12 +28,30 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """Open an archive.
 
     Raises:
-        DataError: If it is missing or not readable.
+        DataError: If it is missing or not readable, or a member's name leads out of it, is a link or stands twice.
     """
     try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable archive ({error}). Fetch it again, or correct the path.") from error
+    repeated = {name for name, times in Counter(archive.namelist()).items() if times > 1}
+    for member in archive.infolist():
+        reason = "stands in it twice" if member.filename in repeated else _objection(member)
+        if reason:
+            raise DataError(f"{path}, {member.filename!r}: {reason}. Pack the images anew, as plain files.")
+    return archive
+
+
+def _objection(member: zipfile.ZipInfo) -> str | None:
+    """Return why a member is not taken: nothing is unpacked, yet such an archive was not made of plain images."""
+    inside = PurePosixPath(member.filename)
+    if inside.is_absolute() or ".." in inside.parts or "\\" in member.filename:
+        return "leads out of the archive"
+    if not member.filename.isprintable():
+        return "has a control character in its name"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a link"
+    return None
 
 
 class Members:
@@ -57,9 +87,12 @@ class Members:
         """Return a file's content.
 
         Raises:
-            DataError: If it is missing or damaged.
+            DataError: If it is missing, damaged or too large.
         """
         try:
+            size = self._size(name)
+            if size > MAX_BYTES:
+                raise DataError(f"{self.path}, {name}: found {size} bytes, expected at most {MAX_BYTES}.")
             return (self.path / name).read_bytes() if self._archive is None else self._archive.read(self._top + name)
         except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
             raise DataError(f"{self.path}, {name}: cannot be read ({error}).") from error
@@ -68,11 +101,23 @@ class Members:
         """Return a decoded image.
 
         Raises:
-            DataError: If it is truncated or no image.
+            DataError: If it is truncated, too large or no image.
         """
+        data = self.read(name)
         try:
-            image = Image.open(io.BytesIO(self.read(name)))
+            with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+                image = Image.open(io.BytesIO(data), formats=FORMATS)
+            if image.width * image.height > MAX_PIXELS:
+                raise OSError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
             image.load()
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except _UNREADABLE as error:
             raise DataError(f"{self.path}, {name}: not a readable image ({error}).") from error
         return image
+
+    def _size(self, name: str) -> int:
+        # No more than an archive declares is ever unpacked.
+        if self._archive is None:
+            if ".." in PurePosixPath(name).parts or not (self.path / name).is_file():
+                raise FileNotFoundError("there is no such file in it")
+            return (self.path / name).stat().st_size
+        return self._archive.getinfo(self._top + name).file_size
