@@ -133,6 +133,7 @@ docs: setup ## Write config/README.md, config/schema.json and the README's resul
 	section faces distances $(FACES)_fid.csv $(FACES)_accuracy.csv
 	section masks masks results/tables/segmentation.csv
 	section face_masks masks results/tables/celebamask64_segmentation.csv
+	section classes accuracies results/tables/tiny_imagenet_accuracy.csv results/tables/acceptance.csv
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

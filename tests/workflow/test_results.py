@@ -7,10 +7,11 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
+from fewshot_diffusion.augmentation_table import TABLE_COLUMNS as CLASS_COLUMNS
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
 from fewshot_diffusion.mask_evaluation import MASK_COLUMNS
-from fewshot_diffusion.sections import mask_section
+from fewshot_diffusion.sections import augmentation_section, mask_section
 from fewshot_diffusion.tables import replace_section, results_section
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,25 @@ def test_the_readme_shows_the_committed_mask_tables(section: str) -> None:
     content = mask_section(pd.read_csv(TABLES / MASKS[section][1]))
     readme = (ROOT / "README.md").read_text()
     assert replace_section(readme, section, content) == readme, "run `make docs`"
+
+
+def test_the_classes_tables_hold_every_cell_and_stand_in_the_readme() -> None:
+    classes = load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text())).classification
+    table, acceptance = pd.read_csv(TABLES / "tiny_imagenet_accuracy.csv"), pd.read_csv(TABLES / "acceptance.csv")
+    assert list(table.columns) == CLASS_COLUMNS
+    ours = table[table["kind"] != "published"]
+    cells = set(zip(ours["architecture"], ours["mixup_cutmix"], ours["generated_ratio"], ours["control"], strict=True))
+    controls = {"matched_updates": 0, "unfiltered": classes.max_ratio, "generated_only": classes.max_ratio}
+    expected = {(recipe.name, ratio, "none") for recipe in classes.architectures for ratio in classes.generated_ratios}
+    expected |= {(r.name, ratio, name) for r in classes.architectures if r.controls for name, ratio in controls.items()}
+    assert cells == {(name, mixed, ratio, control) for name, ratio, control in expected for mixed in (True, False)}
+    assert len(table[table["kind"] == "published"]) == 24
+    seeds = {recipe.name: " ".join(map(str, recipe.seeds)) for recipe in classes.architectures}
+    assert (ours["seeds"].astype(str) == ours["architecture"].map(seeds)).all()
+    assert (acceptance["n_accepted"][:-1] >= classes.train_per_class * classes.max_ratio).all()
+    assert acceptance["threshold"].unique().tolist() == [classes.rejection.threshold]
+    readme = (ROOT / "README.md").read_text()
+    assert replace_section(readme, "classes", augmentation_section(table, acceptance)) == readme, "run `make docs`"
 
 
 def test_reported_seeds_were_never_tuned_on() -> None:
