@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup weights restore store verify demo reproduce test robustness lint lock report docs clean
+.PHONY: help setup weights restore store verify demo reproduce test robustness benchmarks estimate lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -12,6 +12,8 @@ TABLE := results/tables/celeba_fid.csv
 ACCURACY := results/tables/attribute_accuracy.csv
 FACES := results/tables/celebahq32
 FIGURE := results/figures/attributes
+BENCHMARKS := results/tables/benchmarks.csv
+TARGET := all
 # Of a reproduction that is under way.
 BEFORE := checkpoints/reproduction
 
@@ -106,6 +108,13 @@ test: weights lint ## Lint, then run all tests in two processes
 
 robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 20 minutes)
 	@$(BIN)/python tests/robustness.py
+
+benchmarks: setup ## Gather time, memory and forward passes of the jobs that ran here into one table
+	@$(BIN)/python workflow/scripts/gather_benchmarks.py --output $(BENCHMARKS)
+
+estimate: setup ## Say how long what is left of a target takes, even while it runs: make estimate TARGET=table2
+	@$(BIN)/snakemake --dry-run --nolock --cores all $(TARGET) |
+	  $(BIN)/python workflow/scripts/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)"
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check

@@ -1,0 +1,25 @@
+"""Say how long the jobs of a plan (standard input: `snakemake --dry-run`) took before; it works during a run, too."""
+
+import sys
+from pathlib import Path
+
+from fewshot_diffusion import cli
+from fewshot_diffusion.benchmarks import estimate_seconds, planned_steps
+from fewshot_diffusion.io import read_csv
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--table", type=Path, required=True, help="benchmarks, CSV")
+    parser.add_argument("--cores", type=int, required=True, help="jobs at a time")
+    args = parser.parse_args()
+    steps = planned_steps(sys.stdin.read())
+    seconds, unknown = estimate_seconds(steps, read_csv(args.table, "step", "jobs", "seconds_total"))
+    missing = f"; {unknown} of them were never timed" if unknown else ""
+    print(
+        f"{len(steps)} jobs with benchmarks, about {seconds / args.cores / 60:.0f} min on {args.cores} cores{missing}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
