@@ -19,12 +19,11 @@ scattergather:
 
 def cells_of(recipe):
     cell = "results/{data}/cells/{architecture}/{mixing}/{ratio}_{control}.csv"
-    wanted = [(ratio, "none") for ratio in CLASSES.generated_ratios]
-    wanted += [(ratio, control) for control, ratio in CONTROL_RATIOS.items() if recipe.controls]
+    wanted = [(mixing, ratio, "none") for mixing in MIXING for ratio in CLASSES.generated_ratios]
+    wanted += [("plain", ratio, control) for control, ratio in CONTROL_RATIOS.items() if recipe.controls]
     return [
         cell.format(data=DATA, architecture=recipe.name, mixing=mixing, ratio=ratio, control=control)
-        for mixing in MIXING
-        for ratio, control in wanted
+        for mixing, ratio, control in wanted
     ]
 
 
