@@ -55,7 +55,8 @@ def make_smoke_the_default(tree: Path) -> None:
     update_config(merged, yaml.safe_load((tree / "config" / "smoke.yaml").read_text()))
     path.write_text(yaml.safe_dump(merged, sort_keys=False))
     ignored = tree / ".gitignore"
-    ignored.write_text("".join(line for line in ignored.open() if "smoke" not in line))
+    lines = ignored.read_text().splitlines(keepends=True)
+    ignored.write_text("".join(line for line in lines if "smoke" not in line))
 
 
 def lend_environment(tree: Path) -> None:
