@@ -90,7 +90,8 @@ def accepted(raw: dict[str, Any]) -> bool:
         first, *problems = str(error).split("\n  ")
         assert first == "The configuration is not valid:"
         named = set(re.split(r"[.:\s]", problems[0]))
-        assert named & (FIELDS | keys_of(raw)), f"no key is named: {problems[0]}"
+        # Of a key that is no text, the value stands where its name would.
+        assert named & (FIELDS | keys_of(raw)) or "Keys should be strings (found" in problems[0], problems[0]
         return False
     assert config.data.attributes
     for name in set(Config.model_fields) - {"data", "targets"}:  # rules pass these to scripts as JSON
@@ -128,7 +129,7 @@ def bounds_of(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[tupl
         for rule in field.metadata:
             for kind, (words, step) in kinds.items():
                 if (limit := getattr(rule, kind, None)) is not None:
-                    yield (*path, name), f"{words} {limit:g}", limit + step
+                    yield (*path, name), f"{words} {limit:g}", limit + step * (8 if name == "image_size" else 1)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from bounds_of(field.annotation, (*path, name))
 
