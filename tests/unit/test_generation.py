@@ -35,8 +35,10 @@ from fewshot_diffusion.rejection_heads import (
 )
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.sampling import WorkUnit
+from fewshot_diffusion.stored_sets import install_generated
 
 DEFAULT = load_config(yaml.safe_load(Path("config/config.yaml").read_text()))
+SAMPLING = DEFAULT.classification.sampling
 CLASSES = ["round", "square", "long"]
 SHAPE = {"tap": "mid_block", "timesteps": [300, 800], "hidden_channels": 32, "dropout": 0.2, "precision": "float32"}
 SETTINGS = RejectionConfig(
@@ -221,3 +223,40 @@ def test_cached_features_cost_at_most_a_fortieth_of_recomputing_them() -> None:
         f"features once: 1/{every_epoch / once:.0f}; with the head's own training 1/{every_epoch / (once + head):.0f}"
     )
     assert once + head <= every_epoch / 40
+
+
+def stored_shard(tmp_path: Path, denoiser: Denoiser, **changed: object) -> Path:
+    log_prob = torch.tensor([0.5, 0.1, 0.9]).log()
+    generated = GeneratedSet(
+        torch.zeros(3, 3, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), torch.arange(3), log_prob,
+        torch.tensor(changed.pop("accepted", [True, False, True])), CLASSES,
+    )  # fmt: skip
+    about = {"denoiser": denoiser.digest, "settings": SAMPLING.model_dump(exclude={"shards"}), "threshold": 0.2}
+    save_generated(generated, tmp_path / "stored.safetensors", {**about, **changed})
+    return tmp_path / "stored.safetensors"
+
+
+def test_a_stored_shard_is_taken_byte_for_byte(tmp_path: Path, denoiser: Denoiser) -> None:
+    source, output = stored_shard(tmp_path, denoiser), tmp_path / "results" / "1-of-1.safetensors"
+    # The number of jobs is no part of what a sample is.
+    install_generated(source, output, denoiser, SAMPLING.model_copy(update={"shards": 7}), 0.2)
+    assert output.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"denoiser": "another"}, "denoiser is another"),
+        ({"settings": SAMPLING.model_copy(update={"guidance_scale": 9.0}).model_dump(exclude={"shards"})}, "settings"),
+        ({"threshold": 0.4}, r"threshold is 0\.4, but the configuration has 0\.2"),
+        ({"accepted": [True, True, True]}, "its filter's decisions do not follow"),
+    ],
+)
+def test_a_stored_shard_of_another_drawing_is_refused(
+    tmp_path: Path, denoiser: Denoiser, changed: dict[str, object], named: str
+) -> None:
+    with pytest.raises(DataError, match=named):
+        install_generated(
+            stored_shard(tmp_path, denoiser, **changed), tmp_path / "out.safetensors", denoiser, SAMPLING, 0.2
+        )
+    assert not (tmp_path / "out.safetensors").exists()

@@ -154,36 +154,62 @@ rule train_rejection_head:
         " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
 
 
-rule generate_classes:
-    input:
-        denoiser=weights("results/{data}/denoiser"),
-        conditional=weights("results/{data}/conditional"),
-        head=weights("results/{data}/rejection_head"),
-    output:
-        "results/{data}/generated/{scatteritem}.safetensors",
-    log:
-        "logs/{data}/generate_classes/{scatteritem}.log",
-    benchmark:
-        "benchmarks/{data}/generate_classes/{scatteritem}.tsv"
-    conda:
-        "../../envs/diffusion.yaml"
-    threads: CLASSES.sampling.cpu_threads
-    resources:
-        gpu=1,
-    params:
-        settings=CLASSES.sampling.model_dump_json(),
-        rejection=CLASSES.rejection.model_dump_json(),
-        wanted=CLASSES.train_per_class * MAX_RATIO,
-        denoiser=folder_of("denoiser"),
-        conditional=folder_of("conditional"),
-        head=folder_of("head"),
-        shard="{scatteritem}",
-        code=code("generate_classes.py", env="diffusion"),
-    shell:
-        "python workflow/scripts/generate_classes.py --settings {params.settings:q} --rejection {params.rejection:q}"
-        " --wanted {params.wanted:q} --denoiser {params.denoiser:q} --conditional {params.conditional:q}"
-        " --head {params.head:q} --shard {params.shard:q} --checkpoints checkpoints/classes --output {output:q}"
-        " --code {params.code:q} 2> {log:q}"
+if CLASSES.source == "train":
+
+    rule generate_classes:
+        input:
+            denoiser=weights("results/{data}/denoiser"),
+            conditional=weights("results/{data}/conditional"),
+            head=weights("results/{data}/rejection_head"),
+        output:
+            "results/{data}/generated/{scatteritem}.safetensors",
+        log:
+            "logs/{data}/generate_classes/{scatteritem}.log",
+        benchmark:
+            "benchmarks/{data}/generate_classes/{scatteritem}.tsv"
+        conda:
+            "../../envs/diffusion.yaml"
+        threads: CLASSES.sampling.cpu_threads
+        resources:
+            gpu=1,
+        params:
+            settings=CLASSES.sampling.model_dump_json(),
+            rejection=CLASSES.rejection.model_dump_json(),
+            wanted=CLASSES.train_per_class * MAX_RATIO,
+            denoiser=folder_of("denoiser"),
+            conditional=folder_of("conditional"),
+            head=folder_of("head"),
+            shard="{scatteritem}",
+            code=code("generate_classes.py", env="diffusion"),
+        shell:
+            "python workflow/scripts/generate_classes.py --settings {params.settings:q} --rejection {params.rejection:q}"
+            " --wanted {params.wanted:q} --denoiser {params.denoiser:q} --conditional {params.conditional:q}"
+            " --head {params.head:q} --shard {params.shard:q} --checkpoints checkpoints/classes --output {output:q}"
+            " --code {params.code:q} 2> {log:q}"
+
+else:
+
+    rule install_generated:
+        input:
+            source=f"weights/{DATA}/generated/{{scatteritem}}.safetensors",
+            denoiser=weights("results/{data}/denoiser"),
+            conditional=weights("results/{data}/conditional"),
+        output:
+            "results/{data}/generated/{scatteritem}.safetensors",
+        log:
+            "logs/{data}/install_generated/{scatteritem}.log",
+        conda:
+            "../../envs/diffusion.yaml"
+        params:
+            settings=CLASSES.sampling.model_dump_json(),
+            threshold=CLASSES.rejection.threshold,
+            denoiser=folder_of("denoiser"),
+            conditional=folder_of("conditional"),
+            code=code("install_generated.py", env="diffusion"),
+        shell:
+            "python workflow/scripts/install_generated.py --source {input.source:q} --settings {params.settings:q}"
+            " --threshold {params.threshold:q} --denoiser {params.denoiser:q} --conditional {params.conditional:q}"
+            " --output {output:q} --code {params.code:q} 2> {log:q}"
 
 
 rule evaluate_generated:
