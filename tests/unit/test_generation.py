@@ -225,7 +225,7 @@ def test_cached_features_cost_at_most_a_fortieth_of_recomputing_them() -> None:
     assert once + head <= every_epoch / 40
 
 
-def stored_shard(tmp_path: Path, denoiser: Denoiser, **changed: object) -> Path:
+def stored_shard(tmp_path: Path, denoiser: Denoiser, /, **changed: object) -> Path:
     log_prob = torch.tensor([0.5, 0.1, 0.9]).log()
     generated = GeneratedSet(
         torch.zeros(3, 3, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), torch.arange(3), log_prob,
