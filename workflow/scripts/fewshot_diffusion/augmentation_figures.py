@@ -10,11 +10,12 @@ MARKERS = {"matched_updates": "s", "unfiltered": "x", "generated_only": "^"}
 
 def augmentation_figure(table: pd.DataFrame, acceptance: pd.DataFrame, calibration: pd.DataFrame) -> Figure:
     """Draw accuracy against the ratio of generated images, the filter's effect by an independent judge, reliability."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11, 3.4), width_ratios=[1.5, 1, 1])
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(13, 3.6), width_ratios=[1.6, 1, 1], layout="constrained"
+    )
     _draw_accuracy(left, table[table["kind"] != "published"])
     _draw_filter(middle, acceptance[acceptance["class"] == "all"].iloc[0])
     _draw_reliability(right, calibration[calibration["confidence_high"] - calibration["confidence_low"] < 1])
-    figure.tight_layout()
     return figure
 
 
@@ -28,13 +29,13 @@ def _draw_accuracy(axis: Axes, rows: pd.DataFrame) -> None:
         axis.errorbar(ratio, top1, error, fmt="none", ecolor=f"C{colour}", capsize=2)
         for control, marker in MARKERS.items():
             found = group[group["control"] == control]
-            axis.scatter(found["generated_ratio"], 100 * found["top1_mean"], marker=marker, color=f"C{colour}", s=22)
+            axis.scatter(found["generated_ratio"], 100 * found["top1_mean"], marker=marker, color=f"C{colour}", s=30)
     for control, marker in MARKERS.items():
         axis.scatter([], [], marker=marker, color="grey", s=22, label=control.replace("_", " "))
     axis.set_xticks(sorted(rows["generated_ratio"].astype(int).unique()))
     axis.set_xlabel("generated images per real one")
     axis.set_ylabel("top-1 accuracy on real images, %")
-    axis.legend(fontsize=6, frameon=False)
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # outside: curves fill the axes
 
 
 def _draw_filter(axis: Axes, total: pd.Series) -> None:
