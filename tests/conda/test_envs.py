@@ -26,8 +26,8 @@ import yaml
 
 from conda.channel import TOO_NEW, build_channel
 from conda.standin import write_base
+from support import Finished, copy_tree, overlay, planned_jobs, snakemake
 from workflow.test_repository import all_rules, distributions_of_packages, env_pins, imported_names, own_modules
-from workflow.test_workflow import Finished, copy_tree, overlay, planned_jobs, snakemake
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
