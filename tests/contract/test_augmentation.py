@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from fewshot_diffusion.augmentation import CELL_COLUMNS
 from fewshot_diffusion.config.model import Config
+from fewshot_diffusion.csv_files import read_csv
 from fewshot_diffusion.denoisers import build_unet, unet_config
 from fewshot_diffusion.generation import load_generated
 from fewshot_diffusion.io import save_module
@@ -76,11 +76,11 @@ def test_from_real_images_to_the_table(folder: Path, smoke: Config) -> None:
         "--calibration", folder / "calibration.csv")  # fmt: skip
     run("draw_augmentation_figure", "--table", folder / "table.csv", "--acceptance", folder / "acceptance.csv",
         "--calibration", folder / "calibration.csv", "--output", folder / "figure.png")  # fmt: skip
-    table = pd.read_csv(folder / "table.csv")
+    table = read_csv(folder / "table.csv")
     assert list(table.columns) == [*CELL_COLUMNS, "published", "kind"]
     assert (table["kind"] == "published").sum() == 24
     assert table["n_generated"][:3].tolist() == [0, 20, 20]
-    acceptance = pd.read_csv(folder / "acceptance.csv")
+    acceptance = read_csv(folder / "acceptance.csv")
     assert len(acceptance) == 21
     assert acceptance["n_drawn"].iloc[:-1].sum() == acceptance["n_drawn"].iloc[-1] == 40
     with Image.open(folder / "figure.png") as image:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewshot_diffusion.csv_files import read_csv, write_csv
 from fewshot_diffusion.denoisers import build_unet, unet_config
 from fewshot_diffusion.descriptions import Description, save_description
 from fewshot_diffusion.io import save_module
@@ -91,7 +92,7 @@ def test_every_method_gets_its_row(folder: Path) -> None:
             "--wanted", MASKS.masks, "--seeds-per-mask", MASKS.seeds_per_mask,
             "--segmenter", folder / "segmenters" / "judge", "--reference", folder / "reference.safetensors",
             "--output", row)  # fmt: skip
-        rows.append(pd.read_csv(row))
+        rows.append(read_csv(row))
     table = pd.concat(rows).set_index("method")
     assert [*table.index.names, *table.columns] == ["method", *(c for c in MASK_COLUMNS if c != "method")]
     assert (table["n"] == MASKS.masks * MASKS.seeds_per_mask).all()
@@ -101,7 +102,7 @@ def test_every_method_gets_its_row(folder: Path) -> None:
 
 
 def draw_figures(folder: Path, table: pd.DataFrame) -> None:
-    table.to_csv(folder / "table.csv", index=False)
+    write_csv(folder / "table.csv", table)
     run(
         "draw_shots_figure", "--table", folder / "table.csv", "--preset", MASKS.preset, "--output", folder / "shots.png"
     )
@@ -123,7 +124,7 @@ def test_the_sweep_is_scored_by_the_tuning_segmenter(folder: Path) -> None:
         "--preset", MASKS.preset, "--denoiser", folder / "denoiser", "--guide", folder / "guides" / "exact",
         "--masks", folder / "masks" / "tuning_judge.safetensors", "--segmenter", folder / "segmenters" / "tuning_judge",
         "--samples", *drawn, "--output", folder / "sweep.csv")  # fmt: skip
-    sweep = pd.read_csv(folder / "sweep.csv")
+    sweep = read_csv(folder / "sweep.csv")
     assert list(sweep.columns) == MASK_SWEEP_COLUMNS
     assert sweep["guidance_scale"].tolist() == list(scales)
     assert sweep["chosen"].sum() == 1

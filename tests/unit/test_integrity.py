@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig, ScheduleConfig
+from fewshot_diffusion.csv_files import read_csv, write_csv
 from fewshot_diffusion.datasets.base import ImageSet, load_image_set, save_image_set
 from fewshot_diffusion.datasets.classes import ClassSet, load_classes, save_classes
 from fewshot_diffusion.datasets.masks import MaskSet, load_masks, save_masks
@@ -22,11 +23,9 @@ from fewshot_diffusion.generation import GeneratedSet, load_generated, save_gene
 from fewshot_diffusion.io import (
     WEIGHTS_FILES,
     load_module,
-    read_csv,
     read_records,
     read_sealed_json,
     save_module,
-    write_csv,
     write_records,
     write_sealed_json,
     write_tensors,
@@ -34,6 +33,7 @@ from fewshot_diffusion.io import (
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.samples import SampleSet, load_samples, save_samples
 from fewshot_diffusion.sampling import WorkUnit, finish_unit
+from fewshot_diffusion.shots import draw_shots, read_shots
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,19 @@ def write_labels(folder: Path, variant: int) -> None:
     write_records(folder / "a.parquet", pd.DataFrame({"seed": range(9), "accepted": [variant > 0] * 9}), {"v": variant})
 
 
+def write_table(folder: Path, variant: int) -> None:
+    frame = pd.DataFrame({"method": ["naive", "ours, exact"], "value": [271.917, float("nan")], "n": [200, variant]})
+    write_csv(folder / "a.csv", frame)
+
+
+def write_shots(folder: Path, variant: int) -> None:
+    write_csv(folder / "a.csv", draw_shots(image_set(variant), "Beard", 2, 2, seed=0))
+
+
+def write_pairs(folder: Path, variant: int) -> None:
+    write_csv(folder / "a.csv", pd.DataFrame({"id": [variant]}))
+
+
 FORMATS = {
     "samples": Format(write_samples, "1.safetensors", lambda f: load_samples([f / f"{i}.safetensors" for i in (0, 1)])),
     "generated": Format(
@@ -149,6 +162,9 @@ FORMATS = {
     "work unit": Format(write_unit, "unit-00000000.safetensors", read_unit),
     "its seconds": Format(write_unit, "unit-00000000.json", read_unit),
     "training state": Format(write_state, "state.safetensors", read_state),
+    "table": Format(write_table, "a.csv", lambda f: read_csv(f / "a.csv", "value")),
+    "shots": Format(write_shots, "a.csv", lambda f: read_shots(f / "a.csv", image_set(0))),
+    "pairs": Format(write_pairs, "a.csv", lambda f: read_csv(f / "a.csv", "id")),
     "one number": Format(
         lambda f, v: write_sealed_json(f / "seed-0.json", {"top1": 0.5 + v}), "seed-0.json",
         lambda f: read_sealed_json(f / "seed-0.json"),
@@ -178,7 +194,7 @@ MUTATIONS: list[tuple[str, int, Callable[[bytes, random.Random], bytes]]] = [
 ]
 # Formats of which another valid file of the same kind is one that its reader cannot tell by itself: each is whole, and
 # which one is wanted stands in no name.
-ALONE = {"classes", "masks", "description", "records", "one number", "its seconds"}
+ALONE = {"table", "pairs", "classes", "masks", "description", "records", "one number", "its seconds"}
 
 
 def refused(folder: Path, kind: Format) -> bool:
@@ -250,6 +266,35 @@ def test_swapped_shards_of_two_samplings_are_told_apart(tmp_path: Path) -> None:
     mixed = [tmp_path / "3" / "0.safetensors", tmp_path / "10" / "1.safetensors"]
     with pytest.raises(FewshotError, match=r"10/1\.safetensors: does not belong with .*scale is 10, there 3"):
         load_samples(mixed)
+
+
+def test_every_byte_of_a_table_counts(tmp_path: Path) -> None:
+    write_table(tmp_path, 0)
+    path = tmp_path / "a.csv"
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(FewshotError, match=r"a\.csv"):
+            read_csv(path)
+    lines = data.splitlines(keepends=True)
+    for changed in (
+        lines[:-1],
+        [*lines, lines[-1]],
+        [lines[0], lines[2], lines[1]],
+        [line[:-1] + b"\r\n" for line in lines],
+    ):
+        path.write_bytes(b"".join(changed))
+        with pytest.raises(FewshotError, match=r"a\.csv"):
+            read_csv(path)
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "1e5", "0010", 'say "x"', "a,b", "a\nb", " a ", "é", "True", "-0.0", "#"])
+def test_any_text_survives_in_a_table(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "a.csv"
+    write_csv(path, pd.DataFrame({"name": [cell, "other"], "value": [1.5, 2.5]}))
+    assert read_csv(path, "name")["value"].tolist() == [1.5, 2.5]
+    write_csv(path, pd.DataFrame({"name": [cell]}))
+    assert len(read_csv(path, "name")) == 1
 
 
 @pytest.mark.parametrize("text", ["", "\0\0\0", "a,b\n1", "a,b\n", "\ud800", 'x,y\n"1'])

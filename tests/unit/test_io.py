@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.errors import CorruptFileError, FewshotError, WeightsError
 from fewshot_diffusion.io import (
     WEIGHTS_FILE,
@@ -27,7 +28,6 @@ from fewshot_diffusion.io import (
     read_weights_provenance,
     save_module,
     sha256,
-    write_csv,
     write_json,
     write_records,
     write_tensors,
@@ -113,7 +113,9 @@ def test_module_comes_back_frozen(tmp_path: Path) -> None:
 
 def test_csv_has_six_digits_and_plain_line_ends(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", pd.DataFrame({"x": [1 / 3, float("nan")], "y": ["a,b", "é"]}))
-    assert (tmp_path / "t.csv").read_bytes() == 'x,y\n0.333333,"a,b"\n,é\n'.encode()
+    digest = "000010d3a6e6ab31"
+    expected = f'x,y,digest\n0.333333,"a,b",{digest}\n,é,{digest}\n'
+    assert (tmp_path / "t.csv").read_bytes() == expected.encode()
 
 
 def test_json_is_sorted(tmp_path: Path) -> None:
@@ -130,7 +132,8 @@ WRITE_ALL = """
 import sys
 from pathlib import Path
 import pandas as pd, torch
-from fewshot_diffusion.io import save_module, write_csv, write_json, write_records, write_tensors
+from fewshot_diffusion.csv_files import write_csv
+from fewshot_diffusion.io import save_module, write_json, write_records, write_tensors
 out = Path(sys.argv[1])
 names = sorted(f"t{i}" for i in range(20))
 provenance = {name: {"x": i} for i, name in enumerate(set(names))}

@@ -10,6 +10,7 @@ import yaml
 
 from fewshot_diffusion.config.data import AvatarsConfig, DataConfig
 from fewshot_diffusion.config.model import load_config
+from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.datasets import ImageSet
 from fewshot_diffusion.datasets.avatar_masks import component_classes, draw_masks
 from fewshot_diffusion.datasets.avatars import draw_avatars, load_style
@@ -114,13 +115,13 @@ def test_pairs_need_an_image_and_a_mask(tmp_path: Path) -> None:
         torch.zeros(3, 3, 4, 4, dtype=torch.uint8), torch.tensor([100, 101, 999]), pd.DataFrame(index=range(3))
     )
     path = tmp_path / "pairs.csv"
-    path.write_text("id\n101\n100\n")
+    write_csv(path, pd.DataFrame({"id": [101, 100]}))
     assert read_pairs(path, images, mask_pool())[1].ids.tolist() == [101, 100]
     for id_, missing in ((999, "no mask"), (105, "not in this split")):
-        path.write_text(f"id\n{id_}\n")
+        write_csv(path, pd.DataFrame({"id": [id_]}))
         with pytest.raises(DataError, match=missing):
             read_pairs(path, images, mask_pool())
-    path.write_text("name\n3\n")
+    write_csv(path, pd.DataFrame({"name": [3]}))
     with pytest.raises(DataError, match=r"pairs\.csv: found columns"):
         read_pairs(path, images, mask_pool())
     with pytest.raises(DataError):

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.datasets import ImageSet
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.io import write_csv
 from fewshot_diffusion.shots import draw_shots, read_shots
 
 
@@ -78,24 +78,23 @@ def test_shots_are_read_back_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "columns",
     [
-        "",
-        "id\n1000\n",
-        "id,label,x\n1000,True,1\n",
-        "label,id\nTrue,1000\n",
-        "id,label\n1000,yes\n",
-        "id,label\n1000,1\n",
+        {"id": [1000]},
+        {"id": [1000], "label": [True], "x": [1]},
+        {"label": [True], "id": [1000]},
+        {"id": [1000], "label": ["yes"]},
+        {"id": [1000], "label": [1]},
     ],
 )
-def test_a_malformed_file_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "shots.csv").write_text(text)
+def test_other_columns_are_named(tmp_path: Path, columns: dict[str, list[object]]) -> None:
+    write_csv(tmp_path / "shots.csv", pd.DataFrame(columns))
     with pytest.raises(DataError, match=r"shots\.csv"):
         read_shots(tmp_path / "shots.csv", pool(5, 5))
 
 
 def test_shots_outside_the_pool_are_named(tmp_path: Path) -> None:
-    (tmp_path / "shots.csv").write_text("id,label\n1000,True\n77,False\n")
+    write_csv(tmp_path / "shots.csv", pd.DataFrame({"id": [1000, 77], "label": [True, False]}))
     with pytest.raises(DataError, match=r"\[77\] are not in this split"):
         read_shots(tmp_path / "shots.csv", pool(5, 5))
 

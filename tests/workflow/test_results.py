@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from snakemake.utils import update_config
 
 from fewshot_diffusion.augmentation_table import TABLE_COLUMNS as CLASS_COLUMNS
 from fewshot_diffusion.config.model import Config, load_config
+from fewshot_diffusion.csv_files import read_csv
 from fewshot_diffusion.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
 from fewshot_diffusion.mask_evaluation import MASK_COLUMNS
 from fewshot_diffusion.sections import augmentation_section, mask_section
@@ -25,7 +25,7 @@ SETS = {
 @pytest.mark.parametrize("section", SETS)
 def test_the_readme_shows_the_committed_tables(section: str) -> None:
     _, table, accuracy, _ = SETS[section]
-    content = results_section(pd.read_csv(TABLES / table), pd.read_csv(TABLES / accuracy))
+    content = results_section(read_csv(TABLES / table), read_csv(TABLES / accuracy))
     readme = (ROOT / "README.md").read_text()
     assert replace_section(readme, section, content) == readme, "run `make docs`"
 
@@ -33,7 +33,7 @@ def test_the_readme_shows_the_committed_tables(section: str) -> None:
 @pytest.mark.parametrize("section", SETS)
 def test_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
     config, _, _, sweep = SETS[section]
-    chosen = pd.read_csv(TABLES / sweep).query("chosen").set_index(["attribute", "mode"])["guidance_scale"]
+    chosen = read_csv(TABLES / sweep).query("chosen").set_index(["attribute", "mode"])["guidance_scale"]
     targets = yaml.safe_load((ROOT / config).read_text())["targets"]
     configured = {(t["label"], mode): scale for t in targets for mode, scale in t["guidance_scale"].items()}
     assert configured == chosen.to_dict()
@@ -42,7 +42,7 @@ def test_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
 @pytest.mark.parametrize("section", SETS)
 def test_tables_hold_every_row_with_floor_interval_and_cost(section: str) -> None:
     config, table, accuracy, _ = SETS[section]
-    frame, shares = pd.read_csv(TABLES / table), pd.read_csv(TABLES / accuracy)
+    frame, shares = read_csv(TABLES / table), read_csv(TABLES / accuracy)
     assert list(frame.columns) == TABLE_COLUMNS
     assert list(shares.columns) == ACCURACY_COLUMNS
     measured = frame[frame["kind"] != "published"]
@@ -72,7 +72,7 @@ def masks_config(overlay: str) -> Config:
 @pytest.mark.parametrize("section", MASKS)
 def test_mask_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
     overlay, _, sweep = MASKS[section]
-    frame, masks = pd.read_csv(TABLES / sweep), masks_config(overlay).segmentation
+    frame, masks = read_csv(TABLES / sweep), masks_config(overlay).segmentation
     assert set(frame["guidance_scale"]) == set(masks.guidance_scales)
     best = frame.groupby("method")["tuning_miou"].transform("max")
     enough = frame[frame["tuning_miou"] >= best - masks.tolerance]
@@ -85,7 +85,7 @@ def test_mask_guidance_scales_are_those_that_the_sweep_chose(section: str) -> No
 def test_mask_tables_hold_every_method_and_their_seeds_were_never_tuned_on(section: str) -> None:
     overlay, table, sweep = MASKS[section]
     config = masks_config(overlay)
-    frame, masks = pd.read_csv(TABLES / table), config.segmentation
+    frame, masks = read_csv(TABLES / table), config.segmentation
     assert list(frame.columns) == MASK_COLUMNS
     compared = {(preset, method) for preset in masks.presets for method in MASK_METHODS}
     compared |= {(masks.preset, "controlnet")}
@@ -93,19 +93,19 @@ def test_mask_tables_hold_every_method_and_their_seeds_were_never_tuned_on(secti
     assert set(zip(shots["preset"], shots["method"], strict=True)) == compared
     assert (frame["n"] == masks.masks * masks.seeds_per_mask).all()
     last = frame["seeds"].str.extract(r"-(\d+)")[0].astype(int).max()
-    assert last < pd.read_csv(TABLES / sweep)["seeds"].str.extract(r"^(\d+)")[0].astype(int).min()
+    assert last < read_csv(TABLES / sweep)["seeds"].str.extract(r"^(\d+)")[0].astype(int).min()
 
 
 @pytest.mark.parametrize("section", MASKS)
 def test_the_readme_shows_the_committed_mask_tables(section: str) -> None:
-    content = mask_section(pd.read_csv(TABLES / MASKS[section][1]))
+    content = mask_section(read_csv(TABLES / MASKS[section][1]))
     readme = (ROOT / "README.md").read_text()
     assert replace_section(readme, section, content) == readme, "run `make docs`"
 
 
 def test_the_classes_tables_hold_every_cell_and_stand_in_the_readme() -> None:
     classes = load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text())).classification
-    table, acceptance = pd.read_csv(TABLES / "tiny_imagenet_accuracy.csv"), pd.read_csv(TABLES / "acceptance.csv")
+    table, acceptance = read_csv(TABLES / "tiny_imagenet_accuracy.csv"), read_csv(TABLES / "acceptance.csv")
     assert list(table.columns) == CLASS_COLUMNS
     ours = table[table["kind"] != "published"]
     cells = set(zip(ours["architecture"], ours["mixup_cutmix"], ours["generated_ratio"], ours["control"], strict=True))
@@ -129,6 +129,6 @@ def test_the_classes_tables_hold_every_cell_and_stand_in_the_readme() -> None:
 
 def test_reported_seeds_were_never_tuned_on() -> None:
     for _, table, _, sweep in SETS.values():
-        reported = pd.read_csv(TABLES / table).query("method.str.startswith('ours') and kind != 'published'")["seeds"]
-        tuned = pd.read_csv(TABLES / sweep)["seeds"]
+        reported = read_csv(TABLES / table).query("method.str.startswith('ours') and kind != 'published'")["seeds"]
+        tuned = read_csv(TABLES / sweep)["seeds"]
         assert reported.str.extract(r"-(\d+)")[0].astype(int).max() < tuned.str.extract(r"^(\d+)")[0].astype(int).min()

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from fewshot_diffusion import cli
+from fewshot_diffusion.csv_files import read_csv
 from fewshot_diffusion.reproduction import compare_tables
 
 
@@ -14,7 +13,7 @@ def main() -> None:
     parser.add_argument("--after", type=Path, nargs="+", required=True, help="the same CSVs, computed again")
     args = parser.parse_args()
     for before, after in zip(args.before, args.after, strict=True):
-        differences = compare_tables(pd.read_csv(before), pd.read_csv(after))
+        differences = compare_tables(read_csv(before), read_csv(after))
         print(f"{after}: " + ("equal to the committed table, times apart." if not differences else "differs."))
         for line in differences:
             print(f"  {line}")

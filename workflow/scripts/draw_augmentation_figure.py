@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.augmentation_figures import augmentation_figure
+from fewshot_diffusion.csv_files import read_csv
 from fewshot_diffusion.figures import save_figure
-from fewshot_diffusion.io import read_csv
 
 
 def main() -> None:

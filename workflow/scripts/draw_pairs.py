@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.io import write_csv
 from fewshot_diffusion.shots import draw_pairs
 
 

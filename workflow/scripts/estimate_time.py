@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.benchmarks import estimate_seconds, planned_steps
-from fewshot_diffusion.io import read_csv
+from fewshot_diffusion.csv_files import read_csv
 
 
 def main() -> None:

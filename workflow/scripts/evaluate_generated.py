@@ -4,10 +4,10 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.class_evaluation import acceptance_rows, calibration_rows
+from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.datasets.classes import load_classes
 from fewshot_diffusion.denoisers import load_denoiser
 from fewshot_diffusion.generation import load_generated
-from fewshot_diffusion.io import write_csv
 from fewshot_diffusion.rejection_heads import load_rejection_head
 from fewshot_diffusion.runtime import make_runtime
 

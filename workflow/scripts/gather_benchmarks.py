@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.benchmarks import gather_benchmarks
-from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.csv_files import write_csv
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.augmentation_table import augmentation_table, published_accuracies
-from fewshot_diffusion.io import read_csv, write_csv
+from fewshot_diffusion.csv_files import read_csv, write_csv
 
 
 def main() -> None:

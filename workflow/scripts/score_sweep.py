@@ -5,7 +5,7 @@ from pathlib import Path
 from fewshot_diffusion import cli
 from fewshot_diffusion.classifiers import load_judge
 from fewshot_diffusion.config.attributes import TargetConfig, TuningConfig
-from fewshot_diffusion.io import write_csv
+from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.samples import load_samples
 from fewshot_diffusion.sweep import sweep_rows
 

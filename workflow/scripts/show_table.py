@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.io import read_csv
+from fewshot_diffusion.csv_files import read_csv
 from fewshot_diffusion.tables import accuracy_view, measured_metrics, wide_view
 
 

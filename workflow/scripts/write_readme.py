@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.io import read_csv, write_text
+from fewshot_diffusion.csv_files import read_csv
+from fewshot_diffusion.io import write_text
 from fewshot_diffusion.sections import LAYOUTS
 from fewshot_diffusion.tables import replace_section
 

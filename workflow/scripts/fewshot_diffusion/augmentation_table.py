@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from .augmentation import CELL_COLUMNS
+from .csv_files import read_source_csv
 from .errors import DataError
-from .io import read_csv
 
 TABLE_COLUMNS = [*CELL_COLUMNS, "published", "kind"]
 PAPER_NAMES = {"resnet18": "resnet18", "wide_resnet50": "wide_resnet50_2", "resnext50": "resnext50_32x4d"}
@@ -19,7 +19,7 @@ def published_accuracies(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If a row's name is not ``<architecture>;mixup_cutmix=<yes|no>;generated_ratio=<n>``.
     """
-    paper = read_csv(path)
+    paper = read_source_csv(path, "item", "data_set", "row", "value")
     paper = paper[paper["item"] == "table2"]
     parts = paper["row"].str.extract(r"^(\w+);mixup_cutmix=(yes|no);generated_ratio=(\d+)$")
     if parts.isna().any(axis=None) or not parts[0].isin(PAPER_NAMES).all():

@@ -73,29 +73,6 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table of numbers atomically, six significant digits."""
-    write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-
-
-def read_csv(path: Path, *columns: str) -> pd.DataFrame:
-    """Read a table of numbers that has at least these columns.
-
-    Raises:
-        CorruptFileError: If it is empty, no table, or lacks a column.
-    """
-    require_file(path)
-    try:
-        frame = pd.read_csv(path)
-    except (ValueError, OSError) as error:  # of pandas' parser and of UTF-8
-        raise corrupt(path, f"cannot be read as a table ({error})") from error
-    missing = [column for column in columns if column not in frame]
-    if missing or frame.empty:
-        found = "no rows" if frame.empty else f"the columns {', '.join(map(str, frame.columns))}"
-        raise corrupt(path, f"holds {found}, expected rows with {', '.join(missing) or 'values'}")
-    return frame
-
-
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:

@@ -1,6 +1,7 @@
 """What code a result depends on: a content digest over a script, its modules and its environment."""
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +29,17 @@ def closure(script: Path) -> set[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting.extend(_imported_files(path))
+            waiting.extend(_imported_files(path, path.read_bytes()))
     return found
 
 
-def _imported_files(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text())):
+@functools.cache  # most rules share most modules
+def _imported_files(path: Path, source: bytes) -> tuple[Path, ...]:
+    return tuple(_find_imports(path, ast.parse(source)))
+
+
+def _find_imports(path: Path, tree: ast.Module) -> Iterator[Path]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _files_of(SCRIPTS, alias.name.split("."))

@@ -1,10 +1,13 @@
 """Few-shot splits: the labelled images of an experiment, small enough to read and to diff."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from .csv_files import read_csv
 from .datasets import ImageSet
 from .datasets.masks import MaskSet
 from .errors import DataError
@@ -38,15 +41,15 @@ def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
     """Return the images of a shots file and their labels, bool [N].
 
     Raises:
-        DataError: If the file is malformed or names images outside the pool.
+        CorruptFileError: If the file was changed.
+        DataError: If it has other columns, or names images outside the pool.
     """
-    try:
-        frame = pd.read_csv(path)
-    except ValueError as error:  # pandas' parser errors are of this kind
-        raise DataError(f"{path}: not a CSV file ({error}).") from error
+    frame = read_csv(path)
     if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
-    return pool.by_ids(frame["id"].tolist()), torch.from_numpy(frame["label"].to_numpy(copy=True))
+    with _named(path):
+        images = pool.by_ids(frame["id"].tolist())
+    return images, torch.from_numpy(frame["label"].to_numpy(copy=True))
 
 
 def draw_pairs(pool: MaskSet, shots: int, seed: int) -> list[int]:
@@ -65,16 +68,24 @@ def read_pairs(path: Path, images: ImageSet, masks: MaskSet) -> tuple[ImageSet, 
     """Return the images and masks of a pairs file, in its order.
 
     Raises:
-        DataError: If the file is malformed, or names an id without an image or a mask.
+        CorruptFileError: If the file was changed.
+        DataError: If it has other columns, or names an id without an image or a mask.
     """
-    try:
-        frame = pd.read_csv(path)
-    except ValueError as error:
-        raise DataError(f"{path}: not a CSV file ({error}).") from error
+    frame = read_csv(path)
     if list(frame.columns) != ["id"]:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id.")
     ids = frame["id"].tolist()
-    return images.by_ids(ids), masks.by_ids(ids)
+    with _named(path):
+        return images.by_ids(ids), masks.by_ids(ids)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors of its content."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def join_pairs(images: ImageSet, masks: MaskSet) -> tuple[ImageSet, MaskSet]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from .csv_files import read_source_csv
 from .errors import DataError
 from .evaluation import TABLE_COLUMNS
-from .io import read_csv
 
 PUBLISHED_METHODS = {"ours": "ours_exact"}
 """The paper's own row is the exact mode; its other methods keep their names."""
@@ -56,11 +56,7 @@ def read_published(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If a column is missing.
     """
-    frame = read_csv(path)
-    expected = {"item", "data_set", "row", "method", "metric", "value", "source"}
-    if not expected <= set(frame.columns):
-        raise DataError(f"{path}: found columns {list(frame.columns)}, expected {sorted(expected)}.")
-    return frame
+    return read_source_csv(path, "item", "data_set", "row", "method", "metric", "value", "source")
 
 
 def _published_value(row: object, paper: pd.DataFrame) -> float:

@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from .csv_files import read_csv
 from .errors import FewshotError
 from .io import WEIGHTS_FILE, read_records, read_tensors, read_weights_provenance
 from .records import METADATA, STORED, StoreError, file_sha256, read_record, read_stored, was_adopted
 
 
 def verify(folders: list[Path]) -> tuple[int, list[str]]:
-    """Read every tensor file, record file and weights folder below some folders.
+    """Read every tensor file, record file, table and weights folder below some folders.
 
     Returns:
         How many were read, and a message for each that does not match its record.
@@ -79,7 +80,7 @@ def _stored(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.name.startswith("."):
             continue  # what a killed job left; `make clean` removes it
-        if path.suffix in (".safetensors", ".parquet") or path.name == "provenance.json":
+        if path.suffix in (".safetensors", ".parquet", ".csv") or path.name == "provenance.json":
             yield path
 
 
@@ -88,5 +89,7 @@ def _read(path: Path) -> None:
         read_weights_provenance(path.parent)
     elif path.suffix == ".parquet":
         read_records(path)
+    elif path.suffix == ".csv":
+        read_csv(path)
     else:
         read_tensors(path)
