@@ -19,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 import yaml
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow" / "scripts")]
 
 import warm  # noqa: E402 - the tests are no package
-from fewshot_diffusion.io import write_csv  # noqa: E402
+from fewshot_diffusion.csv_files import write_csv  # noqa: E402
 
 TARGETS = ("results/smoke/samples/unguided/all/1-of-1.safetensors", "results/smoke/cells/resnet18/plain/1_none.csv")
 OVERLAY = {
@@ -57,15 +58,15 @@ class Warm:
 
     imports = "shared"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder = folder
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = plain_environment(Path(sys.executable).parent) | variables
         self._server = subprocess.Popen([sys.executable, str(ROOT / "tests" / "warm.py"), str(folder)], env=environment)
         wait_until(lambda: (folder / "socket").exists() or self._server.poll() is not None)
 
-    def start(self, tree: Path, output: int) -> "Run":
+    def start(self, tree: Path, output: int, command: Sequence[str] = COMMAND) -> "Run":
         environment = plain_environment(self.folder / "bin") | {"WARM_SOCKET": str(self.folder / "socket")}
-        connection = warm.ask(self.folder, COMMAND, tree, environment, output)
+        connection = warm.ask(self.folder, list(command), tree, environment, output)
         group = int.from_bytes(connection.recv(4), "big")
 
         def status() -> int:

@@ -1,14 +1,17 @@
 """What tests share: the smoke configuration, scripts without another interpreter's start, workflows in copies."""
 
+import fcntl
 import os
 import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pytest
 import yaml
 from snakemake.utils import update_config
 
@@ -90,6 +93,20 @@ def copy_tree(folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
     return folder
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that one of the processes that share the tests makes, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    tree, done = shared / name / "tree", shared / f"{name}.done"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(tree, ignore_errors=True)
+            make(tree)
+            done.touch()
+    return tree
 
 
 def overlay(folder: Path, name: str, **values: object) -> str:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from support import BIN, ROOT, command, copy_tree, planned_jobs, snakemake
+from support import BIN, ROOT, command, copy_tree, once, planned_jobs, snakemake
 
 TABLE = "results/tables/smoke_fid.csv"
 FIGURE = "results/figures/smoke_attributes.png"
@@ -78,13 +78,18 @@ def copy_products(run: Path, tree: Path) -> None:
         shutil.copytree(run / name, tree / name, ignore=ignored, copy_function=copy)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def origin(smoke_run: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose products were stored by `make store` and committed."""
     if shutil.which("make") is None or sys.prefix == sys.base_prefix:
         pytest.skip("needs make, and a virtual environment to lend")
-    tree = copy_tree(tmp_path_factory.mktemp("store") / "origin")
-    copy_products(smoke_run(), tree)
+    return once(tmp_path_factory, "origin", lambda tree: store(smoke_run(), tree))
+
+
+def store(run: Path, tree: Path) -> None:
+    """Make a copy of the tree and of a run in it, store the run, and commit."""
+    copy_tree(tree)
+    copy_products(run, tree)
     make_smoke_the_default(tree)
     shutil.rmtree(tree / "weights")
     shutil.copytree(tree / "results/smoke/denoiser", tree / "weights/smoke")
@@ -94,7 +99,6 @@ def origin(smoke_run: Callable[[], Path], tmp_path_factory: pytest.TempPathFacto
     git(tree, "commit", "--quiet", "--message", "A finished run")
     print(make(tree, "store"))
     git(tree, "commit", "--quiet", "--message", "Stored")
-    return tree
 
 
 def clone_of(origin: Path, folder: Path) -> Path:
