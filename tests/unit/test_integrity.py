@@ -33,7 +33,7 @@ from fewshot_diffusion.io import (
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.samples import SampleSet, load_samples, save_samples
 from fewshot_diffusion.sampling import WorkUnit, finish_unit
-from fewshot_diffusion.shots import draw_shots, read_shots
+from fewshot_diffusion.shots import draw_shots, read_pairs, read_shots
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,11 @@ def write_shots(folder: Path, variant: int) -> None:
 
 
 def write_pairs(folder: Path, variant: int) -> None:
-    write_csv(folder / "a.csv", pd.DataFrame({"id": [variant]}))
+    write_csv(folder / "a.csv", pd.DataFrame({"id": image_set(variant).ids[:3]}))
+
+
+def masks_of(images: ImageSet) -> MaskSet:
+    return MaskSet(pixels(len(images), 0, 4, 4) % 2, images.ids, ["back", "hair"])
 
 
 FORMATS = {
@@ -164,7 +168,7 @@ FORMATS = {
     "training state": Format(write_state, "state.safetensors", read_state),
     "table": Format(write_table, "a.csv", lambda f: read_csv(f / "a.csv", "value")),
     "shots": Format(write_shots, "a.csv", lambda f: read_shots(f / "a.csv", image_set(0))),
-    "pairs": Format(write_pairs, "a.csv", lambda f: read_csv(f / "a.csv", "id")),
+    "pairs": Format(write_pairs, "a.csv", lambda f: read_pairs(f / "a.csv", image_set(0), masks_of(image_set(0)))),
     "one number": Format(
         lambda f, v: write_sealed_json(f / "seed-0.json", {"top1": 0.5 + v}), "seed-0.json",
         lambda f: read_sealed_json(f / "seed-0.json"),
@@ -194,7 +198,7 @@ MUTATIONS: list[tuple[str, int, Callable[[bytes, random.Random], bytes]]] = [
 ]
 # Formats of which another valid file of the same kind is one that its reader cannot tell by itself: each is whole, and
 # which one is wanted stands in no name.
-ALONE = {"table", "pairs", "classes", "masks", "description", "records", "one number", "its seconds"}
+ALONE = {"table", "classes", "masks", "description", "records", "one number", "its seconds"}
 
 
 def refused(folder: Path, kind: Format) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.datasets import ImageSet
-from fewshot_diffusion.errors import DataError
+from fewshot_diffusion.errors import DataError, FewshotError
 from fewshot_diffusion.shots import draw_shots, read_shots
 
 
@@ -75,6 +75,22 @@ def test_shots_are_read_back_in_their_order(tmp_path: Path) -> None:
     assert images.images[:, 0, 0, 0].tolist() == [id_ - 1000 for id_ in shots["id"]]
     assert labels.dtype == torch.bool
     assert labels.tolist() == shots["label"].tolist()
+
+
+def test_shots_that_a_person_wrote_need_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "shots.csv").write_text("id,label\n1003,True\n1001,False\n")
+    images, labels = read_shots(tmp_path / "shots.csv", pool(5, 5))
+    assert images.ids.tolist() == [1003, 1001]
+    assert labels.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "id\n1000\n", "id,label\n1000,yes\n", "id,label\n1000,1\n", "id,label,x\n1000,True,1\n"]
+)
+def test_a_malformed_list_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shots.csv").write_text(text)
+    with pytest.raises(FewshotError, match=r"shots\.csv"):
+        read_shots(tmp_path / "shots.csv", pool(5, 5))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,19 @@ def read_source_csv(path: Path, *columns: str) -> pd.DataFrame:
     return frame
 
 
+def read_list(path: Path) -> pd.DataFrame:
+    """Read a list that a rule drew (it has a digest) or that people wrote (it has none).
+
+    Raises:
+        CorruptFileError: If it has a digest that does not match.
+        DataError: If it has none and is no table.
+    """
+    require_file(path)
+    with path.open("rb") as file:
+        has_digest = file.readline().rstrip().endswith(f",{DIGEST}".encode())
+    return read_csv(path) if has_digest else read_source_csv(path)
+
+
 def _sealed(frame: pd.DataFrame) -> str:
     return _text(frame.assign(**{DIGEST: hashlib.sha256(_text(frame).encode()).hexdigest()[:16]}))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from .csv_files import read_csv
+from .csv_files import read_list
 from .datasets import ImageSet
 from .datasets.masks import MaskSet
 from .errors import DataError
@@ -44,7 +44,7 @@ def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
         CorruptFileError: If the file was changed.
         DataError: If it has other columns, or names images outside the pool.
     """
-    frame = read_csv(path)
+    frame = read_list(path)
     if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
     with _named(path):
@@ -71,7 +71,7 @@ def read_pairs(path: Path, images: ImageSet, masks: MaskSet) -> tuple[ImageSet, 
         CorruptFileError: If the file was changed.
         DataError: If it has other columns, or names an id without an image or a mask.
     """
-    frame = read_csv(path)
+    frame = read_list(path)
     if list(frame.columns) != ["id"]:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id.")
     ids = frame["id"].tolist()
