@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup weights restore store verify demo reproduce test robustness benchmarks estimate lint lock report docs clean
+.PHONY: help setup weights restore store verify demo reproduce test robustness determinism benchmarks estimate lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
 
@@ -108,6 +108,9 @@ test: weights lint ## Lint, then run all tests in two processes
 
 robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 20 minutes)
 	@$(BIN)/python tests/robustness.py
+
+determinism: setup ## Make all products of a small run in 13 ways and compare one SHA-256 (about 10 minutes)
+	@$(BIN)/python tests/determinism.py
 
 benchmarks: setup ## Gather time, memory and forward passes of the jobs that ran here into one table
 	@$(BIN)/python workflow/scripts/gather_benchmarks.py --output $(BENCHMARKS)

@@ -95,6 +95,17 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
+def copy_products(run: Path, tree: Path) -> None:
+    """Copy what the configured run left; another test may be adding a sweep to it."""
+
+    def copy(source: str, target: str) -> str:
+        return shutil.copy2(source, target) if os.path.exists(source) else target
+
+    ignored = shutil.ignore_patterns(".[!s]*", "sweep", "tuning_judge*")
+    for name in ("results", ".snakemake/metadata"):
+        shutil.copytree(run / name, tree / name, ignore=ignored, copy_function=copy)
+
+
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """Return a folder that one of the processes that share the tests makes, for all of them."""
     base = tmp_path_factory.getbasetemp()

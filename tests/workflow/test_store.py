@@ -5,7 +5,6 @@ The smoke configuration takes the default's place in a repository of its own.
 
 import functools
 import http.server
-import os
 import shutil
 import sys
 import threading
@@ -16,7 +15,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from support import BIN, ROOT, command, copy_tree, once, planned_jobs, snakemake
+from support import BIN, ROOT, command, copy_products, copy_tree, once, planned_jobs, snakemake
 
 TABLE = "results/tables/smoke_fid.csv"
 FIGURE = "results/figures/smoke_attributes.png"
@@ -65,17 +64,6 @@ def lend_environment(tree: Path) -> None:
     for path in BIN.parent.iterdir():
         if not path.name.startswith("."):
             (tree / ".venv" / path.name).symlink_to(path)
-
-
-def copy_products(run: Path, tree: Path) -> None:
-    """Copy what the configured run left; another test may be adding a sweep to it."""
-
-    def copy(source: str, target: str) -> str:
-        return shutil.copy2(source, target) if os.path.exists(source) else target
-
-    ignored = shutil.ignore_patterns(".[!s]*", "sweep", "tuning_judge*")
-    for name in ("results", ".snakemake/metadata"):
-        shutil.copytree(run / name, tree / name, ignore=ignored, copy_function=copy)
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from PIL import Image
 
+import determinism
 from fewshot_diffusion.csv_files import read_csv
-from support import BIN, ROOT, SMOKE, copy_tree, overlay, planned_jobs, snakemake
+from support import BIN, ROOT, SMOKE, copy_products, copy_tree, overlay, planned_jobs, snakemake
 
 OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
 METHODS = {"naive", "unguided", "ddim_i", "ours_exact", "ours_readout"}
@@ -253,36 +253,27 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-def without_times(path: Path) -> str:
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return frame.drop(columns=["seconds_per_sample", "digest"], errors="ignore").to_csv(index=False)
+@pytest.mark.slow
+def test_a_damaged_shard_is_not_used_in_silence(smoke_run: Callable[[], Path], tree: Path) -> None:
+    copy_products(smoke_run(), tree)
+    shard = tree / "results/smoke/samples/exact/Blond/1-of-1.safetensors"
+    description = tree / "results/smoke/descriptions/samples/exact/Blond.safetensors"
+    flip_a_bit(shard)
+    description.unlink()
+    done = snakemake(tree, "--cores", "2", *SMOKE)
+    assert done.status != 0
+    assert "results/smoke/samples/exact/Blond/1-of-1.safetensors: has digest" in done.text
+    assert not description.exists()
 
 
 @pytest.mark.slow
-def test_another_run_elsewhere_gives_the_same_bytes(smoke_run: Callable[[], Path], tmp_path: Path) -> None:
-    """Other job shares, cores, hash seed, locale, time zone and a folder with a space in its name."""
-    tree = copy_tree(tmp_path / "an other place")
-    shards = overlay(tree, "shards.yaml", sampling={"shards_unguided": 3, "shards_per_target": 2})
-    arguments = ("--cores", "1", *SMOKE, shards)
-    done = snakemake(tree, *arguments, PYTHONHASHSEED="7", LC_ALL="C", TZ="Asia/Tokyo")
-    assert done.status == 0, done.text
-    assert (tree / "results/smoke/samples/unguided/all/3-of-3.safetensors").is_file()
-
-    first = smoke_run()  # only now: two processes do both runs at the same time
-    names = sorted(path.relative_to(tree) for path in (tree / "results").glob("[tf]*/smoke_*"))
-    assert names == sorted(path.relative_to(first) for path in (first / "results").glob("[tf]*/smoke_*"))
-    assert len(names) == 7
-    for name in names:
-        if name.suffix == ".csv":
-            assert without_times(tree / name) == without_times(first / name), name
-        else:
-            assert (tree / name).read_bytes() == (first / name).read_bytes(), name
-
-    # A damaged shard is not used in silence.
-    shard = tree / "results/smoke/samples/exact/Blond/1-of-2.safetensors"
-    flip_a_bit(shard)
-    (tree / "results/smoke/descriptions/samples/exact/Blond.safetensors").unlink()
-    done = snakemake(tree, *arguments)
-    assert done.status != 0
-    assert "results/smoke/samples/exact/Blond/1-of-2.safetensors: has digest" in done.text
-    assert not (tree / "results/smoke/descriptions/samples/exact/Blond.safetensors").exists()
+def test_two_ways_give_the_same_products(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every target; all thirteen ways are `make determinism`."""
+    plain = determinism.WAYS[0]
+    variables = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    other = determinism.Way("all else changed", 1, 3, (("table2",), ("all", "segmentation")), "a b", ".", variables)
+    with capsys.disabled():
+        table = determinism.compare([plain, other])
+    assert table["equal"].all()
+    assert table["sha256"].nunique() == 1
+    assert (table["products"] > 150).all()
