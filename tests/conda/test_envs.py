@@ -1,4 +1,4 @@
-"""`snakemake --sdm conda` creates every env and runs the smoke workflow in them, through a stand-in for conda.
+"""`snakemake --sdm conda` creates every env and runs a small workflow in them, through a stand-in for conda.
 
 Proven: Snakemake's own conda deployment works with these env files; each file's conda part is solvable and its pins
 hold together (`pip check`); every module behind every rule imports in its rule's env, where nothing else can be
@@ -257,7 +257,7 @@ def check_a_package_that_an_env_lacks_stops_its_jobs(tree: Tree) -> None:
 
 
 @pytest.mark.slow
-def test_the_smoke_workflow_runs_in_envs_of_conda(base: Path, tmp_path: Path) -> None:
+def test_a_workflow_runs_in_envs_of_conda(base: Path, tmp_path: Path) -> None:
     """One test of many steps: they share the envs."""
     started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
 
