@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import yaml
 from PIL import Image
 
 import robustness
-from fewshot_diffusion.instances import BusyError, claim, clear_dead_locks
+from fewshot_diffusion.instances import BusyError, answer_in_a_thread, claim, clear_dead_locks
 
 BIN = Path(sys.executable).parent
 
@@ -71,6 +73,25 @@ def test_locks_of_a_living_run_are_left_and_a_second_run_is_refused(tmp_path: Pa
         with pytest.raises(BusyError, match=r"another snakemake works here \(host .*, process \d+\)"):
             claim(tmp_path)
     assert clear_dead_locks(tmp_path)
+
+
+def test_a_signal_s_answer_may_wait_for_what_the_main_thread_holds() -> None:
+    held, answered = threading.Lock(), threading.Event()
+
+    def answer(*about: object) -> None:
+        if held.acquire(timeout=10):
+            answered.set()
+
+    before = signal.signal(signal.SIGTERM, answer)
+    try:
+        answer_in_a_thread(signal.SIGTERM)
+        with held:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)  # handlers run between two instructions of this thread
+            assert not answered.is_set()
+        assert answered.wait(10)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 # `settings(section)` passes one section as JSON; `code(script, env)` passes a digest of everything that the
 # job runs. Both are parameters, so an edit of either makes exactly the rules stale that depend on it.
 
+import signal
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
-from fewshot_diffusion.instances import BusyError, claim, clear_dead_locks
+from fewshot_diffusion.instances import BusyError, answer_in_a_thread, claim, clear_dead_locks
 from fewshot_diffusion.provenance import code_digest
 from fewshot_diffusion.records import StoreError, adopt
 
@@ -27,6 +28,7 @@ if workflow.is_main_process and clear_dead_locks(Path(".snakemake")):
 
 
 onstart:
+    answer_in_a_thread(signal.SIGTERM)
     try:
         if workflow.execution_settings.lock:
             claim(Path(".snakemake"))

@@ -1,4 +1,4 @@
-"""One running workflow at a time in a folder; the locks of a killed one do not outlive it.
+"""One running workflow at a time in a folder; the locks of a killed one do not outlive it; SIGTERM always ends it.
 
 Snakemake's own locks are files: they stay when it is killed, and a second instance on other targets removes them. The
 operating system's lock, which ends with its process, tells whether those files still mean something.
@@ -7,7 +7,9 @@ operating system's lock, which ends with its process, tells whether those files 
 import fcntl
 import os
 import shutil
+import signal
 import socket
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -52,6 +54,17 @@ def clear_dead_locks(folder: Path) -> bool:
             shutil.rmtree(locks)
         _record(file)  # now: a run may be killed between Snakemake's lock and its claim
         return found
+
+
+def answer_in_a_thread(number: signal.Signals) -> None:
+    """Let a thread do what this process does at a signal: it may then wait for locks that the main thread holds.
+
+    Snakemake's scheduler takes a lock at SIGTERM, which waits for ever if the signal comes while the scheduler itself
+    holds it: in the moment in which it records a finished job.
+    """
+    answer = signal.getsignal(number)
+    if callable(answer):
+        signal.signal(number, lambda *about: threading.Thread(target=answer, args=about, daemon=True).start())
 
 
 def _open(folder: Path) -> IO[str]:
