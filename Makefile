@@ -116,8 +116,8 @@ benchmarks: setup ## Gather time, memory and forward passes of the jobs that ran
 	@$(BIN)/python workflow/scripts/gather_benchmarks.py --output $(BENCHMARKS)
 
 estimate: setup ## Say how long what is left of a target takes, even while it runs: make estimate TARGET=table2
-	@$(BIN)/snakemake --dry-run --nolock --cores all $(TARGET) |
-	  $(BIN)/python workflow/scripts/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)"
+	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
+	$(BIN)/python workflow/scripts/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)" <<< "$$plan"
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check

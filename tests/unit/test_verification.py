@@ -11,7 +11,7 @@ from torch import nn
 
 from fewshot_diffusion.io import save_module, write_records, write_tensors
 from fewshot_diffusion.records import METADATA, file_sha256, record_path
-from fewshot_diffusion.verification import verify, verify_remote, verify_stored
+from fewshot_diffusion.verification import missing_products, verify, verify_remote, verify_stored
 
 
 @pytest.fixture
@@ -76,6 +76,10 @@ def test_a_restored_product_is_compared_with_its_digest(restored: Path) -> None:
     number, [problem] = verify_stored()
     assert number == 1
     assert problem.startswith("results/table.csv: has SHA-256 ")
+
+
+def test_what_is_not_here_is_told(restored: Path) -> None:
+    assert missing_products() == ["results/absent.csv"]
 
 
 @pytest.mark.parametrize(("started", "compared"), [(0.0, 1), (1.5, 0)])

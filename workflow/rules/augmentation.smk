@@ -227,7 +227,7 @@ rule evaluate_generated:
         ),
         calibration=report(
             f"results/tables/{CONFIG.outputs.calibration_table}.csv",
-            caption="../report/acceptance.rst",
+            caption="../report/calibration.rst",
             category="Tables",
         ),
     log:
@@ -322,7 +322,7 @@ rule draw_augmentation_figure:
     output:
         report(
             f"results/figures/{CONFIG.outputs.augmentation_figure}.png",
-            caption="../report/augmentation.rst",
+            caption="../report/augmentation_figure.rst",
             category="Figures",
         ),
         f"results/figures/{CONFIG.outputs.augmentation_figure}.pdf",

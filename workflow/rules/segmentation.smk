@@ -425,7 +425,7 @@ rule draw_segmentation_figure:
     output:
         report(
             f"results/figures/{CONFIG.outputs.segmentation_figure}.png",
-            caption="../report/segmentation.rst",
+            caption="../report/segmentation_figure.rst",
             category="Figures",
         ),
         f"results/figures/{CONFIG.outputs.segmentation_figure}.pdf",
@@ -450,7 +450,7 @@ rule draw_shots_figure:
     output:
         report(
             f"results/figures/{CONFIG.outputs.segmentation_figure}_shots.png",
-            caption="../report/segmentation.rst",
+            caption="../report/segmentation_shots.rst",
             category="Figures",
         ),
         f"results/figures/{CONFIG.outputs.segmentation_figure}_shots.pdf",

@@ -15,10 +15,14 @@ def main() -> None:
     args = parser.parse_args()
     steps = planned_steps(sys.stdin.read())
     seconds, unknown = estimate_seconds(steps, read_csv(args.table, "step", "jobs", "seconds_total"))
-    missing = f"; {unknown} of them were never timed" if unknown else ""
-    print(
-        f"{len(steps)} jobs with benchmarks, about {seconds / args.cores / 60:.0f} min on {args.cores} cores{missing}"
-    )
+    timed = len(steps) - unknown
+    if not steps:
+        print("Nothing that takes long is left to do.")
+    elif not timed:
+        print(f"{len(steps)} jobs, none of which was ever timed: nothing is known.")
+    else:
+        least = f"; at least that: {unknown} of them were never timed" if unknown else ""
+        print(f"{len(steps)} jobs, about {seconds / args.cores / 60:.0f} min on {args.cores} cores{least}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.verification import verify, verify_remote, verify_stored
+from fewshot_diffusion.verification import missing_products, verify, verify_remote, verify_stored
 
 
 def main() -> None:
@@ -15,12 +15,19 @@ def main() -> None:
     args = parser.parse_args()
     checks = [verify(args.folders), verify_stored(), verify_remote()]
     number = sum(read for read, _ in checks)
-    problems = [problem for _, found in checks for problem in found]
-    for problem in problems:
+    problems: dict[str, str] = {}  # the first of each file
+    for problem in (problem for _, found in checks for problem in found):
+        problems.setdefault(problem.partition(": ")[0], problem)
+    for problem in problems.values():
         print(problem, file=sys.stderr)
+    if absent := missing_products():
+        print(f"{len(absent)} stored products are not here, e.g. {absent[0]}. `make restore` brings them.")
     if problems:
-        sys.exit(f"error: {len(problems)} of {number} files do not match what was recorded.")
-    print(f"{number} files match what was recorded.")
+        sys.exit(
+            f"error: {len(problems)} files do not match what was recorded. Delete them, then: `make restore` for "
+            "stored ones, `git checkout` for those in git; what was made here, its target makes again."
+        )
+    print(f"{number} checks: every file that is here matches what was recorded.")
 
 
 if __name__ == "__main__":

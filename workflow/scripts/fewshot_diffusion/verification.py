@@ -51,6 +51,15 @@ def verify_stored(stored: Path = STORED, metadata: Path = METADATA) -> tuple[int
     return len(digests), problems
 
 
+def missing_products(stored: Path = STORED) -> list[str]:
+    """Return the stored products that are not here."""
+    try:
+        entries = read_stored(stored)
+    except StoreError:
+        return []  # ``verify_stored`` says so
+    return [product for product, entry in entries.items() if entry["sha256"] and not Path(product).is_file()]
+
+
 def verify_remote(remote: Path = Path("dvc-remote")) -> tuple[int, list[str]]:
     """Compare DVC's remote inside the repository with its names: each file is named by the MD5 of its content.
 
