@@ -1,11 +1,13 @@
-"""A denoiser small enough for unit tests, whose every weight is random and non-zero."""
+"""What all tests share: a denoiser for unit tests, small, its every weight random and non-zero; a run on a cluster."""
 
 import pytest
 import torch
 from diffusers import UNet2DModel
 
+import cluster
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.denoisers import Denoiser, build_unet
+from support import once
 
 torch.set_num_threads(1)
 
@@ -43,3 +45,10 @@ def tiny_denoiser(tiny_unet: UNet2DModel) -> Denoiser:
 @pytest.fixture
 def tiny_denoiser_float64() -> Denoiser:
     return Denoiser(_random_unet(torch.float64), ScheduleConfig(), digest="0" * 64)
+
+
+@pytest.fixture(scope="session")
+def cluster_tree(tmp_path_factory: pytest.TempPathFactory) -> cluster.Tree:
+    """A tree in which the smoke workflow ran through Slurm and in envs of conda: one for all processes."""
+    folder = once(tmp_path_factory, "cluster", lambda folder: cluster.run(folder / "a tree"))
+    return cluster.Tree(folder / "a tree")

@@ -98,6 +98,19 @@ class Cold:
         pass
 
 
+@contextlib.contextmanager
+def warm_run(tree: Path, command: Sequence[str], log: Path) -> Iterator[Callable[[], int]]:
+    """Start Snakemake in a tree with shared imports; yields what waits for its exit status. It speaks into ``log``."""
+    with tempfile.TemporaryDirectory() as name:
+        runner = Warm(Path(name) / "warm")
+        try:
+            with log.open("w") as file:
+                run = runner.start(tree, file.fileno(), command)
+            yield run.status
+        finally:
+            runner.close()
+
+
 @dataclass(frozen=True)
 class Run:
     """A started command: its process group, and how to wait for its exit status."""

@@ -101,6 +101,10 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def _run(argv: list[str], starter: socket.socket | None) -> int:
+    # This project's own modules are those of the tree that runs, as the digests of its code say.
+    sys.path.remove(str(SCRIPTS))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fewshot_diffusion"]:
+        del sys.modules[name]
     try:
         if starter:
             from snakemake.cli import main

@@ -28,7 +28,15 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-VERSION = "24.7.1"  # the oldest that Snakemake takes
+# Snakemake asks the first three at every start, of every job; 24.7.1 is the oldest version that it takes.
+SCRIPT = """#!/bin/sh
+case "$*" in
+  "info --json") echo '{info}' ;;
+  --version) echo "conda 24.7.1" ;;
+  "config --get channel_priority --json") echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+  *) STANDIN_BASE="{prefix}" exec "{python}" -I "{program}" "$@" ;;
+esac
+"""
 
 
 class StandinError(Exception):
@@ -62,7 +70,7 @@ def write_base(prefix: Path, channel: Path, *, pip: str) -> Path:
     (prefix / "standin.json").write_text(json.dumps({"channel": str(channel), "pip": pip}))
     conda = prefix / "bin" / "conda"
     conda.write_text(
-        f'#!/bin/sh\nSTANDIN_BASE="{prefix}" exec "{sys.executable}" -I "{Path(__file__).resolve()}" "$@"\n'
+        SCRIPT.format(prefix=prefix, info=info(prefix), python=sys.executable, program=Path(__file__).resolve())
     )
     conda.chmod(0o755)
     # Sourced before each job, by bash.
@@ -88,10 +96,10 @@ def read_env_file(path: Path) -> EnvFile:
 # --- calls ----------------------------------------------------------------------------------------------------------
 
 
-def show_info(base: Base) -> None:
+def info(prefix: Path) -> str:
     import rattler
 
-    print(json.dumps({"conda_prefix": str(base.prefix), "platform": str(rattler.Subdir.current())}))
+    return json.dumps({"conda_prefix": str(prefix), "platform": str(rattler.Subdir.current())})
 
 
 def create(base: Base, path: Path, prefix: Path) -> None:
@@ -195,12 +203,7 @@ def link(source: str, target: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="conda")
-    top.add_argument("--version", action="version", version=f"conda {VERSION}")
     calls = top.add_subparsers(dest="call", required=True)
-    calls.add_parser("info").add_argument("--json", action="store_true", required=True)
-    config = calls.add_parser("config")
-    config.add_argument("--get", choices=["channel_priority"], required=True)
-    config.add_argument("--json", action="store_true", required=True)
     create = calls.add_parser("env").add_subparsers(required=True).add_parser("create")
     create.add_argument("--quiet", action="store_true")
     create.add_argument("--no-default-packages", action="store_true")
@@ -219,10 +222,6 @@ def main() -> None:
     arguments = parser().parse_args()
     base = read_base()
     match arguments.call:
-        case "info":
-            show_info(base)
-        case "config":
-            print(json.dumps({"get": {"channel_priority": "strict"}}))
         case "env":
             create(base, arguments.file, arguments.prefix)
         case "clean":

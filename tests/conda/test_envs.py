@@ -2,8 +2,7 @@
 
 Proven: Snakemake's own conda deployment works with these env files; each file's conda part is solvable and its pins
 hold together (`pip check`); every module behind every rule imports in its rule's env, where nothing else can be
-imported; a workflow from images to a figure, with rules of every env, runs there; edits of an env file reach exactly
-its rules.
+imported; the smoke workflow, with rules of every env, runs there; edits of an env file reach exactly its rules.
 
 Not proven: that conda-forge serves the interpreter and pip, or that a package registry serves the pinned versions. The
 stand-in's channel is local, its interpreter is the one that runs the tests, and the packages of the `pip:` sections are
@@ -17,24 +16,22 @@ import os
 import re
 import resource
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cluster import HAS_CONDA, PIP, Tree
 from conda.channel import TOO_NEW, build_channel
 from conda.standin import write_base
-from support import Finished, copy_tree, overlay, planned_jobs, snakemake
+from support import Finished, overlay, planned_jobs
 from workflow.test_repository import all_rules, distributions_of_packages, env_pins, imported_names, own_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
-PIP = os.environ.get("CONDA_STANDIN_PIP", "link")
 RULE_ENV = {rule.name: rule.env.stem for rule in all_rules() if "shell" in rule.directives}
 # Packages that the test environment has, and the envs that may import them.
 IMPORTABLE = {
@@ -54,7 +51,7 @@ IMPORTABLE = {
 }
 
 pytestmark = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="the env files ask for Python 3.11, and the local channel has only this one"
+    not HAS_CONDA, reason="the env files ask for Python 3.11, and the local channel has only this one"
 )
 
 
@@ -126,33 +123,16 @@ def test_an_interpreter_that_the_channel_lacks_is_refused(base: Path, tmp_path: 
 # --- the workflow ---------------------------------------------------------------------------------------------------
 
 
-class Tree:
-    """A copy of the tree in which `--sdm conda` makes a part of the smoke configuration that needs every env."""
+def prefixes_of(tree: Tree) -> dict[str, Path]:
+    """Return env -> prefix; Snakemake keeps the file that it created an env from beside it."""
+    content = {(tree.folder / "envs" / f"{name}.yaml").read_text(): name for name in ENVS}
+    created = sorted((tree.folder / ".snakemake" / "conda").glob("*.yaml"))
+    return {content[path.read_text()]: path.with_suffix("") for path in created if path.read_text() in content}
 
-    targets = (
-        "results/smoke/descriptions/samples/unguided/all.safetensors",
-        "results/figures/smoke_sheet_unguided.png",
-    )
 
-    def __init__(self, folder: Path, base: Path) -> None:
-        self.folder = copy_tree(folder)
-        self.path = f"{base / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        target = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())["targets"][0]
-        overlay(self.folder, "one.yaml", targets=[target], sampling={"shards_unguided": 1})
-
-    def run(self, *options: str, targets: Sequence[str] = targets) -> Finished:
-        configuration = ("--configfile", "config/smoke.yaml", "one.yaml")
-        return snakemake(self.folder, *options, *configuration, "--sdm", "conda", "--", *targets, PATH=self.path)
-
-    def prefixes(self) -> dict[str, Path]:
-        """Return env -> prefix; Snakemake keeps the file that it created an env from beside it."""
-        content = {(self.folder / "envs" / f"{name}.yaml").read_text(): name for name in ENVS}
-        created = sorted((self.folder / ".snakemake" / "conda").glob("*.yaml"))
-        return {content[path.read_text()]: path.with_suffix("") for path in created if path.read_text() in content}
-
-    def append(self, env: str, text: str) -> None:
-        with (self.folder / "envs" / f"{env}.yaml").open("a") as file:
-            file.write(text)
+def append(tree: Tree, env: str, text: str) -> None:
+    with (tree.folder / "envs" / f"{env}.yaml").open("a") as file:
+        file.write(text)
 
 
 def finished_rules(text: str) -> set[str]:
@@ -222,7 +202,7 @@ def reached(start: set[str], edges: dict[str, set[str]]) -> set[str]:
 def check_an_edit_makes_exactly_its_rules_stale(tree: Tree, env: str, edges: dict[str, set[str]]) -> None:
     path = tree.folder / "envs" / f"{env}.yaml"
     before = path.read_text()
-    tree.append(env, "# a comment\n")
+    append(tree, env, "# a comment\n")
     plan = tree.run("-n")
     path.write_text(before)
     own = {rule for rule in edges if RULE_ENV.get(rule) == env}
@@ -237,13 +217,13 @@ def check_an_edit_makes_exactly_its_rules_stale(tree: Tree, env: str, edges: dic
 def check_only_the_figures_are_drawn_again_in_a_new_env(tree: Tree) -> None:
     figures = sorted((tree.folder / "results" / "figures").glob("smoke_*.png"))
     before = [path.read_bytes() for path in figures]
-    others = {env: prefix for env, prefix in tree.prefixes().items() if env != "figures"}
-    tree.append("figures", "# a comment\n")
-    done = tree.run("--cores", "2")
+    others = {env: prefix for env, prefix in prefixes_of(tree).items() if env != "figures"}
+    append(tree, "figures", "# a comment\n")
+    done = tree.run("--cores", "2", targets=("results/figures/smoke_sheet_unguided.png",))
     assert done.status == 0, done.text
     assert finished_rules(done.text) == {"draw_unguided_sheet"}
     assert re.findall(r"Creating conda environment .*envs/(\w+)\.yaml", done.text) == ["figures"]
-    assert {env: prefix for env, prefix in tree.prefixes().items() if env != "figures"} == others
+    assert {env: prefix for env, prefix in prefixes_of(tree).items() if env != "figures"} == others
     assert [path.read_bytes() for path in figures] == before
 
 
@@ -251,13 +231,13 @@ def check_a_package_that_an_env_lacks_stops_its_jobs(tree: Tree) -> None:
     """Though the environment that runs Snakemake has it."""
     path = tree.folder / "envs" / "data.yaml"
     path.write_text(re.sub(r".*resvg-py.*\n", "", path.read_text()))
-    done = tree.run("--cores", "1", targets=["results/smoke/images/pairs.safetensors"])
+    done = tree.run("--cores", "1", targets=("results/smoke/images/pairs.safetensors",))
     assert done.status != 0
     assert "No module named 'resvg_py'" in (tree.folder / "logs/smoke/make_split/pairs.log").read_text()
 
 
 @pytest.mark.slow
-def test_a_workflow_runs_in_envs_of_conda(base: Path, tmp_path: Path) -> None:
+def test_the_workflow_ran_in_envs_of_conda(cluster_tree: Tree) -> None:
     """One test of many steps: they share the envs."""
     started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
 
@@ -266,18 +246,16 @@ def test_a_workflow_runs_in_envs_of_conda(base: Path, tmp_path: Path) -> None:
         cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
         print(f"{what}: {time.monotonic() - started:.0f} s, {cpu:.0f} CPU s so far")
 
-    tree = Tree(tmp_path / "a tree", base)
-    done = tree.run("--cores", "2")
-    assert done.status == 0, done.text
-    tell(f"{sum(planned_jobs(done.text).values())} jobs in {len(tree.prefixes())} new envs")
-    prefixes = tree.prefixes()
+    tree, story = cluster_tree, cluster_tree.story
+    assert "Nothing to be done" in story.again
+    prefixes = prefixes_of(tree)
     assert set(prefixes) == set(ENVS)
-    activated = set(re.findall(r"Activating conda environment: (\S+)", done.text))
+    told = [story.text, *(path.read_text() for path in (tree.folder / "logs" / "slurm").rglob("*.log"))]
+    activated = set(re.findall(r"Activating conda environment: (\S+)", "".join(told)))
     assert activated == {str(prefix.relative_to(tree.folder)) for prefix in prefixes.values()}
-    assert {RULE_ENV[rule] for rule in finished_rules(done.text)} == set(ENVS)
+    assert {RULE_ENV[rule] for rule in finished_rules(story.text)} == set(ENVS)
+    tell(f"{len(finished_rules(story.text))} rules ran in {len(prefixes)} envs")
 
-    assert "Nothing to be done" in tree.run("--cores", "2").text
-    tell("a second run")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(check_env, *zip(*prefixes.items(), strict=True)))
     tell("every import in every env")

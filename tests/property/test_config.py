@@ -1,9 +1,15 @@
 """Whatever stands in a configuration file: it is accepted or refused by name, nothing else happens."""
 
+import copy
 import datetime
+import gc
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +19,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fewshot_diffusion.config.base import Section
+from fewshot_diffusion.config.checks import dotted
+from fewshot_diffusion.config.evaluation import OutputsConfig
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.errors import ConfigError
 
-DEFAULT = (Path(__file__).resolve().parents[2] / "config" / "config.yaml").read_text()
+DEFAULT = yaml.safe_load((Path(__file__).resolve().parents[2] / "config" / "config.yaml").read_text())
 KEYS = st.one_of(st.text(max_size=8), st.integers(-2, 20), st.none(), st.booleans())
 # Everything that a YAML file can hold.
 SCALARS = st.one_of(
@@ -45,10 +53,38 @@ def places(node: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+Place = tuple[str | int, ...]
+TABLES = [key for key in OutputsConfig.model_fields if key.endswith("_table")]
+FIGURES = [key for key in OutputsConfig.model_fields if key.endswith("_figure")]
+SHARDS = {
+    ("sampling", "shards_per_target"): 4,
+    ("sampling", "shards_unguided"): 24,
+    ("classification", "sampling", "shards"): 60,
+}
+"""Where, and the largest number of jobs that the default allows."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A configuration with mistakes: of what kind, and where, if the kind says where."""
+
+    kind: str
+    raw: dict[str, Any]
+    mistakes: tuple[Place, ...] = ()
+
+
+def default() -> dict[str, Any]:
+    return copy.deepcopy(DEFAULT)  # type: ignore[no-any-return]
+
+
+def place_of(raw: Any, place: Place) -> Any:
+    return reduce(lambda node, key: node[key], place, raw)
+
+
 @st.composite
-def damaged(draw: st.DrawFn) -> dict[str, Any]:
+def anything(draw: st.DrawFn) -> Damaged:
     """Return the default configuration with up to three values replaced, added or removed."""
-    raw: dict[str, Any] = yaml.safe_load(DEFAULT)
+    raw = default()
     for _ in range(draw(st.integers(1, 3))):
         found = places(raw)
         assume(found)
@@ -62,38 +98,145 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
             container[draw(KEYS)] = draw(JUNK)
         else:
             container.insert(key, draw(JUNK))
-    return raw
+    return Damaged("anything", raw)
 
 
-def keys_of(node: Any) -> set[str]:
-    """Return every key that stands anywhere in a configuration."""
-    if isinstance(node, dict):
-        return {str(key) for key in node} | {found for value in node.values() for found in keys_of(value)}
-    return {found for value in node for found in keys_of(value)} if isinstance(node, list) else set()
+@st.composite
+def too_many_shards(draw: st.DrawFn) -> Damaged:
+    raw = default()
+    place = draw(st.sampled_from(sorted(SHARDS)))
+    place_of(raw, place[:-1])[place[-1]] = draw(st.integers(SHARDS[place] + 1, 10**12))
+    return Damaged("shards", raw, (place,))
 
 
-def sections() -> list[type[Section]]:
-    found = [Section]
-    for model in found:
-        found += model.__subclasses__()
-    return found
+@st.composite
+def equal_outputs(draw: st.DrawFn) -> Damaged:
+    raw = default()
+    name = draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}", fullmatch=True))
+    pairs = [(one, other, "") for keys in (TABLES, FIGURES) for one, other in permutations(keys, 2)]
+    pairs += [("segmentation_figure", other, "_shots") for other in FIGURES if other != "segmentation_figure"]
+    pairs += [("sheet_prefix", other, suffix) for other in FIGURES for suffix in ("_unguided", "_exact", "_readout")]
+    one, other, suffix = draw(st.sampled_from(pairs))
+    raw["outputs"] |= {one: name, other: name + suffix}
+    return Damaged("outputs", raw, (("outputs", one), ("outputs", other)))
 
 
-FIELDS = {name for model in sections() for name in model.model_fields}
+@st.composite
+def braces(draw: st.DrawFn) -> Damaged:
+    raw = default()
+    place = draw(st.sampled_from(TEXTS))
+    bad = draw(st.sampled_from(["{", "}", "{data}", "{{x}}", "{input[0]}", "\0"]))
+    text = str(place_of(raw, place))
+    at = draw(st.integers(0, len(text)))
+    place_of(raw, place[:-1])[place[-1]] = text[:at] + bad + text[at:]
+    return Damaged("braces", raw, (place,))
 
 
-def accepted(raw: dict[str, Any]) -> bool:
-    """Return whether a configuration is accepted; it must be whole, or be refused by a key's name."""
+@st.composite
+def dollars(draw: st.DrawFn) -> Damaged:
+    raw = default()
+    position = draw(st.integers(0, len(raw["targets"]) - 1))
+    parts = draw(st.lists(st.text(max_size=8), min_size=3, max_size=4))
+    raw["targets"][position]["label"] = "$".join(parts)
+    return Damaged("dollars", raw, (("targets", position, "label"),))
+
+
+def texts(node: Any, place: Place = ()) -> Iterator[Place]:
+    """Yield where each text of a tree stands."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield from [(*place, key)] if isinstance(value, str) else texts(value, (*place, key))
+
+
+TEXTS = list(texts(DEFAULT))
+
+
+def differences(before: Any, after: Any, place: Place = ()) -> Iterator[Place]:
+    """Yield the keys at which two trees differ; of an emptied mapping or a list of another length, its own."""
+    if isinstance(before, dict) and isinstance(after, dict) and after:
+        for key in before.keys() | after.keys():
+            if key in before and key in after:
+                yield from differences(before[key], after[key], (*place, key))
+            else:
+                yield (*place, int(key) if isinstance(key, bool) else key)  # as pydantic names it
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for position, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from differences(one, other, (*place, position))
+    elif type(before) is not type(after) or before != after:
+        yield place
+
+
+# Keys that are named where another one may be the mistake: what the two must agree on.
+RELATED = {
+    r"data": r"data\.(kind|avatars)",
+    r"targets\.\d+\.attribute": r"data\.avatars\.attributes\b.*",
+    r"denoiser\.folder": r"denoiser\.source",
+    r"sampling\.first_seed": r"segmentation\.masks",
+    r"sampling\.shards_per_target": r"sampling\.units_per_target",
+    r"sampling\.shards_unguided": r"sampling\.units_unguided",
+    r"tuning\.first_seed": r"sampling\.(unit_size|units_\w+|first_seed)|segmentation\.(masks|seeds_per_mask)",
+    r"evaluation\.samples": r"sampling\.(unit_size|units_per_target)",
+    r"evaluation\.extractors\.\d+\.(weights|sha256)": r"evaluation\.extractors\.\d+\.kind",
+    r"segmentation\.masks": r"data\.splits\.controls",
+    r"segmentation\.tuning_masks": r"data\.splits\.reference",
+    r"segmentation\.shots": r"data\.splits\.pairs|segmentation\.(shots|controlnet)_curve\b.*",
+    r"segmentation\.preset": r"segmentation\.presets\..+",
+    r"segmentation\.head\.flip_pairs": r"data\.avatars\.parts\..+",
+    r"classification\.rejection\.max_attempts":
+        r"classification\.(train_per_class|generated_ratios|sampling\.unit_size)\b.*",
+    r"classification\.sampling\.shards": r"data\.splits\.class_train|classification\.train_per_class",
+}  # fmt: skip
+
+
+def is_about(named: str, change: Place) -> bool:
+    """Return whether a key is that of a change, below it, the list that it is in, or one that must agree with it."""
+    key = dotted(change)
+    lists = [dotted(change[:depth]) for depth, part in enumerate(change) if isinstance(part, int)]
+    related = [pattern for name, pattern in RELATED.items() if re.fullmatch(name, named)]
+    return (
+        named == key
+        or named.startswith(f"{key}.")
+        or named in lists
+        or any(re.fullmatch(pattern, key) for pattern in related)
+    )
+
+
+def named_keys(problem: str) -> list[str]:
+    """Return the keys before the first colon that is not within the quotes of an odd key."""
+    part = r"""(?:[\w-]+|\[key\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+    found = re.match(rf"({part}(?:\.{part})*(?:, {part}(?:\.{part})*)*): ", problem)
+    assert found, problem
+    return found[1].split(", ")
+
+
+def timed_load(raw: dict[str, Any], seconds: list[float]) -> Config:
+    """Load a configuration, without the collection of other tests' garbage, and note how long it took."""
+    gc.disable()
+    started = time.perf_counter()
     try:
-        config = load_config(raw)
+        return load_config(raw)
+    finally:
+        seconds.append(time.perf_counter() - started)
+        gc.enable()
+
+
+def accepted(case: Damaged, seconds: list[float]) -> bool:
+    """Return whether a configuration is accepted; it must be whole, or be refused by the key of every mistake."""
+    try:
+        config = timed_load(case.raw, seconds)
     except ConfigError as error:
         first, *problems = str(error).split("\n  ")
         assert first == "The configuration is not valid:"
-        named = set(re.split(r"[.:\s]", problems[0]))
-        # Of a key that is no text, the value stands where its name would.
-        assert named & (FIELDS | keys_of(raw)) or "Keys should be strings (found" in problems[0], problems[0]
+        changes = list(differences(DEFAULT, case.raw))
+        named = [key for problem in problems for key in named_keys(problem)]
+        for problem in problems:
+            assert any(is_about(key, change) for key in named_keys(problem) for change in changes), problem
+        for mistake in case.mistakes:
+            assert dotted(mistake) in named, str(error)
         return False
+    assert not case.mistakes, case
     assert config.data.attributes
+    assert type(config.data).model_validate_json(config.data.model_dump_json())  # not equal: JSON has fewer types
     for name in set(Config.model_fields) - {"data", "targets"}:  # rules pass these to scripts as JSON
         section = getattr(config, name)
         assert type(section).model_validate_json(section.model_dump_json()) == section
@@ -103,21 +246,27 @@ def accepted(raw: dict[str, Any]) -> bool:
 
 def test_any_configuration_is_accepted_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    seconds: dict[bool, list[float]] = {True: [], False: []}
+    seconds: list[float] = []
+    refused: Counter[str] = Counter()
+    generated: Counter[str] = Counter()
 
     @settings(
-        max_examples=2200, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=2600, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
-    @given(damaged())
-    def check(raw: dict[str, Any]) -> None:
-        started = time.perf_counter()
-        seconds[accepted(raw)].append(time.perf_counter() - started)
+    @given(st.one_of(anything(), anything(), too_many_shards(), equal_outputs(), braces(), dollars()))
+    def check(case: Damaged) -> None:
+        generated[case.kind] += 1
+        refused[case.kind] += not accepted(case, seconds)
 
     check()
-    took = [*seconds[True], *seconds[False]]
-    print(f"{len(seconds[False])} refused, {len(seconds[True])} accepted, slowest {1000 * max(took):.0f} ms")
-    assert len(took) >= 2000
-    assert len(seconds[False]) > 1000
+    print(
+        f"{generated.total()} generated, {refused.total()} refused, slowest {1000 * max(seconds):.0f} ms;"
+        f" refused of each kind: {', '.join(f'{refused[kind]} of {generated[kind]} {kind}' for kind in generated)}"
+    )
+    assert generated.total() >= 2000
+    assert refused["anything"] > 1000
+    assert all(refused[kind] > 100 for kind in ("shards", "outputs", "braces", "dollars"))
+    assert max(seconds) < 1
     assert not list(tmp_path.iterdir()), "no file is written"
 
 
@@ -138,7 +287,7 @@ def test_every_number_out_of_range_is_refused_with_its_range() -> None:
     bounds = list(bounds_of(Config))
     assert len(bounds) > 60
     for keys, words, value in bounds:
-        raw = yaml.safe_load(DEFAULT)
+        raw = default()
         place = raw
         for key in keys[:-1]:
             place = place.setdefault(key, {})
@@ -165,7 +314,7 @@ def test_junk_instead_of_a_configuration(raw: Any) -> None:
     st.sampled_from(sorted(Config.model_fields)), st.text(st.characters(codec="ascii", categories=["L"]), min_size=4)
 )
 def test_an_unknown_key_in_any_section_is_named(section: str, key: str) -> None:
-    raw = yaml.safe_load(DEFAULT)
+    raw = default()
     place = raw[section][0] if section == "targets" else raw[section]
     place["x" + key] = 1  # no key of ours starts with x
     try:

@@ -1,6 +1,7 @@
 """The configuration: every shipped file is valid, every mistake is named, the generated documents agree."""
 
 import copy
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -11,8 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from pydantic import ValidationError
 
+import determinism
+from fewshot_diffusion.config.checks import MAX_SHARDS
 from fewshot_diffusion.config.evaluation import OutputsConfig
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.config.sampling import SamplingConfig
@@ -73,6 +77,12 @@ def test_every_overlay_is_valid(path: Path) -> None:
     config = load_config(merged(default(), raw))
     if path.stem != "train":  # which is about the default's own results
         assert config.data.name != "avatars64", "an overlay with the default's name would overwrite its results"
+
+
+def test_the_ways_of_the_determinism_sweep_are_valid() -> None:
+    smoke = merged(default(), yaml.safe_load((CONFIG / "smoke.yaml").read_text()))
+    for shards in {way.shards for way in determinism.WAYS}:
+        load_config(merged(smoke, determinism.overlay(shards)))
 
 
 def test_the_shipped_overlays_are_found() -> None:
@@ -202,8 +212,7 @@ def test_a_missing_section_is_named(section: str) -> None:
 
 def test_a_target_of_an_unknown_attribute() -> None:
     message = refusal(changed(("targets", 2, "attribute"), "Glasses"))
-    assert "targets.Beard.attribute" in message
-    assert "'Glasses'" in message
+    assert "targets.2.attribute: 'Glasses'" in message
     assert "expected one of Blond, Beard" in message
 
 
@@ -227,8 +236,7 @@ def test_source_folder_without_a_folder() -> None:
 
 def test_inception_without_its_file() -> None:
     message = refusal(changed(("evaluation", "extractors"), [{"kind": "inception"}]))
-    assert "evaluation.extractors.0" in message
-    assert "weights, sha256" in message
+    assert "  evaluation.extractors.0.weights, evaluation.extractors.0.sha256: " in message
 
 
 @pytest.mark.parametrize("first_seed", [0, 1199])
@@ -257,6 +265,170 @@ def test_more_images_evaluated_than_drawn() -> None:
     assert "units_per_target" in message
     raw["evaluation"]["samples"] = 200
     load_config(raw)
+
+
+def test_problems_of_several_sections_are_reported_at_once() -> None:
+    raw = changed(("sampling", "shards_unguided"), 25)
+    raw["evaluation"]["samples"] = 10**6
+    raw["targets"][1]["attribute"] = "Glasses"
+    keys = [line.split(": ")[0] for line in refusal(raw).splitlines()[1:]]
+    assert keys == ["  targets.1.attribute", "  evaluation.samples", "  sampling.shards_unguided"]
+
+
+@pytest.mark.parametrize(
+    ("key", "written"), [("", "''"), ("a: b", "'a: b'"), ("a\nb", r"'a\nb'"), ("a.b", "'a.b'"), ("a-b_1", "a-b_1")]
+)
+def test_a_key_that_is_no_plain_word_is_quoted(key: str, written: str) -> None:
+    assert f"\n  sampling.{written}: Extra inputs" in refusal(changed(("sampling", key), 1))
+
+
+@pytest.mark.parametrize(
+    ("shards", "units"), [("shards_per_target", "units_per_target"), ("shards_unguided", "units_unguided")]
+)
+def test_a_sampling_job_has_a_unit(shards: str, units: str) -> None:
+    raw = changed(("sampling", units), 7)
+    raw["sampling"][shards] = 8
+    assert f"  sampling.{shards}: found 8, expected 1..7: the jobs share sampling.{units}" in refusal(raw)
+    raw["sampling"][shards] = 7
+    load_config(raw)
+
+
+def test_a_generating_job_has_a_class() -> None:
+    raw = changed(("classification", "sampling", "shards"), 61)  # 1,200 images, 20 of each class
+    message = refusal(raw)
+    assert "  classification.sampling.shards: found 61, expected 1..60: " in message
+    assert "data.splits.class_train (1200)" in message
+    raw["classification"]["sampling"]["shards"] = 60
+    load_config(raw)
+
+
+def test_jobs_are_no_more_than_snakemake_plans() -> None:
+    """Without classes, too: the rules that share them are read all the same."""
+    raw = changed(("tuning", "first_seed"), 10**9)
+    raw["sampling"] |= {key: 10**5 for key in ("units_per_target", "units_unguided")}
+    raw["data"]["avatars"]["classes"] = []
+    places = [
+        ("sampling.shards_per_target", raw["sampling"], "shards_per_target"),
+        ("sampling.shards_unguided", raw["sampling"], "shards_unguided"),
+        ("classification.sampling.shards", raw["classification"]["sampling"], "shards"),
+    ]
+    for key, section, name in places:
+        for shards in (MAX_SHARDS + 1, 10**9):
+            section[name] = shards
+            assert f"  {key}: found {shards}, expected 1..{MAX_SHARDS}: Snakemake plans every job" in refusal(raw)
+        section[name] = MAX_SHARDS
+        load_config(raw)
+
+
+TABLES = [key for key in OutputsConfig.model_fields if key.endswith("_table")]
+
+
+@pytest.mark.parametrize(("one", "other"), list(pairwise([*TABLES, TABLES[0]])))
+def test_two_tables_of_one_name(one: str, other: str) -> None:
+    raw = changed(("outputs", one), "same")
+    raw["outputs"][other] = "same"
+    first, second = sorted((one, other), key=list(OutputsConfig.model_fields).index)
+    assert f"  outputs.{first}, outputs.{second}: found 'same', expected two files: " in refusal(raw)
+
+
+@pytest.mark.parametrize(
+    ("names", "file"),
+    [
+        ({"attributes_figure": "x", "segmentation_figure": "x"}, "x"),
+        ({"attributes_figure": "x", "augmentation_figure": "x"}, "x"),
+        ({"segmentation_figure": "x", "augmentation_figure": "x"}, "x"),
+        ({"attributes_figure": "x_shots", "segmentation_figure": "x"}, "x_shots"),
+        ({"segmentation_figure": "x", "augmentation_figure": "x_shots"}, "x_shots"),
+        (
+            {"segmentation_figure": "x", "sheet_prefix": "x_shots", "augmentation_figure": "x_shots_exact"},
+            "x_shots_exact",
+        ),
+        ({"attributes_figure": "x_unguided", "sheet_prefix": "x"}, "x_unguided"),
+        ({"segmentation_figure": "x_readout", "sheet_prefix": "x"}, "x_readout"),
+    ],
+    ids=str,
+)
+def test_two_figures_of_one_file(names: dict[str, str], file: str) -> None:
+    message = refusal(merged(default(), {"outputs": names}))
+    assert f"both write results/figures/{file}.png" in message
+    named = message.splitlines()[1].strip().split(": ")[0].split(", ")
+    assert len(named) == 2
+    assert set(named) <= {f"outputs.{key}" for key in names}
+
+
+def test_a_table_may_be_called_like_a_figure() -> None:
+    names = {"segmentation_table": "x", "segmentation_figure": "x", "fid_table": "x_shots", "sheet_prefix": "x"}
+    load_config(merged(default(), {"outputs": names}))
+
+
+@pytest.mark.parametrize("bad", ["{data}", "a{", "}", "\0"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("targets", 1, "label"),
+        ("head", "taps", 0),
+        ("outputs", "published"),
+        ("outputs", "stands_for"),
+        ("denoiser", "folder"),
+        ("data", "avatars", "options", "scale"),
+        ("data", "avatars", "classes", 1),
+        ("data", "avatars", "attributes", "Beard", "beardVariant", 0),
+        ("segmentation", "presets", "paper", "taps", 2),
+        ("classification", "rejection", "tap"),
+    ],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_braces_are_refused_wherever_a_text_reaches_a_rule(path: KeyPath, bad: str) -> None:
+    key = ".".join(map(str, path))
+    assert f"\n  {key}: found {f'x{bad}'!r}, expected no {{, }} " in refusal(changed(path, f"x{bad}"))
+
+
+@pytest.mark.parametrize("kind", ["celebahq", "folder", "image_folder"])
+def test_braces_in_paths_of_data_are_refused(kind: str) -> None:
+    key, more = {
+        "celebahq": ("folder", {"attributes": {"Blond": "x", "Beard": "y"}}),
+        "folder": ("path", {"classes": ["a", "b"], "ids_file": "i", "attribute_file": "a"}),
+        "image_folder": ("path", {}),
+    }[kind]
+    source = {key: "a{b}", "attributes": {"Blond": "x", "Beard": "y"}} | more
+    raw = merged(default(), {"data": {kind: source}})
+    assert f"\n  data.{kind}.{key}: found 'a{{b}}', expected no {{, }} " in refusal(raw)
+
+
+def test_braces_in_a_key_are_refused() -> None:
+    raw = changed(("data", "avatars", "options", "x{y}"), 1)
+    assert "\n  data.avatars.options.'x{y}': found 'x{y}', expected no {, } " in refusal(raw)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        (("data", "avatars", "options", "scale"), b"\xff", ""),
+        (("data", "avatars", "options", "scale"), [1, {"a": "\ud800"}], ".1.a"),
+        (("data", "avatars", "options", "scale"), yaml.safe_load("&here [*here]"), ".0"),
+        (("outputs", "stands_for"), "\ud800", ""),
+        (("denoiser", "folder"), "\ud800", ""),
+    ],
+    ids=str,
+)
+def test_values_that_no_job_could_be_passed_are_named(path: KeyPath, value: object, place: str) -> None:
+    """Bytes, half a character, and a list that holds itself: YAML has them all."""
+    problem = refusal(changed(path, value)).splitlines()[1]
+    assert problem.startswith(f"  {'.'.join(map(str, path))}{place}: found ")
+    assert problem.endswith(", expected what JSON can hold")
+
+
+@pytest.mark.parametrize("label", [r"$\foo$", "$$", "US$ or A$", "a$b$c$d"])
+def test_labels_that_figures_would_read_as_formulas(label: str) -> None:
+    message = refusal(changed(("targets", 3, "label"), label))
+    assert f"\n  targets.3.label: found {label!r}, expected at most one $" in message
+
+
+def test_a_label_may_hold_one_dollar_and_figures_draw_it() -> None:
+    config = load_config(changed(("targets", 3, "label"), r"$\foo"))
+    figure = Figure()
+    figure.text(0, 0, config.targets[3].label)
+    figure.savefig(io.BytesIO(), format="png")
 
 
 # --- what the sections offer ----------------------------------------------------------------------------------------

@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig, ScheduleConfig
+from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserTrainingConfig, ScheduleConfig
 from fewshot_diffusion.csv_files import read_csv, write_csv
 from fewshot_diffusion.datasets.base import ImageSet, load_image_set, save_image_set
 from fewshot_diffusion.datasets.classes import ClassSet, load_classes, save_classes
 from fewshot_diffusion.datasets.masks import MaskSet, load_masks, save_masks
-from fewshot_diffusion.denoisers import DenoiserTraining
+from fewshot_diffusion.denoisers import DenoiserTraining, build_unet
 from fewshot_diffusion.descriptions import Description, load_description, save_description
 from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.generation import GeneratedSet, load_generated, save_generated
+from fewshot_diffusion.heads import ShotFeatures, load_shot_features, save_shot_features
 from fewshot_diffusion.io import (
     WEIGHTS_FILES,
     load_module,
@@ -30,9 +31,11 @@ from fewshot_diffusion.io import (
     write_sealed_json,
     write_tensors,
 )
+from fewshot_diffusion.rejection_heads import ClassFeatures, load_class_features, save_class_features
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.samples import SampleSet, load_samples, save_samples
 from fewshot_diffusion.sampling import WorkUnit, finish_unit
+from fewshot_diffusion.segmentation_heads import PairFeatures, load_pair_features, save_pair_features
 from fewshot_diffusion.shots import draw_shots, read_pairs, read_shots
 
 
@@ -89,6 +92,24 @@ def write_description(folder: Path, variant: int) -> None:
         torch.arange(4), {"net": torch.rand(4, 3)}, {"Beard": torch.rand(4)}, 2.0, pixels(4, 1, 3, 4, 4)
     )
     save_description(found, folder / "a.safetensors", {})
+
+
+def write_shot_features(folder: Path, variant: int) -> None:
+    ids = torch.arange(4) + variant
+    cached = ShotFeatures(torch.rand(2, 4, 5), ids % 2 == 0, ids, torch.tensor([100, 500]))
+    save_shot_features(cached, folder / "a.safetensors", {"denoiser": f"{variant}", "mode": "readout"})
+
+
+def write_pair_features(folder: Path, variant: int) -> None:
+    unet = build_unet(ArchitectureConfig(block_out_channels=(4, 4), norm_num_groups=4, attention_head_dim=4), 8)
+    cached = PairFeatures([torch.rand(2, 3, 4, 4, 4).half()], pixels(3, variant, 8, 8) % 2, [100, 500])
+    about = {"denoiser": f"{variant}", "classes": ["back", "hair"], "taps": ["mid_block"]}
+    save_pair_features(cached, unet, folder / "a.safetensors", about)
+
+
+def write_class_features(folder: Path, variant: int) -> None:
+    cached = ClassFeatures(torch.rand(2, 4, 3, 2, 2).half(), torch.tensor([0, 1, 0, 1]), ["x", "y"])
+    save_class_features(cached, folder / "a.safetensors", {"denoiser": f"{variant}"})
 
 
 def write_weights(folder: Path, variant: int) -> None:
@@ -161,6 +182,11 @@ FORMATS = {
     "classes": Format(write_classes, "a.safetensors", lambda f: load_classes(f / "a.safetensors")),
     "masks": Format(write_masks, "a.safetensors", lambda f: load_masks(f / "a.safetensors")),
     "description": Format(write_description, "a.safetensors", lambda f: load_description(f / "a.safetensors")),
+    "cache of shots": Format(write_shot_features, "a.safetensors", lambda f: load_shot_features(f / "a.safetensors")),
+    "cache of pairs": Format(write_pair_features, "a.safetensors", lambda f: load_pair_features(f / "a.safetensors")),
+    "cache of classes": Format(
+        write_class_features, "a.safetensors", lambda f: load_class_features(f / "a.safetensors")
+    ),
     "records": Format(write_labels, "a.parquet", lambda f: read_records(f / "a.parquet", "seed", "accepted")),
     **{f"weights {name}": Format(write_weights, name, read_weights) for name in WEIGHTS_FILES},
     "work unit": Format(write_unit, "unit-00000000.safetensors", read_unit),
@@ -196,9 +222,10 @@ MUTATIONS: list[tuple[str, int, Callable[[bytes, random.Random], bytes]]] = [
     ("doubled", 1, lambda data, choose: data + data),
     ("text", 1, lambda data, choose: b"{}\n"),
 ]
+CACHES = {"cache of shots", "cache of pairs", "cache of classes"}
 # Formats of which another valid file of the same kind is one that its reader cannot tell by itself: each is whole, and
 # which one is wanted stands in no name.
-ALONE = {"table", "classes", "masks", "description", "records", "one number", "its seconds"}
+ALONE = {"table", "classes", "masks", "description", "records", "one number", "its seconds", *CACHES}
 
 
 def refused(folder: Path, kind: Format) -> bool:
@@ -254,7 +281,10 @@ def test_the_right_name_with_other_parameters_is_refused(tmp_path: Path, name: s
     kind.read(tmp_path / "0")
 
 
-@pytest.mark.parametrize("name", sorted(name for name in FORMATS if FORMATS[name].file.endswith(".safetensors")))
+# Readers of caches take the tensors as they come: other names end in an error of Python's.
+@pytest.mark.parametrize(
+    "name", sorted(name for name in set(FORMATS) - CACHES if FORMATS[name].file.endswith(".safetensors"))
+)
 def test_a_whole_file_of_another_schema_is_refused(tmp_path: Path, name: str) -> None:
     kind = FORMATS[name]
     kind.write(tmp_path, 0)

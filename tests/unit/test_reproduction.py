@@ -8,7 +8,7 @@ import torch
 
 from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.io import fingerprint
-from fewshot_diffusion.reproduction import compare_tables, forget_units
+from fewshot_diffusion.reproduction import compare_tables, forget_units, movement
 from fewshot_diffusion.samples import SampleSet, save_samples
 
 TABLE = pd.DataFrame(
@@ -41,6 +41,21 @@ def test_a_value_that_is_gone_is_a_difference() -> None:
 def test_another_table_is_refused(other: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="other rows or columns"):
         compare_tables(TABLE, other)
+
+
+def test_movement_is_told_in_half_widths_of_the_interval() -> None:
+    before = TABLE.assign(metric="fd", ci_low=[8.0, float("nan")], ci_high=[12.0, float("nan")])
+    after = before.assign(value=[11.0, 25.0]).iloc[::-1]
+    moved = movement(before, after)
+    assert moved.to_dict("records") == [
+        {
+            "metric": "fd",
+            "method": "unguided",
+            "rows": 1,
+            "largest_difference": 1.0,
+            "largest_in_half_widths": 0.5,
+        }
+    ]
 
 
 def test_units_behind_a_shard_are_forgotten_and_no_others(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import re
 import string
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -238,36 +240,78 @@ def test_env_files_cover_the_imports_of_their_scripts() -> None:
 
 # --- safety ---------------------------------------------------------------------------------------------------------
 
-UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-UNSAFE_CALLS = {
-    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput",
-    "subprocess.getstatusoutput", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle", "torch.jit.load",
+# Dotted origins of what can execute what it reads; each stands for everything below it, too.
+UNSAFE_NAMES = {
+    "pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve", "code",
+    "codeop", "ctypes", "cffi", "pty", "runpy", "zipimport",
+    "importlib.import_module", "importlib.machinery", "importlib.util",
+    "builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "builtins.__builtins__", "pandas.eval",
+    "os.system", "os.popen", "os.exec[lv]*", "os.spawn*", "os.posix_spawn*",
+    "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell", "sys.executable",
+    "yaml.load*", "yaml.full_load*", "yaml.unsafe_load*", "yaml.*Loader",
+    "torch.load", "torch.hub", "torch.jit", "torch.package", "torch.serialization", "torch.ops.load_library",
+    "torch.utils.cpp_extension",
 }  # fmt: skip
-# Of archives: members are read one at a time, never unpacked.
-UNSAFE_METHODS = {"extractall", "unpack_archive", "to_pickle"}
+SAFE_NAMES = {"pickle.UnpicklingError", "yaml.SafeLoader"}  # the first is an error to catch, not a way to load
+# Of any object. Of archives: members are read one at a time, never unpacked.
+UNSAFE_METHODS = {"extractall", "unpack_archive", "read_pickle", "to_pickle"}
+UNSAFE_OPTIONS = {"allow_pickle", "shell", "trust_remote_code"}
+# A module that starts programs may name none that runs what it is told.
+STARTERS = {"subprocess", "asyncio"}
+INTERPRETER = re.compile(r"(\S*/)?((ba|da|z|k|c|fi)?sh|env|xargs|python[\d.]*|perl|node)(\s|$)")
 UNSAFE_TEXT = re.compile(
     r"\bpickle\b|allow_pickle\s*=\s*True|torch\.load\(|(?<![\w.])(?:eval|exec)\(|shell\s*=\s*True|yaml\.load\("
 )
 
 
-def unsafe_nodes(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and reason of everything that could execute what it reads."""
+def bindings(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """Yield line, dotted origin and local name of everything that is imported anywhere."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            if [alias.name for alias in node.names] == ["UnpicklingError"]:
-                continue  # an error to catch, not a way to load
-            yield from ((node.lineno, module) for module in modules if module.split(".")[0] in UNSAFE_MODULES)
-        elif isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            if name in UNSAFE_CALLS or name.rpartition(".")[2] in UNSAFE_METHODS:
-                yield node.lineno, name
-            if name == "torch.load" and options.get("weights_only") != "True":
-                yield node.lineno, "torch.load without weights_only=True"
-            for option in ("allow_pickle", "shell"):
-                if options.get(option, "False") != "False":
-                    yield node.lineno, f"{option}={options[option]}"
+            base = f"{'.' * node.level}{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                yield node.lineno, base + alias.name, alias.asname or alias.name
+
+
+def origins(node: ast.AST, bound: Mapping[str, set[str]]) -> set[str]:
+    """Return the dotted names that an expression may stand for, as far as they can be read."""
+    match node:
+        case ast.Name(name):
+            return bound.get(name, {f"builtins.{name}"})
+        case ast.Attribute(owner, name) | ast.Call(ast.Name("getattr"), [owner, ast.Constant(name), *_]):
+            return {f"{found}.{name}" for found in origins(owner, bound) or {""}}
+    return set()
+
+
+def is_unsafe(name: str) -> bool:
+    parts = name.split(".")
+    owners = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    named = any(fnmatchcase(owner, pattern) for owner in owners for pattern in UNSAFE_NAMES)
+    return (named and name not in SAFE_NAMES) or parts[-1] in UNSAFE_METHODS or parts[-1] == "*"
+
+
+def unsafe_nodes(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and reason of everything that could execute what it reads: a name is enough, called or not."""
+    bound: dict[str, set[str]] = defaultdict(set)
+    for line, origin, local in bindings(tree):
+        package, dot, _ = local.partition(".")
+        bound[package].add(package if dot else origin)
+        if is_unsafe(origin):
+            yield line, f"imports {origin}"
+    weights_only = {
+        node.func
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and "weights_only=True" in map(ast.unparse, node.keywords)
+    }
+    starts_programs = any(origin.split(".")[0] in STARTERS for found in bound.values() for origin in found)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name | ast.Call):
+            names = origins(node, bound) - ({"torch.load"} if node in weights_only else set())
+            yield from ((node.lineno, name) for name in names if is_unsafe(name))
+        elif isinstance(node, ast.keyword) and node.arg in UNSAFE_OPTIONS and ast.unparse(node.value) != "False":
+            yield node.lineno, ast.unparse(node)
+        elif starts_programs and isinstance(node, ast.Constant) and INTERPRETER.match(str(node.value)):
+            yield node.lineno, f"starts {node.value}"
 
 
 def test_no_unsafe_calls() -> None:
@@ -284,24 +328,78 @@ def test_no_unsafe_calls() -> None:
     [
         "import pickle",
         "from joblib import load",
+        "from os import *",
         "np.load(path, allow_pickle=True)",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=allowed)",
+        "import torch; torch.load(path)",
+        "import torch; torch.load(path, weights_only=False)",
+        "import torch as t; t.load(path)",
+        "import torch.nn; torch.load(path)",
+        "import torch; read = torch.load; read(path)",
+        "from torch import load",
+        "from torch import load as read\nread(path)",
+        "from torch import hub\nhub.load(path)",
+        "import torch; torch.hub.load(repository, name)",
+        "import torch.hub as models",
+        "import torch; torch.serialization.load(path)",
+        "import torch; torch.jit.load(path)",
         "eval(text)",
-        "subprocess.run(text, shell=True)",
-        "yaml.load(text)",
-        "archive.extractall(folder)",
-        "pd.read_pickle(path)",
-        "subprocess.getoutput(text)",
+        "list(map(eval, texts))",
         "__import__(name)",
+        "import builtins; builtins.eval(text)",
+        "import builtins as b; b.exec(text)",
+        "from builtins import eval as literal",
+        "import importlib; importlib.import_module(name)",
+        "import yaml; yaml.load(text)",
+        "import yaml; yaml.load_all(text, yaml.Loader)",
+        "import yaml; yaml.Loader(text).get_data()",
+        "from yaml import unsafe_load",
+        "from yaml import unsafe_load as load\nload(text)",
+        "from os import system",
+        "from os import system as start\nstart(text)",
+        "import os; os.execvp(program, words)",
+        "import os; getattr(os, 'system')(text)",
+        "import runpy; runpy.run_path(path)",
+        "def f():\n    from runpy import run_path as run\n    run(path)",
+        "import subprocess; subprocess.run(text, shell=True)",
+        "import subprocess; subprocess.run(['bash', '-c', text])",
+        "import subprocess; words = ['/bin/sh', '-c', text]; subprocess.run(words)",
+        "from subprocess import Popen as start\nstart(f'bash -c {text}'.split())",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', text])",
+        "import subprocess; subprocess.getoutput(text)",
+        "import pandas as pd; pd.read_pickle(path)",
+        "archive.extractall(folder)",
+        "open_zip(path).extractall(folder)",
+        "import shutil; shutil.unpack_archive(path)",
     ],
 )
 def test_unsafe_calls_are_recognised(code: str) -> None:
     assert list(unsafe_nodes(ast.parse(code)))
 
 
-def test_safe_calls_pass() -> None:
-    assert not list(unsafe_nodes(ast.parse("model.eval(); torch.load(path, weights_only=True); yaml.safe_load(text)")))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "model.eval()",
+        "import torch; torch.load(path, map_location='cpu', weights_only=True)",
+        "import torch; torch.compile(model)",
+        "import re; re.compile(text)",
+        "import ast; ast.literal_eval(text)",
+        "import json; json.load(file)",
+        "from json import load\nload(file)",
+        "from .io import load\nload(path)",
+        "import safetensors.torch; safetensors.torch.load_file(path)",
+        "import numpy as np; np.load(path); np.load(path, allow_pickle=False)",
+        "import yaml; yaml.safe_load(text); yaml.safe_load_all(text)",
+        "import os; os.path.join(folder, name); os.get_exec_path()",
+        "import subprocess; subprocess.run(['squeue', '--me']); said = 'Finish the job.'",
+        "from pickle import UnpicklingError",
+        "shell = 'bash'",
+        "code = load(path); code.digest",
+    ],
+)
+def test_harmless_look_alikes_pass(code: str) -> None:
+    assert not list(unsafe_nodes(ast.parse(code)))
 
 
 # --- papers ---------------------------------------------------------------------------------------------------------

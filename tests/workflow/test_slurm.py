@@ -1,44 +1,30 @@
-"""The workflow through a real Slurm of one node: `snakemake --profile slurm`, a job that is cancelled, and the end."""
+"""The profile for Slurm, what a killed run leaves in the queue, and a run through a real Slurm of one node."""
 
-import fcntl
-import json
 import re
 import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
-from support import BIN, ROOT, copy_tree, overlay, snakemake, start
-
-CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
-CANNOT_RUN = 3  # its exit status where Slurm cannot run at all
-PROFILE = ("--profile", "slurm")
-CONFIG = ("--configfile", "config/smoke.yaml", "slurm_test.yaml")
-TARGET = "results/smoke/sweep/readout/Blond.csv"
-STEPS, CHECKPOINT, BATCH = 200, 25, 16  # of the training: long enough to be caught
-TRAINING = {"num_images": STEPS * BATCH, "batch_size": BATCH, "checkpoint_images": CHECKPOINT * BATCH}
-PATIENCE = 1500  # seconds
-
+from cluster import BATCH, CHECKPOINT, CONFIG, STEPS, Story, Tree, jobs_of, rule_of
+from determinism import products
+from fewshot_diffusion.orphans import OrphanError, cancel_orphans
+from robustness import warm_run
+from support import ROOT, SMOKE, copy_tree, planned_jobs, snakemake
 
 # --- the profile, without a cluster ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    tree = copy_tree(tmp_path / "tree")
-    overlay(tree, "slurm_test.yaml", denoiser={"training": TRAINING})
-    return tree
+    return copy_tree(tmp_path / "tree")
 
 
 def requested(tree: Path, **variables: str) -> dict[str, dict[str, str]]:
     """Return rule -> resource -> amount of its first attempt, from a dry run."""
-    done = snakemake(tree, "-n", *PROFILE, *CONFIG, "--", TARGET, **variables)
+    done = snakemake(tree, "-n", "--profile", "slurm", *SMOKE, **variables)
     assert done.status == 0, done.text
     plans = re.findall(r"^rule (\w+):\n(?: .*\n)*?    resources: (.*)$", done.text, re.MULTILINE)
     return {rule: dict(amount.split("=", 1) for amount in amounts.split(", ")) for rule, amounts in plans}
@@ -49,8 +35,13 @@ def test_gpus_go_to_the_rules_that_can_use_them(tree: Path) -> None:
     assert {rule for rule, asked in rules.items() if asked["gpu"] == "1"} == {
         "train_denoiser",
         "train_judge",
+        "train_image_classifier",
         "extract_shot_features",
-        "sample_sweep",
+        "sample_unguided",
+        "sample_guided",
+        "describe_split",
+        "describe_unguided",
+        "describe_guided",
     }
     assert all(asked["gpu"] in ("0", "1") and "gpu_model" not in asked for asked in rules.values())
     assert not any("slurm_partition" in asked or "slurm_account" in asked for asked in rules.values())
@@ -80,118 +71,104 @@ def test_the_profile_names_rules_that_exist() -> None:
 # --- a cluster ------------------------------------------------------------------------------------------------------
 
 
-def cluster(command: str) -> None:
-    done = subprocess.run([str(CLUSTER), command], capture_output=True, text=True, timeout=PATIENCE)
-    if done.returncode == CANNOT_RUN:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture
-def slurm() -> Iterator[None]:
-    """A Slurm of one node; one at a time on this machine."""
-    with (Path(tempfile.gettempdir()) / "fewshot-slurm.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        cluster("install")
-        cluster("start")
-        try:
-            yield
-        finally:
-            cluster("stop")
+def story(cluster_tree: Tree) -> Story:
+    if why := cluster_tree.story.without_slurm:
+        pytest.skip(why)
+    return cluster_tree.story
 
 
-def jobs() -> dict[str, dict[str, str]]:
-    """Return job id -> what Slurm remembers of it: its state, its rule, its memory and its GPUs."""
-    names = ("state", "memory", "gpus", "rule")
-    fields = "JobID:|,State:|,MinMemory:|,tres-per-job:|,Comment:|"
-    done = subprocess.run(
-        ["squeue", "--noheader", "--states=all", f"--Format={fields}"], capture_output=True, text=True, check=True
-    )
-    rows = [line.split("|") for line in done.stdout.splitlines()]
-    return {row[0]: dict(zip(names, row[1:5], strict=True)) for row in rows}
-
-
-def jobs_of(rule: str) -> list[str]:
-    return sorted((job for job, about in jobs().items() if about["rule"].startswith(f"rule_{rule}_")), key=int)
-
-
-def seen_images(tree: Path) -> list[int]:
-    """Return how many images each line of the training's log has seen."""
-    lines = [path.read_text().splitlines() for path in tree.glob("checkpoints/denoiser/*/log.jsonl")]
-    return [json.loads(line)["images"] for line in lines[0]] if lines else []
-
-
-@contextmanager
-def running(tree: Path, *arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Run Snakemake in the background, what it says going to a file."""
-    said = tree.with_suffix(".txt")
-    with said.open("w") as file:
-        process = start(tree, str(BIN / "snakemake"), *arguments, output=file, **variables)
-        try:
-            yield process, said
-        finally:
-            process.kill()
-            process.wait()
-
-
-def wait_until(process: subprocess.Popen[str], said: Path, reached: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not reached():
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(said.read_text())
-        time.sleep(0.05)
-
-
-def products(tree: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in (tree / "results").rglob("*") if path.is_file()}
+def submitted(text: str) -> list[str]:
+    return re.findall(r"has been submitted with SLURM jobid (\d+)", text)
 
 
 @pytest.mark.slow
-def test_a_run_through_slurm_with_a_cancelled_job(slurm: None, tree: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
-    local = copy_tree(tmp_path / "local")
-    shutil.copy(tree / "slurm_test.yaml", local)
-    command = (*PROFILE, "--slurm-init-seconds-before-status-checks", "1", *CONFIG, "--", TARGET)
-    with (
-        running(tree, *command, SBATCH_PARTITION="tests", FEWSHOT_GPU="fake") as (process, said),
-        running(local, "--cores", "1", *CONFIG, "--", TARGET) as (without_slurm, said_without),
-    ):
-        # A training is cancelled between two of its own checkpoints.
-        wait_until(process, said, lambda: seen_images(tree))
-        [cancelled] = jobs_of("train_denoiser")
-        subprocess.run(["scancel", cancelled], check=True)
-        assert process.wait(PATIENCE) == 0, said.read_text()
-        assert without_slurm.wait(PATIENCE) == 0, said_without.read_text()
-    print(f"{time.monotonic() - started:.0f} s through Slurm, and beside it without")
-    text = said.read_text()
+def test_a_run_survives_a_cancelled_job_and_a_killed_snakemake(
+    cluster_tree: Tree, story: Story, tmp_path: Path
+) -> None:
+    known, (before, after) = story.jobs, story.said
+    print(f"{len(known)} jobs through Slurm in {story.seconds:.0f} s")
 
-    # Every job was Slurm's; the cancelled one was submitted anew, with more memory.
-    known = jobs()
-    assert set(re.findall(r"has been submitted with SLURM jobid (\d+)", text)) == set(known)
-    assert len(known) == 12, "eleven jobs, one of them twice"
-    assert {job: about["state"] for job, about in known.items() if about["state"] != "COMPLETED"} == {
-        cancelled: "CANCELLED"
-    }
-    first, second = jobs_of("train_denoiser")
-    assert first == cancelled
+    # Every job was Slurm's, and ended well, but those that were cancelled: by us, and what the killed Snakemake had
+    # left in the queue, by the next one.
+    [left] = re.findall(r"Cancelled jobs of a run that was killed: (.*)\.$", after, re.MULTILINE)
+    orphaned = left.split(", ")
+    assert set(jobs_of("sample_guided", known)) & set(orphaned)
+    assert {*submitted(before), *submitted(after)} == set(known)
+    unfinished = {job for job, about in known.items() if about["state"] != "COMPLETED"}
+    assert story.cancelled in unfinished
+    assert unfinished <= {story.cancelled, *orphaned}, known
+    # The next one planned what the first had not finished, and submitted just that.
+    whole, rest = (Counter(planned_jobs(text)) for text in (before, after))
+    assert whole.total() > 28
+    assert rest == whole - Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", before))
+    assert Counter(rule_of(known[job]) for job in submitted(after)) + Counter(["all"]) == rest
+
+    # What each rule asks for; the second attempt of the training got more memory.
+    first, second = jobs_of("train_denoiser", known)
+    assert first == story.cancelled
     assert [known[job]["memory"] for job in (first, second)] == ["16000M", "32000M"]
-    asked = {about["rule"].split("_wildcards")[0]: about["gpus"] for about in known.values()}
-    assert asked["rule_train_denoiser"] == asked["rule_sample_sweep"] == "gres:gpu:fake:1"
-    assert asked["rule_make_split"] == asked["rule_score_sweep"] == "gres:gpu:fake:0"
+    asked = {rule_of(about): about["gpus"] for about in known.values()}
+    assert asked["train_denoiser"] == asked["sample_guided"] == "gres:gpu:fake:1"
+    assert asked["make_split"] == asked["evaluate"] == "gres:gpu:fake:0"
 
     # SIGTERM came before the kill: the state of that step was written, and the second job went on from there.
-    [step] = re.findall(rf"told to stop \(SIGTERM\) after step (\d+) of {STEPS};", text)
+    [step] = re.findall(rf"told to stop \(SIGTERM\) after step (\d+) of {STEPS};", story.text)
     checkpoints = {*range(CHECKPOINT, STEPS + 1, CHECKPOINT), int(step)}
-    assert seen_images(tree) == [step * BATCH for step in sorted(checkpoints)]
+    assert story.seen_images == [step * BATCH for step in sorted(checkpoints)]
 
-    # Nothing is left to do, and nothing is done.
-    before = products(tree)
-    again = snakemake(tree, *command)
-    assert again.status == 0
-    assert "Nothing to be done" in again.text, again.text
-    assert products(tree) == before
-    assert jobs().keys() == known.keys()
+    assert "Nothing to be done" in story.again, story.again
 
     # The same bytes as without Slurm.
-    for name in (TARGET, "results/smoke/denoiser/diffusion_pytorch_model.safetensors"):
-        assert (tree / name).read_bytes() == (local / name).read_bytes(), name
+    local = copy_tree(tmp_path / "local")
+    shutil.copy(cluster_tree.folder / "cluster.yaml", local)
+    with warm_run(local, ["--cores", "2", *CONFIG], tmp_path / "local.txt") as status:
+        assert status() == 0, (tmp_path / "local.txt").read_text()
+    assert story.products == dict(products(local))
+
+
+# --- what a killed run leaves, without a cluster --------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what squeue is asked and prints, `asked` and `jobs`, and with what scancel ends, `cancelled`."""
+    program(tmp_path, "squeue", 'echo "$@" >> "$queue/asked"; cat "$queue/jobs"')
+    program(tmp_path, "scancel", 'echo "$@" > "$queue/cancelled"; : > "$queue/jobs"')
+    monkeypatch.setenv("queue", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    return tmp_path
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    path = folder / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_jobs_of_the_last_run_are_cancelled(queue: Path) -> None:
+    (queue / "jobs").write_text("1\n2\n")
+    assert cancel_orphans("first", queue) == [], "there was no run before"
+    assert not (queue / "asked").exists()
+    assert cancel_orphans("second", queue) == ["1", "2"]
+    assert (queue / "cancelled").read_text() == "--quiet 1 2\n"
+    assert cancel_orphans("third", queue) == []
+    asked = (queue / "asked").read_text().splitlines()
+    assert [line.split()[-1] for line in asked] == ["--name=first", "--name=first", "--name=second"]
+
+
+def test_jobs_that_do_not_end_are_named_and_not_forgotten(queue: Path) -> None:
+    cancel_orphans("first", queue)
+    (queue / "jobs").write_text("17\n")
+    program(queue, "scancel", "true")
+    for _ in range(2):
+        with pytest.raises(OrphanError, match="jobs 17 of a killed run have not ended"):
+            cancel_orphans("second", queue, patience=0)
+
+
+def test_a_slurm_that_does_not_answer_is_named(queue: Path) -> None:
+    cancel_orphans("first", queue)
+    program(queue, "squeue", "echo 'Unable to contact controller' >&2; exit 1")
+    with pytest.raises(OrphanError, match="Unable to contact controller"):
+        cancel_orphans("second", queue)

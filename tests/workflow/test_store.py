@@ -8,13 +8,14 @@ import http.server
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 from snakemake.utils import update_config
 
+from fewshot_diffusion.io import WEIGHTS_FILES
 from support import BIN, ROOT, command, copy_products, copy_tree, once, planned_jobs, snakemake
 
 TABLE = "results/tables/smoke_fid.csv"
@@ -24,6 +25,7 @@ NOTHING = "Nothing to be done"
 # Jobs that run the denoiser: minutes in the demo.
 COSTLY = {"train_denoiser", "install_denoiser", "extract_shot_features", "sample_unguided", "sample_guided"}
 NAMES = ("TABLE=" + TABLE, "ACCURACY=results/tables/smoke_accuracy.csv", "FIGURE=" + FIGURE.removesuffix(".png"))
+VERIFY = (str(BIN / "python"), "workflow/scripts/verify.py")
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +107,17 @@ def assert_is_complete(clone: Path) -> None:
     assert not git(clone, "status", "--porcelain")
 
 
+def assert_figure_is_redrawn(clone: Path, name: str = FIGURE) -> None:
+    """Delete the figure and draw it again: one job, the same bytes, nothing to commit."""
+    figure = clone / name
+    before = figure.read_bytes()
+    figure.unlink()
+    done = snakemake(clone, "--cores", "2", name)
+    assert planned_jobs(done.text) == {"draw_attributes_figure": 1}, done.text
+    assert figure.read_bytes() == before
+    assert not git(clone, "status", "--porcelain")
+
+
 def test_the_maintainers_folder_is_clean_and_storing_again_changes_nothing(origin: Path) -> None:
     assert not git(origin, "status", "--porcelain")
     make(origin, "store")
@@ -120,15 +133,8 @@ def test_a_fresh_clone_needs_one_pull(clone: Path) -> None:
     assert not (clone / "results/smoke/images/reference.safetensors").exists(), "large and quickly drawn again"
     assert_is_complete(clone)
     assert NOTHING in snakemake(clone, "--cores", "2").text, "the default target"
-
-    figure = clone / FIGURE
-    before = figure.read_bytes()
-    figure.unlink()
-    done = snakemake(clone, "--cores", "2", FIGURE)
-    assert planned_jobs(done.text) == {"draw_attributes_figure": 1}, done.text
-    assert figure.read_bytes() == before
-    # What was done here leaves nothing to commit, and is in nobody's way.
-    assert not git(clone, "status", "--porcelain")
+    assert_figure_is_redrawn(clone)
+    # What was done here is in nobody's way.
     assert "Everything is up to date" in dvc(clone, "pull")
 
 
@@ -176,11 +182,17 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
+def assert_all_are_named(folder: Path, damaged: Sequence[str]) -> None:
+    done = command(folder, *VERIFY)
+    assert done.status != 0
+    assert not [name for name in damaged if f"{name}: " not in done.text], done.text
+    assert f"error: {len(damaged)} files do not match" in done.text
+
+
 def test_verify_names_every_damaged_file(clone: Path) -> None:
     dvc(clone, "pull")
     assert NOTHING in snakemake(clone, "-n").text
-    verify = (str(BIN / "python"), "workflow/scripts/verify.py")
-    print(succeed(clone, *verify))
+    print(succeed(clone, *VERIFY))
     damaged = [
         SHARD,
         SHARD.replace(".safetensors", ".timing.json"),
@@ -196,9 +208,74 @@ def test_verify_names_every_damaged_file(clone: Path) -> None:
     ]
     for name in damaged:
         flip_a_bit(clone / name)
-    done = command(clone, *verify)
-    assert done.status != 0
-    assert not [name for name in damaged if f"{name}: " not in done.text], done.text
+    assert_all_are_named(clone, damaged)
+
+
+def exchange(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Put whole files, valid in themselves, in each other's place; return those that are not as they were."""
+    changed = []
+    for one, other in pairs:
+        contents = [(folder / name).read_bytes() for name in (one, other)]
+        if contents[0] == contents[1]:
+            continue
+        for name, content in zip((other, one), contents, strict=True):
+            (folder / name).unlink()  # DVC links
+            (folder / name).write_bytes(content)
+            changed.append(name)
+    return changed
+
+
+def weights(one: str, other: str) -> list[tuple[str, str]]:
+    return [(f"{one}/{name}", f"{other}/{name}") for name in WEIGHTS_FILES]
+
+
+# Of every kind that jobs read, two files of one layout.
+EXCHANGED = [
+    (f"results/smoke/{one}", f"results/smoke/{other}")
+    for one, other in [
+        ("samples/exact/Blond/1-of-1.safetensors", "samples/exact/No-beard/1-of-1.safetensors"),
+        ("samples/exact/Blond/1-of-1.timing.json", "samples/readout/Blond/1-of-1.timing.json"),
+        ("samples/unguided/all/1-of-2.safetensors", "samples/unguided/all/2-of-2.safetensors"),
+        *weights("heads/exact/Blond", "heads/exact/Beard"),
+        ("shot_features/exact/Blond.safetensors", "shot_features/readout/Blond.safetensors"),
+        ("descriptions/samples/exact/Blond.safetensors", "descriptions/samples/exact/No-beard.safetensors"),
+        ("descriptions/reference.safetensors", "descriptions/controls.safetensors"),
+        ("rejection/Blond.parquet", "rejection/No-beard.parquet"),
+        ("evaluation/Blond.distances.csv", "evaluation/No-beard.distances.csv"),
+        ("evaluation/Blond.accuracy.csv", "evaluation/No-beard.accuracy.csv"),
+        ("shots/Blond.csv", "shots/Beard.csv"),
+        ("images/shots.parquet", "images/reference.parquet"),
+    ]
+]
+
+
+def test_verify_names_every_exchanged_file(clone: Path) -> None:
+    dvc(clone, "pull")
+    assert NOTHING in snakemake(clone, "-n").text
+    last = [
+        (TABLE, "results/tables/smoke_accuracy.csv"),
+        ("results/figures/smoke_sheet_exact.png", "results/figures/smoke_sheet_readout.png"),
+    ]
+    changed = exchange(clone, [*EXCHANGED, *last])
+    assert len(changed) > 2 * len(last) + 24
+    assert_all_are_named(clone, changed)
+
+
+def test_verify_names_every_exchanged_file_of_a_run_of_ones_own(smoke_run: Callable[[], Path], tmp_path: Path) -> None:
+    """Nothing of it is stored; what jobs read is compared with what Snakemake recorded then."""
+    copy_products(smoke_run(), copy_tree(tmp_path))
+    shutil.rmtree(tmp_path / "weights")  # of other data, and perhaps not restored
+    shutil.copytree(smoke_run() / "checkpoints", tmp_path / "checkpoints")
+    print(succeed(tmp_path, *VERIFY))
+    left_out = [
+        ("results/smoke/images/controls.safetensors", "results/smoke/images/reference.safetensors"),
+        *weights("results/smoke/image_classifier/Blond", "results/smoke/image_classifier/Beard"),
+    ]
+    [one, other, *_] = sorted(min((tmp_path / "checkpoints/samples").iterdir()).glob("unit-*.safetensors"))
+    units = [(str(one.relative_to(tmp_path)), str(other.relative_to(tmp_path)))]
+    changed = exchange(tmp_path, [*EXCHANGED, *left_out, *units])
+    assert len(changed) > 30
+    assert_all_are_named(tmp_path, changed)
 
 
 # --- remotes --------------------------------------------------------------------------------------------------------
@@ -247,6 +324,7 @@ def test_pull_from_a_web_server(clone: Path, web_server: str) -> None:
     dvc(clone, "remote", "add", "--local", "--default", "web", web_server)
     dvc(clone, "pull")
     assert_is_complete(clone)
+    assert_figure_is_redrawn(clone)
 
 
 def test_push_to_s3_and_pull_from_it(origin: Path, clone: Path, s3_server: str, tmp_path: Path) -> None:
@@ -257,6 +335,7 @@ def test_push_to_s3_and_pull_from_it(origin: Path, clone: Path, s3_server: str, 
     print(dvc(clone, "push"))
     dvc(tmp_path / "another", "pull")
     assert_is_complete(tmp_path / "another")
+    assert_figure_is_redrawn(tmp_path / "another")
 
 
 # --- the repository itself ------------------------------------------------------------------------------------------
@@ -271,10 +350,4 @@ def test_a_fresh_clone_of_this_repository_needs_one_pull(tmp_path: Path) -> None
     dvc(clone, "pull")
     for targets in (["results/tables/celeba_fid.csv"], []):
         assert NOTHING in (text := snakemake(clone, "-n", *targets).text), text
-    figure = clone / "results/figures/attributes.png"
-    before = figure.read_bytes()
-    figure.unlink()
-    done = snakemake(clone, "--cores", "2", "results/figures/attributes.png")
-    assert planned_jobs(done.text) == {"draw_attributes_figure": 1}, done.text
-    assert figure.read_bytes() == before
-    assert not git(clone, "status", "--porcelain")
+    assert_figure_is_redrawn(clone, "results/figures/attributes.png")

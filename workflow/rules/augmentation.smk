@@ -84,6 +84,8 @@ else:
             weights("results/{data}/conditional"),
         log:
             "logs/{data}/install_conditional.log",
+        benchmark:
+            "benchmarks/{data}/install_conditional.tsv"
         conda:
             "../../envs/data.yaml"
         params:
@@ -102,6 +104,8 @@ else:
             weights("results/{data}/class_judge"),
         log:
             "logs/{data}/install_class_judge.log",
+        benchmark:
+            "benchmarks/{data}/install_class_judge.tsv"
         params:
             source=folder_of("source"),
             trained_on=[],  # it tells its classes itself
@@ -198,6 +202,8 @@ else:
             "results/{data}/generated/{scatteritem}.safetensors",
         log:
             "logs/{data}/install_generated/{scatteritem}.log",
+        benchmark:
+            "benchmarks/{data}/install_generated/{scatteritem}.tsv"
         conda:
             "../../envs/diffusion.yaml"
         params:
@@ -292,6 +298,8 @@ rule make_augmentation_table:
         ),
     log:
         f"logs/{DATA}/make_augmentation_table.log",
+    benchmark:
+        f"benchmarks/{DATA}/make_augmentation_table.tsv"
     conda:
         "../../envs/evaluation.yaml"
     params:
@@ -312,6 +320,8 @@ use rule make_augmentation_table as make_first_architecture_table with:
         f"results/{DATA}/{CLASSES.architectures[0].name}_accuracy.csv",
     log:
         f"logs/{DATA}/make_first_architecture_table.log",
+    benchmark:
+        f"benchmarks/{DATA}/make_first_architecture_table.tsv"
 
 
 rule draw_augmentation_figure:
@@ -328,6 +338,8 @@ rule draw_augmentation_figure:
         f"results/figures/{CONFIG.outputs.augmentation_figure}.pdf",
     log:
         f"logs/{DATA}/draw_augmentation_figure.log",
+    benchmark:
+        f"benchmarks/{DATA}/draw_augmentation_figure.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.instances import BusyError, answer_in_a_thread, claim, clear_dead_locks
+from fewshot_diffusion.orphans import OrphanError, cancel_orphans
 from fewshot_diffusion.provenance import code_digest
 from fewshot_diffusion.records import StoreError, adopt
 
@@ -30,9 +31,11 @@ if workflow.is_main_process and clear_dead_locks(Path(".snakemake")):
 onstart:
     answer_in_a_thread(signal.SIGTERM)
     try:
-        if workflow.execution_settings.lock:
-            claim(Path(".snakemake"))
-    except BusyError as error:
+        alone = workflow.execution_settings.lock and claim(Path(".snakemake"))
+        if alone and workflow.executor_plugin.name == "slurm":
+            if orphans := cancel_orphans(workflow.scheduler._executor.run_uuid, Path(".snakemake")):
+                logger.info(f"Cancelled jobs of a run that was killed: {', '.join(orphans)}.")
+    except (BusyError, OrphanError) as error:
         raise WorkflowError(str(error))
 
 

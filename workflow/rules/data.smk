@@ -32,6 +32,8 @@ rule draw_shots:
         "results/{data}/shots/{attribute}.csv",
     log:
         "logs/{data}/draw_shots/{attribute}.log",
+    benchmark:
+        "benchmarks/{data}/draw_shots/{attribute}.tsv"
     conda:
         "../../envs/data.yaml"
     params:

@@ -37,6 +37,8 @@ else:
             weights("results/{data}/denoiser"),
         log:
             "logs/{data}/install_denoiser.log",
+        benchmark:
+            "benchmarks/{data}/install_denoiser.tsv"
         conda:
             "../../envs/diffusion.yaml"
         params:

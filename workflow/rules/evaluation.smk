@@ -111,6 +111,8 @@ rule make_tables:
         ),
     log:
         f"logs/{DATA}/make_tables.log",
+    benchmark:
+        f"benchmarks/{DATA}/make_tables.tsv"
     conda:
         "../../envs/evaluation.yaml"
     params:
@@ -131,6 +133,8 @@ rule score_sweep:
         "results/{data}/sweep/{mode}/{target}.csv",
     log:
         "logs/{data}/score_sweep/{mode}/{target}.log",
+    benchmark:
+        "benchmarks/{data}/score_sweep/{mode}/{target}.tsv"
     conda:
         "../../envs/evaluation.yaml"
     params:
@@ -151,6 +155,8 @@ rule make_sweep_table:
         report(f"results/tables/{CONFIG.outputs.sweep_table}.csv", caption="../report/sweep.rst", category="Tables"),
     log:
         f"logs/{DATA}/make_sweep_table.log",
+    benchmark:
+        f"benchmarks/{DATA}/make_sweep_table.tsv"
     conda:
         "../../envs/evaluation.yaml"
     params:

@@ -19,6 +19,8 @@ rule draw_attributes_figure:
         f"results/figures/{CONFIG.outputs.attributes_figure}.pdf",
     log:
         f"logs/{DATA}/draw_attributes_figure.log",
+    benchmark:
+        f"benchmarks/{DATA}/draw_attributes_figure.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -43,6 +45,8 @@ rule draw_unguided_sheet:
         ),
     log:
         f"logs/{DATA}/draw_sheet/unguided.log",
+    benchmark:
+        f"benchmarks/{DATA}/draw_sheet/unguided.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -64,6 +68,8 @@ use rule draw_unguided_sheet as draw_guided_sheet with:
         ),
     log:
         f"logs/{DATA}/draw_sheet/{{mode}}.log",
+    benchmark:
+        f"benchmarks/{DATA}/draw_sheet/{{mode}}.tsv"
     params:
         rows=2,
         code=code("draw_sheet.py", env="figures"),

@@ -36,6 +36,8 @@ rule reject:
         "results/{data}/rejection/{target}.parquet",
     log:
         "logs/{data}/reject/{target}.log",
+    benchmark:
+        "benchmarks/{data}/reject/{target}.tsv"
     conda:
         "../../envs/classifiers.yaml"
     params:

@@ -33,6 +33,8 @@ rule draw_pairs:
         "results/{data}/pairs/{shots}.csv",
     log:
         "logs/{data}/draw_pairs/{shots}.log",
+    benchmark:
+        "benchmarks/{data}/draw_pairs/{shots}.tsv"
     conda:
         "../../envs/data.yaml"
     params:
@@ -186,6 +188,8 @@ else:
             weights("results/{data}/segmenters/{judge}"),
         log:
             "logs/{data}/install_segmenter/{judge}.log",
+        benchmark:
+            "benchmarks/{data}/install_segmenter/{judge}.tsv"
         conda:
             "../../envs/data.yaml"
         params:
@@ -208,6 +212,8 @@ else:
             weights("results/{data}/mask_guides/controlnet/{shots}"),
         log:
             "logs/{data}/install_controlnet/{shots}.log",
+        benchmark:
+            "benchmarks/{data}/install_controlnet/{shots}.tsv"
         params:
             source=folder_of("source"),
             trained_on=lambda wildcards, input: (
@@ -285,6 +291,8 @@ rule score_mask_sweep:
         "results/{data}/mask_sweep/{preset}/{method}.csv",
     log:
         "logs/{data}/score_mask_sweep/{preset}/{method}.log",
+    benchmark:
+        "benchmarks/{data}/score_mask_sweep/{preset}/{method}.tsv"
     conda:
         "../../envs/evaluation.yaml"
     resources:
@@ -384,6 +392,8 @@ rule make_segmentation_table:
         ),
     log:
         f"logs/{DATA}/make_segmentation_table.log",
+    benchmark:
+        f"benchmarks/{DATA}/make_segmentation_table.tsv"
     conda:
         "../../envs/evaluation.yaml"
     params:
@@ -408,6 +418,8 @@ use rule make_segmentation_table as make_mask_sweep_table with:
         ),
     log:
         f"logs/{DATA}/make_mask_sweep_table.log",
+    benchmark:
+        f"benchmarks/{DATA}/make_mask_sweep_table.tsv"
 
 
 rule draw_segmentation_figure:
@@ -431,6 +443,8 @@ rule draw_segmentation_figure:
         f"results/figures/{CONFIG.outputs.segmentation_figure}.pdf",
     log:
         f"logs/{DATA}/draw_segmentation_figure.log",
+    benchmark:
+        f"benchmarks/{DATA}/draw_segmentation_figure.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -456,6 +470,8 @@ rule draw_shots_figure:
         f"results/figures/{CONFIG.outputs.segmentation_figure}_shots.pdf",
     log:
         f"logs/{DATA}/draw_shots_figure.log",
+    benchmark:
+        f"benchmarks/{DATA}/draw_shots_figure.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

@@ -14,7 +14,7 @@ The standard library alone, since every snakemake call imports this.
 import hashlib
 import json
 import os
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,18 @@ def read_record(product: str, metadata: Path) -> Record | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def recorded_products(metadata: Path) -> list[str]:
+    """Return the files that Snakemake has a record of: ``record_path`` the other way round."""
+    products = []
+    for path in filter(Path.is_file, metadata.rglob("[!.]*")):
+        pieces = path.relative_to(metadata).parts
+        try:
+            products.append(urlsafe_b64decode("".join(piece.removeprefix("@") for piece in pieces)).decode())
+        except ValueError:  # no record
+            continue
+    return sorted(products)
 
 
 def normalised(record: Mapping[str, Any]) -> Record:
@@ -100,7 +112,7 @@ def read_stored(stored: Path = STORED) -> dict[str, dict[str, Any]]:
     try:
         entries = json.loads(stored.read_text())
         return {product: {"sha256": e["sha256"], "record": dict(e["record"])} for product, e in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"{stored}: is not a file of stored records ({error}). Run `git checkout -- {stored}`."
         ) from error

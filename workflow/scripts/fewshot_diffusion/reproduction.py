@@ -57,6 +57,38 @@ def compare_tables(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
     return [line for name in columns if (line := _difference(name, old[name], new[name]))]
 
 
+def movement(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the distances of a table moved when it was computed again, a row per metric and method.
+
+    Columns: ``metric``, ``method``, ``rows``, ``largest_difference``, and that difference in half-widths of the first
+    table's 95 % interval, ``largest_in_half_widths``.
+
+    Args:
+        before: The committed table, with ``value``, ``ci_low`` and ``ci_high``.
+        after: The table computed again.
+
+    Raises:
+        DataError: If the tables have other columns or rows.
+    """
+    compare_tables(before, after)
+    keys = [name for name in KEYS if name in before]
+    old, new = (frame.sort_values(keys, ignore_index=True) for frame in (before, after))
+    distance = (new["value"] - old["value"]).abs()
+    half_width = (old["ci_high"] - old["ci_low"]) / 2
+    moved = old[["metric", "method"]].assign(difference=distance, in_half_widths=distance / half_width)
+    return (
+        moved.dropna()
+        .groupby(["metric", "method"], sort=False)
+        .agg(
+            rows=("difference", "size"),
+            largest_difference=("difference", "max"),
+            largest_in_half_widths=("in_half_widths", "max"),
+        )
+        .round(3)
+        .reset_index()
+    )
+
+
 def _rows(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return frame[keys].sort_values(keys, ignore_index=True)
 

@@ -4,6 +4,7 @@ The YAML files under ``config/`` are instances of ``Config``; ``config/schema.js
 ``config/README.md`` are generated from it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import ConfigError
 from .attributes import HeadConfig, TargetConfig, TuningConfig
 from .base import Section
+from .checks import dotted, problems_of
 from .classification import ClassificationConfig
 from .classifiers import ImageClassifierConfig, JudgeConfig
 from .data import DataConfig
@@ -56,72 +58,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        _require_targets(self)
-        _require_disjoint_seeds(self)
-        _require_masks(self)
-        _require_classes(self)
-        drawn = self.sampling.units_per_target * self.sampling.unit_size
-        if self.evaluation.samples > drawn:
-            raise ValueError(
-                f"evaluation.samples: {self.evaluation.samples} images are judged but sampling draws {drawn}; "
-                "raise sampling.units_per_target"
-            )
+        if problems := list(problems_of(self)):
+            raise ValueError("\n".join(problems))
         return self
-
-
-def _require_targets(config: Config) -> None:
-    names = [target.name for target in config.targets]
-    if len(set(names)) != len(names):
-        raise ValueError(f"targets: found the names {names}, expected each once")
-    for target in config.targets:
-        if target.attribute not in config.data.attributes:
-            raise ValueError(
-                f"targets.{target.name}.attribute: {target.attribute!r} is not an attribute of the data set; "
-                f"expected one of {', '.join(config.data.attributes)}"
-            )
-
-
-def _require_masks(config: Config) -> None:
-    wanted, splits = config.segmentation, config.data.splits
-    if not config.data.mask_classes:
-        return
-    pairs = max([wanted.shots, *wanted.shots_curve, *wanted.controlnet_curve])
-    for key, number, split in (
-        ("masks", wanted.masks, "controls"),
-        ("tuning_masks", wanted.tuning_masks, "reference"),
-        ("shots", pairs, "pairs"),
-    ):
-        if number > getattr(splits, split):
-            raise ValueError(
-                f"segmentation.{key}: {number} are asked for, data.splits.{split} has {getattr(splits, split)} images"
-            )
-    seed, masks = config.sampling.first_seed, wanted.masks
-    if seed % masks:
-        raise ValueError(
-            f"sampling.first_seed: {seed} shows mask {seed % masks} first; expected a multiple of segmentation.masks "
-            f"({masks})"
-        )
-    highest = max((class_id for pair in wanted.head.flip_pairs for class_id in pair), default=0)
-    if highest >= len(config.data.mask_classes):
-        raise ValueError(
-            f"segmentation.head.flip_pairs: found class id {highest}, expected 0..{len(config.data.mask_classes) - 1}"
-        )
-
-
-def _require_classes(config: Config) -> None:
-    for split in ("class_train", "class_test"):
-        if config.data.has_classes and not getattr(config.data.splits, split):
-            raise ValueError(f"data.splits.{split}: found 0, expected images: the data set has classes")
-
-
-def _require_disjoint_seeds(config: Config) -> None:
-    sampling = config.sampling
-    drawn = sampling.unit_size * max(sampling.units_per_target, sampling.units_unguided)
-    reported = sampling.first_seed + max(drawn, config.segmentation.masks * config.segmentation.seeds_per_mask)
-    if config.tuning.first_seed < reported:
-        raise ValueError(
-            f"tuning.first_seed: {config.tuning.first_seed} overlaps the reported seeds; expected at least {reported}"
-        )
 
 
 def load_config(raw: Mapping[str, Any]) -> Config:
@@ -133,12 +72,27 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        problems = [f"  {_where(item['loc'])}{item['msg']}{_found(item)}" for item in error.errors()]
+        problems = [f"  {problem}" for item in error.errors() for problem in _problems(item)]
         raise ConfigError("The configuration is not valid:\n" + "\n".join(problems)) from error
 
 
-def _where(location: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, location)) + ": " if location else ""
+def _problems(item: Any) -> list[str]:
+    where = dotted(item["loc"])
+    if item["type"] != "value_error":
+        said = [f"{where}: {item['msg']}" if where else item["msg"]]
+    else:  # a validator of ours
+        said = [_located(where, problem) for problem in str(item["ctx"]["error"]).split("\n")]
+    return [problem + _found(item) for problem in said]
+
+
+def _located(where: str, problem: str) -> str:
+    """Put a section's key before the keys that a problem begins with, if it does."""
+    if not where:
+        return problem
+    keys, colon, rest = problem.partition(": ")
+    if not (colon and re.fullmatch(r"[\w.]+(, [\w.]+)*", keys)):
+        return f"{where}: {problem}"
+    return ", ".join(f"{where}.{key}" for key in keys.split(", ")) + f": {rest}"
 
 
 def _found(item: Any) -> str:
