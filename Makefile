@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup weights restore store verify demo reproduce test robustness determinism benchmarks estimate lint lock report docs clean
+.PHONY: help setup weights restore store verify demo reproduce test robustness determinism overhead benchmarks estimate lint lock report docs clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
@@ -111,6 +111,9 @@ robustness: setup ## Interrupt a small run at 120 random moments and compare eve
 
 determinism: setup ## Make all products of a small run in 13 ways and compare one SHA-256 (about 10 minutes)
 	@$(BIN)/python tests/determinism.py
+
+overhead: setup ## Say how much of the last run was start-up and Snakemake (after make reproduce; two minutes)
+	@$(BIN)/python tests/overhead.py --cores "$$(nproc)" --output results/overhead.csv
 
 benchmarks: setup ## Gather time, memory and forward passes of the jobs that ran here into one table
 	@$(BIN)/python workflow/scripts/gather_benchmarks.py --output $(BENCHMARKS)

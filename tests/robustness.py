@@ -351,7 +351,7 @@ class Sweep:
         """Charge the run that has just ended to the interruption before it."""
         if mine:
             after = work_units(self.tree)
-            redone = [name for name, written in before.items() if after.get(name, written) != written]
+            redone = [name for name, written in before.items() if after.get(name) != written]
             mine[-1].redone += len(redone)
             mine[-1].resumed &= resumed
             if redone:

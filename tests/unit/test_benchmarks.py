@@ -41,13 +41,16 @@ def test_steps_are_summed(benchmarks: Path, tmp_path: Path) -> None:
 
 
 def test_forward_passes_come_from_the_shards(benchmarks: Path, tmp_path: Path) -> None:
-    for number in (1, 2):
-        shard = tmp_path / f"results/set/samples/exact/Blond/{number}-of-2.safetensors"
+    write(benchmarks / "set/sample_masks/paper/ours_exact/20.tsv", 5)
+    names = [f"samples/exact/Blond/{number}-of-2" for number in (1, 2)] + ["mask_samples/paper/ours_exact/20"]
+    for name in names:
+        shard = tmp_path / f"results/set/{name}.safetensors"
         shard.parent.mkdir(parents=True, exist_ok=True)
         images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
         save_samples(SampleSet(images, torch.arange(3), 2.5), shard, {})
     table = gather_benchmarks(benchmarks, tmp_path / "results").set_index("step")
     assert table.loc["sample/exact", "forward_passes"] == 2 * 3 * 2.5
+    assert table.loc["sample_masks/paper", "forward_passes"] == 3 * 2.5
     assert pd.isna(table.loc["train_judge", "forward_passes"])
 
 

@@ -155,6 +155,13 @@ def test_every_job_has_an_env_and_a_digest_of_what_it_runs() -> None:
     assert {rule.env for rule in jobs} == set(ENVS), "an env that no rule uses, or a rule without one"
 
 
+def test_every_job_has_a_log_and_a_benchmark_of_the_same_name() -> None:
+    jobs = [rule for rule in all_rules() if "shell" in rule.directives]
+    logs, benchmarks = ([rule.directives[name].strip(" \n,") for rule in jobs] for name in ("log", "benchmark"))
+    expected = [re.sub(r'"logs/(.+)\.log"', r'"benchmarks/\1.tsv"', log) for log in logs]
+    assert benchmarks == expected
+
+
 def test_jobs_are_shell_commands() -> None:
     assert not [rule.name for rule in all_rules() if {"run", "script", "notebook", "wrapper"} & set(rule.directives)]
 

@@ -12,7 +12,8 @@ from .io import read_tensors
 COLUMNS = [
     "data_set", "step", "jobs", "seconds_mean", "seconds_total", "cpu_seconds_total", "max_rss_mb", "forward_passes",
 ]  # fmt: skip
-SHARDS = {"sample": "samples", "sweep": "sweep"}  # folder of benchmarks -> folder of the shards that its jobs wrote
+# Folder of benchmarks -> folder of the shards that its jobs wrote.
+SHARDS = {"sample": "samples", "sweep": "sweep", "sample_masks": "mask_samples", "mask_sweep": "mask_sweep"}
 
 
 def gather_benchmarks(benchmarks: Path, results: Path) -> pd.DataFrame:
@@ -23,7 +24,7 @@ def gather_benchmarks(benchmarks: Path, results: Path) -> pd.DataFrame:
 
     Args:
         benchmarks: Folder of ``<data set>/<step>/...tsv``.
-        results: Folder of ``<data set>/samples`` and ``<data set>/sweep``.
+        results: Folder of ``<data set>/samples`` and of the other sample sets.
 
     Raises:
         DataError: If there is no benchmark.
