@@ -106,10 +106,10 @@ test: export OMP_NUM_THREADS := 1
 test: weights lint ## Lint, then run all tests in two processes
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 20 minutes)
+robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 10 minutes)
 	@$(BIN)/python tests/robustness.py
 
-determinism: setup ## Make all products of a small run in 13 ways and compare one SHA-256 (about 10 minutes)
+determinism: setup ## Make all products of a small run in 13 ways and compare one SHA-256 (about 15 minutes)
 	@$(BIN)/python tests/determinism.py
 
 overhead: setup ## Say how much of the last run was start-up and Snakemake (after make reproduce; two minutes)

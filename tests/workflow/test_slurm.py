@@ -98,10 +98,10 @@ def test_a_run_survives_a_cancelled_job_and_a_killed_snakemake(
     unfinished = {job for job, about in known.items() if about["state"] != "COMPLETED"}
     assert story.cancelled in unfinished
     assert unfinished <= {story.cancelled, *orphaned}, known
-    # The next one planned what the first had not finished, and submitted just that.
+    # The next one planned nothing that the first had finished, and submitted just what it planned.
     whole, rest = (Counter(planned_jobs(text)) for text in (before, after))
     assert whole.total() > 28
-    assert rest == whole - Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", before))
+    assert rest <= whole - Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", before))
     assert Counter(rule_of(known[job]) for job in submitted(after)) + Counter(["all"]) == rest
 
     # What each rule asks for; the second attempt of the training got more memory.
