@@ -115,7 +115,7 @@ def test_a_second_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "running.lock").write_text("host here, process 5, started 6\n")
     with (tmp_path / "running.lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(BusyError, match=r"another snakemake works here \(host here, process 5, started 6\)"):
+        with pytest.raises(BusyError, match=r"another snakemake works here \(host here, process 5\)\."):
             claim(tmp_path)
     assert claim(tmp_path)
 

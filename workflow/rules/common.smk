@@ -40,6 +40,12 @@ onstart:
 
 
 DATA = CONFIG.data.name
+if CONFIG.denoiser.source == "dvc" and not Path("weights", DATA, "config.json").is_file():
+    # With committed tables in place, Snakemake would say that nothing is to be done.
+    raise WorkflowError(
+        f"denoiser.source: dvc, but weights/{DATA}/diffusion_pytorch_model.safetensors and its config.json were never"
+        f" stored for data.name {DATA}. Set denoiser.source to train or folder, or run `make weights`."
+    )
 TARGETS = [target.name for target in CONFIG.targets]
 ATTRIBUTES = sorted({target.attribute for target in CONFIG.targets})
 MODES = ["exact", "readout"]

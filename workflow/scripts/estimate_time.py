@@ -18,8 +18,8 @@ def main() -> None:
     timed = len(steps) - unknown
     if not steps:
         print("Nothing that takes long is left to do.")
-    elif not timed:
-        print(f"{len(steps)} jobs, none of which was ever timed: nothing is known.")
+    elif timed < unknown:
+        print(f"{len(steps)} jobs, {unknown} of which were never timed: how long they take is not known.")
     else:
         least = f"; at least that: {unknown} of them were never timed" if unknown else ""
         print(f"{len(steps)} jobs, about {seconds / args.cores / 60:.0f} min on {args.cores} cores{least}")

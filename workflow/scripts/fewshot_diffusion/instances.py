@@ -39,7 +39,7 @@ def claim(folder: Path) -> bool:
     locked = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if locked is False:
         with file:
-            owner = ", ".join(_read(file)[:1])
+            owner = "".join(_read(file)[:1]).partition(", started")[0]
         raise BusyError(
             f"{folder.absolute()}: another snakemake works here ({owner}). Wait for it, or use another clone."
         )
