@@ -82,7 +82,7 @@ def test_every_overlay_is_valid(path: Path) -> None:
 def test_the_ways_of_the_determinism_sweep_are_valid() -> None:
     smoke = merged(default(), yaml.safe_load((CONFIG / "smoke.yaml").read_text()))
     for shards in {way.shards for way in determinism.WAYS}:
-        load_config(merged(smoke, determinism.overlay(shards)))
+        assert load_config(merged(smoke, determinism.overlay(shards))).sampling.shards_per_target == shards
 
 
 def test_the_shipped_overlays_are_found() -> None:
@@ -358,7 +358,7 @@ def test_two_figures_of_one_file(names: dict[str, str], file: str) -> None:
 
 def test_a_table_may_be_called_like_a_figure() -> None:
     names = {"segmentation_table": "x", "segmentation_figure": "x", "fid_table": "x_shots", "sheet_prefix": "x"}
-    load_config(merged(default(), {"outputs": names}))
+    assert load_config(merged(default(), {"outputs": names})).outputs.fid_table == "x_shots"
 
 
 @pytest.mark.parametrize("bad", ["{data}", "a{", "}", "\0"])
@@ -428,7 +428,9 @@ def test_a_label_may_hold_one_dollar_and_figures_draw_it() -> None:
     config = load_config(changed(("targets", 3, "label"), r"$\foo"))
     figure = Figure()
     figure.text(0, 0, config.targets[3].label)
-    figure.savefig(io.BytesIO(), format="png")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    assert drawn.getvalue()
 
 
 # --- what the sections offer ----------------------------------------------------------------------------------------
