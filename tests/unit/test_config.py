@@ -356,6 +356,11 @@ def test_two_figures_of_one_file(names: dict[str, str], file: str) -> None:
     assert set(named) <= {f"outputs.{key}" for key in names}
 
 
+@pytest.mark.parametrize("name", ["tables", "figures"])
+def test_a_data_set_may_not_be_called_like_the_folder_of_what_is_committed(name: str) -> None:
+    assert f"data.name: found {name!r}" in refusal(changed(("data", "name"), name))
+
+
 def test_a_table_may_be_called_like_a_figure() -> None:
     names = {"segmentation_table": "x", "segmentation_figure": "x", "fid_table": "x_shots", "sheet_prefix": "x"}
     assert load_config(merged(default(), {"outputs": names})).outputs.fid_table == "x_shots"

@@ -29,8 +29,13 @@ def dotted(place: Place) -> str:
 
 def problems_of(config: "Config") -> Iterator[str]:
     """Yield everything that is wrong with sections that are valid by themselves: ``key: found, expected``."""
-    for check in (_targets, _seeds, _masks, _classes, _samples, _shards, _outputs, _values, _formulas):
+    for check in (_name, _targets, _seeds, _masks, _classes, _samples, _shards, _outputs, _values, _formulas):
         yield from check(config)
+
+
+def _name(config: "Config") -> Iterator[str]:
+    if config.data.name in ("tables", "figures"):
+        yield f"data.name: found {config.data.name!r}, which is the folder of all data sets' {config.data.name}"
 
 
 def _targets(config: "Config") -> Iterator[str]:
