@@ -6,7 +6,7 @@ from diffusers import UNet2DModel
 
 import cluster
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
-from fewshot_diffusion.denoisers import Denoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
 from support import once
 
 torch.set_num_threads(1)

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow" / "scripts")]
 
 import robustness  # noqa: E402 - the tests are no package
-from fewshot_diffusion.csv_files import DIGEST, write_csv  # noqa: E402
-from fewshot_diffusion.io import pixel_digest, read_tensors  # noqa: E402
+from fewshot_diffusion.storage.tables import DIGEST, write_csv  # noqa: E402
+from fewshot_diffusion.storage.tensors import pixel_digest, read_tensors  # noqa: E402
 
 TARGETS = ("all", "segmentation", "table2")
 SECONDS = ["seconds_per_sample", "seconds", DIGEST]

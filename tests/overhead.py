@@ -21,7 +21,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from fewshot_diffusion.csv_files import write_csv  # noqa: E402 - the tests are no package
+from fewshot_diffusion.storage.tables import write_csv  # noqa: E402
 
 
 def jobs_of(metadata: Path) -> dict[tuple[str, str], tuple[float, float]]:

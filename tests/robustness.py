@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow" / "scripts")]
 
 import warm  # noqa: E402 - the tests are no package
-from fewshot_diffusion.csv_files import write_csv  # noqa: E402
+from fewshot_diffusion.storage.tables import write_csv  # noqa: E402
 
 TARGETS = ("results/smoke/samples/unguided/all/1-of-1.safetensors", "results/smoke/cells/resnet18/plain/1_none.csv")
 OVERLAY = {

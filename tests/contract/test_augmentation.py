@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_diffusion.augmentation import CELL_COLUMNS
+from fewshot_diffusion.classes.cells import CELL_COLUMNS
+from fewshot_diffusion.classes.generation import load_generated
 from fewshot_diffusion.config.model import Config
-from fewshot_diffusion.csv_files import read_csv
-from fewshot_diffusion.denoisers import build_unet, unet_config
-from fewshot_diffusion.generation import load_generated
-from fewshot_diffusion.io import save_module
+from fewshot_diffusion.diffusion.denoiser import build_unet, unet_config
+from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.storage.weights import save_module
 from support import run, smoke_config
 
 pytestmark = pytest.mark.slow

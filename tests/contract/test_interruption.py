@@ -18,9 +18,10 @@ import yaml
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
 from fewshot_diffusion.config.sampling import SamplingConfig
-from fewshot_diffusion.datasets import ImageSet, save_image_set
-from fewshot_diffusion.denoisers import build_unet, unet_config
-from fewshot_diffusion.io import WEIGHTS_FILES, read_tensors, save_module
+from fewshot_diffusion.data.image_set import ImageSet, save_image_set
+from fewshot_diffusion.diffusion.denoiser import build_unet, unet_config
+from fewshot_diffusion.storage.tensors import read_tensors
+from fewshot_diffusion.storage.weights import WEIGHTS_FILES, save_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_diffusion.csv_files import read_csv, write_csv
-from fewshot_diffusion.denoisers import build_unet, unet_config
-from fewshot_diffusion.descriptions import Description, save_description
-from fewshot_diffusion.io import save_module
-from fewshot_diffusion.mask_evaluation import MASK_COLUMNS, MASK_SWEEP_COLUMNS
+from fewshot_diffusion.diffusion.denoiser import build_unet, unet_config
+from fewshot_diffusion.masks.evaluation import MASK_COLUMNS
+from fewshot_diffusion.masks.sweep import MASK_SWEEP_COLUMNS
+from fewshot_diffusion.metrics.descriptions import Description, save_description
+from fewshot_diffusion.storage.tables import read_csv, write_csv
+from fewshot_diffusion.storage.weights import save_module
 from support import run, smoke_config
 
 METHODS = ("unguided", "exact", "readout", "clean_image", "controlnet")

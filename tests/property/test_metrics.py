@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from fewshot_diffusion.metrics import (
+from fewshot_diffusion.metrics.distances import (
     ReferenceRoot,
-    StreamingStatistics,
     bootstrap_kernel,
     frechet_distance,
     frechet_to_reference,
     kernel_distance,
-    wilson_interval,
 )
+from fewshot_diffusion.metrics.intervals import wilson_interval
+from fewshot_diffusion.metrics.moments import StreamingStatistics
 
 torch.set_num_threads(1)
 quick = settings(max_examples=40, deadline=None, derandomize=True)

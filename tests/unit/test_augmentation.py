@@ -7,27 +7,20 @@ import pytest
 import torch
 import yaml
 
-from fewshot_diffusion.augmentation import (
-    CELL_COLUMNS,
-    CONTROLS,
-    ClassClassifier,
-    accuracy,
-    cell_data,
-    load_class_judge,
-    run_cell,
-    train_class_classifier,
-)
-from fewshot_diffusion.augmentation_figures import augmentation_figure
-from fewshot_diffusion.augmentation_table import augmentation_table, poster_view, published_accuracies
+from fewshot_diffusion.classes.cells import CELL_COLUMNS, CONTROLS, cell_data, run_cell
+from fewshot_diffusion.classes.classifier import ClassClassifier, accuracy, load_class_judge, train_class_classifier
+from fewshot_diffusion.classes.figures import augmentation_figure
+from fewshot_diffusion.classes.generation import GeneratedSet
+from fewshot_diffusion.classes.table import augmentation_table, poster_view, published_accuracies
 from fewshot_diffusion.config.classification import ArchitectureRecipe, ClassificationConfig
 from fewshot_diffusion.config.classifiers import SupervisedConfig
 from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.datasets.classes import ClassSet
+from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.errors import ConfigError, DataError, WeightsError
-from fewshot_diffusion.generation import GeneratedSet
-from fewshot_diffusion.io import save_module, write_sealed_json
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.sections import augmentation_section
+from fewshot_diffusion.storage.files import write_sealed_json
+from fewshot_diffusion.storage.weights import save_module
+from fewshot_diffusion.tooling.sections import augmentation_section
 
 CLASSES = ["dark", "light"]
 DEFAULT = load_config(yaml.safe_load(Path("config/config.yaml").read_text())).classification

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from fewshot_diffusion.benchmarks import estimate_seconds, gather_benchmarks, planned_steps
+from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.samples import SampleSet, save_samples
+from fewshot_diffusion.tooling.benchmarks import estimate_seconds, gather_benchmarks, planned_steps
 
 
 def write(path: Path, seconds: float, memory: object = 100.0, cpu: object = 1.0) -> None:

@@ -7,19 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot_diffusion.classifiers import (
-    AttributeClassifier,
-    augment,
-    load_classifier,
-    load_judge,
-    train_classifier,
-    train_judge,
-)
 from fewshot_diffusion.config.classifiers import JudgeConfig
-from fewshot_diffusion.datasets import ImageSet
+from fewshot_diffusion.data.image_set import ImageSet
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
-from fewshot_diffusion.io import WEIGHTS_FILE, save_module
+from fewshot_diffusion.judges import AttributeClassifier, load_classifier, load_judge, train_classifier, train_judge
 from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.weights import WEIGHTS_FILE, save_module
+from fewshot_diffusion.supervised import augment
 
 SETTINGS = JudgeConfig(epochs=6, batch_size=16, learning_rate=3e-3, weight_decay=0.05)
 

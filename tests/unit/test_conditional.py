@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from fewshot_diffusion.conditional import (
+from fewshot_diffusion.classes.conditional import (
     classifier_free,
     drop_labels,
     finetune_conditional,
@@ -15,10 +15,11 @@ from fewshot_diffusion.conditional import (
 )
 from fewshot_diffusion.config.classification import FinetuningConfig
 from fewshot_diffusion.config.denoiser import ScheduleConfig
-from fewshot_diffusion.denoisers import Denoiser, DenoiserTraining, unet_config
+from fewshot_diffusion.diffusion.denoiser import Denoiser, unet_config
+from fewshot_diffusion.diffusion.training import DenoiserTraining
 from fewshot_diffusion.errors import WeightsError
-from fewshot_diffusion.io import save_module
 from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.weights import save_module
 
 K = 5
 SETTINGS = FinetuningConfig(

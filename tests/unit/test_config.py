@@ -20,8 +20,8 @@ from fewshot_diffusion.config.checks import MAX_SHARDS
 from fewshot_diffusion.config.evaluation import OutputsConfig
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.config.sampling import SamplingConfig
-from fewshot_diffusion.documentation import readme_text, schema_text
 from fewshot_diffusion.errors import ConfigError
+from fewshot_diffusion.tooling.documentation import readme_text, schema_text
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 OVERLAYS = sorted(path for path in CONFIG.glob("*.yaml") if path.name != "config.yaml")

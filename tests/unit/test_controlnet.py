@@ -7,18 +7,18 @@ import torch
 from diffusers import UNet2DModel
 
 from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig
-from fewshot_diffusion.controlnet import (
+from fewshot_diffusion.diffusion.denoiser import Denoiser
+from fewshot_diffusion.diffusion.sampling import plan_units
+from fewshot_diffusion.errors import ConfigError, WeightsError
+from fewshot_diffusion.masks.controlnet import (
     ControlNet,
     controlled,
     controlnet_predictors,
     load_controlnet,
     train_controlnet,
 )
-from fewshot_diffusion.denoisers import Denoiser
-from fewshot_diffusion.errors import ConfigError, WeightsError
-from fewshot_diffusion.io import save_module
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.sampling import plan_units
+from fewshot_diffusion.storage.weights import save_module
 
 CLASSES = ["background", "square"]
 SETTINGS = DenoiserTrainingConfig(

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from fewshot_diffusion.config.data import AvatarsConfig, CelebAHQConfig, DataConfig, SplitsConfig
-from fewshot_diffusion.datasets import ImageSet, load_image_set, save_image_set
-from fewshot_diffusion.datasets.avatars import attributes_of, draw_avatars
-from fewshot_diffusion.datasets.celebahq import fixed_order, read_faces
-from fewshot_diffusion.datasets.sources import make_images
+from fewshot_diffusion.data.avatars import attributes_of, draw_avatars
+from fewshot_diffusion.data.celeba import read_faces
+from fewshot_diffusion.data.image_set import ImageSet, load_image_set, save_image_set
+from fewshot_diffusion.data.order import fixed_order
+from fewshot_diffusion.data.sources import make_images
 from fewshot_diffusion.errors import CorruptFileError, DataError
 
 SPLITS = SplitsConfig(train=6, shots=3, judge=2, tuning_judge=2, controls=2, reference=3)

@@ -13,20 +13,20 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
-from fewshot_diffusion.denoisers import (
+from fewshot_diffusion.diffusion.denoiser import (
     Denoiser,
-    DenoiserTraining,
     adopt_denoiser,
     build_unet,
     check_fits,
     install_denoiser,
     load_denoiser,
-    train_denoiser,
     unet_config,
 )
+from fewshot_diffusion.diffusion.training import DenoiserTraining, train_denoiser
 from fewshot_diffusion.errors import CheckpointError, CorruptFileError, StoppedError, WeightsError
-from fewshot_diffusion.io import WEIGHTS_FILES, read_tensors, save_module
 from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.tensors import read_tensors
+from fewshot_diffusion.storage.weights import WEIGHTS_FILES, save_module
 
 
 def settings(architecture: ArchitectureConfig, **training: object) -> DenoiserConfig:

@@ -7,11 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig
-from fewshot_diffusion.config.evaluation import EvaluationConfig, ExtractorConfig
-from fewshot_diffusion.descriptions import Description, load_description, save_description
-from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.evaluation import (
+from fewshot_diffusion.attributes.baselines.ddim_i import save_records
+from fewshot_diffusion.attributes.evaluation import (
     ACCURACY_COLUMNS,
     TABLE_COLUMNS,
     Candidate,
@@ -21,11 +18,16 @@ from fewshot_diffusion.evaluation import (
     gather_candidates,
     gather_real,
     held_out,
-    seed_range,
 )
-from fewshot_diffusion.io import write_records, write_sealed_json
-from fewshot_diffusion.metrics import FeatureStatistics, StreamingStatistics, frechet_distance, kernel_distance
-from fewshot_diffusion.rejection import save_records
+from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig
+from fewshot_diffusion.config.evaluation import EvaluationConfig, ExtractorConfig
+from fewshot_diffusion.diffusion.samples import seed_range
+from fewshot_diffusion.errors import DataError
+from fewshot_diffusion.metrics.descriptions import Description, load_description, save_description
+from fewshot_diffusion.metrics.distances import frechet_distance, kernel_distance
+from fewshot_diffusion.metrics.moments import FeatureStatistics, StreamingStatistics
+from fewshot_diffusion.storage.files import write_sealed_json
+from fewshot_diffusion.storage.records import write_records
 
 TARGET = TargetConfig(
     name="Blond", attribute="Blond", value=True, label="Blond hair", guidance_scale=GuidanceConfig(exact=1, readout=1)

@@ -12,15 +12,10 @@ from torch import Tensor
 
 from fewshot_diffusion.config.evaluation import ExtractorConfig
 from fewshot_diffusion.errors import DataError, WeightsError
-from fewshot_diffusion.extractors import (
-    FeatureExtractor,
-    build_fid_network,
-    extract_features,
-    make_extractor,
-)
-from fewshot_diffusion.io import sha256
-from fewshot_diffusion.metrics import frechet_name, kernel_name
+from fewshot_diffusion.metrics.distances import frechet_name, kernel_name
+from fewshot_diffusion.metrics.extractors import FeatureExtractor, build_fid_network, extract_features, make_extractor
 from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.files import sha256
 
 torch.set_num_threads(1)
 

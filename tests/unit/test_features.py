@@ -5,16 +5,15 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from fewshot_diffusion.attributes.features import exact_features, readout_features
 from fewshot_diffusion.config.attributes import HeadConfig
-from fewshot_diffusion.denoisers import Denoiser
+from fewshot_diffusion.diffusion.denoiser import Denoiser
+from fewshot_diffusion.diffusion.features import FeatureTap, describe_taps, extract, forward_with_features, pool
+from fewshot_diffusion.diffusion.guidance import ExactGuidance, ReadoutGuidance
+from fewshot_diffusion.diffusion.schedule import add_noise, make_scheduler
 from fewshot_diffusion.errors import ConfigError
-from fewshot_diffusion.features import FeatureTap, describe_taps, extract, forward_with_features
-from fewshot_diffusion.guidance import ExactGuidance, ReadoutGuidance
-from fewshot_diffusion.heads import pool
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.schedule import add_noise, make_scheduler
 from fewshot_diffusion.seeds import generator
-from fewshot_diffusion.shot_features import exact_features, readout_features
 
 TAPS = ["down_blocks.0", "mid_block", "up_blocks.0", "up_blocks.1"]
 

@@ -10,18 +10,11 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from torch import Tensor
 
+from fewshot_diffusion.attributes.figures import AGREES, DIFFERS, Strip, attributes_figure, gather_row
 from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig
-from fewshot_diffusion.descriptions import Description, save_description
-from fewshot_diffusion.figures import (
-    AGREES,
-    DIFFERS,
-    Strip,
-    attributes_figure,
-    gather_row,
-    image_grid,
-    save_figure,
-    save_sheet,
-)
+from fewshot_diffusion.figures import save_figure
+from fewshot_diffusion.images import image_grid, save_sheet
+from fewshot_diffusion.metrics.descriptions import Description, save_description
 
 TARGET = TargetConfig(
     name="Red", attribute="Red", value=True, label="Red car", guidance_scale=GuidanceConfig(exact=1, readout=1)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from fewshot_diffusion.config.data import FolderConfig
-from fewshot_diffusion.datasets.folder import read_folder_images, read_folder_masks
+from fewshot_diffusion.data.mask_folder import read_folder_images, read_folder_masks
 from fewshot_diffusion.errors import DataError
 
 NAMES = [f"face{i}" for i in range(8)]

@@ -8,14 +8,16 @@ import yaml
 from diffusers import UNet2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewshot_diffusion.class_evaluation import calibration_rows
-from fewshot_diffusion.config.classification import RejectionConfig
-from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
-from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.datasets.classes import ClassSet
-from fewshot_diffusion.denoisers import Denoiser, build_unet
-from fewshot_diffusion.errors import DataError, WeightsError
-from fewshot_diffusion.generation import (
+from fewshot_diffusion.classes.filter import (
+    ClassFeatures,
+    RejectionHead,
+    load_rejection_head,
+    rejection_maps,
+    score,
+    train_rejection_head,
+)
+from fewshot_diffusion.classes.filter_report import calibration_rows
+from fewshot_diffusion.classes.generation import (
     CLASS_STRIDE,
     GeneratedSet,
     generate_class,
@@ -24,18 +26,16 @@ from fewshot_diffusion.generation import (
     save_generated,
     units_of_class,
 )
-from fewshot_diffusion.io import save_module
-from fewshot_diffusion.rejection_heads import (
-    ClassFeatures,
-    RejectionHead,
-    load_rejection_head,
-    rejection_maps,
-    score,
-    train_rejection_head,
-)
+from fewshot_diffusion.config.classification import RejectionConfig
+from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
+from fewshot_diffusion.config.model import load_config
+from fewshot_diffusion.data.class_set import ClassSet
+from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.sampling import WorkUnit
+from fewshot_diffusion.errors import DataError, WeightsError
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.sampling import WorkUnit
-from fewshot_diffusion.stored_sets import install_generated
+from fewshot_diffusion.storage.weights import save_module
+from fewshot_diffusion.tooling.stored_sets import install_generated
 
 DEFAULT = load_config(yaml.safe_load(Path("config/config.yaml").read_text()))
 SAMPLING = DEFAULT.classification.sampling

@@ -13,24 +13,17 @@ from diffusers import DDIMPipeline
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fewshot_diffusion.attributes.guidance import attribute_guidance
+from fewshot_diffusion.attributes.heads import AttributeHead
 from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.denoisers import Denoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.features import describe_taps, extract, forward_with_features
+from fewshot_diffusion.diffusion.guidance import ExactGuidance, Guidance, ReadoutGuidance, guide_eps, guided, unguided
+from fewshot_diffusion.diffusion.sampling import count_forwards, sample_ddim
+from fewshot_diffusion.diffusion.schedule import make_scheduler, output_of_epsilon, pred_epsilon, pred_original_sample
 from fewshot_diffusion.errors import GuidanceError
-from fewshot_diffusion.features import describe_taps, extract, forward_with_features
-from fewshot_diffusion.guidance import (
-    ExactGuidance,
-    Guidance,
-    ReadoutGuidance,
-    attribute_guidance,
-    guide_eps,
-    guided,
-    unguided,
-)
-from fewshot_diffusion.heads import AttributeHead
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.sampling import count_forwards, sample_ddim
-from fewshot_diffusion.schedule import make_scheduler, output_of_epsilon, pred_epsilon, pred_original_sample
 from fewshot_diffusion.seeds import SampleNoise, generator
 
 PREDICTION_TYPES = ["epsilon", "v_prediction"]

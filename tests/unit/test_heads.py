@@ -8,20 +8,13 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from fewshot_diffusion import heads
+from fewshot_diffusion.attributes import heads
+from fewshot_diffusion.attributes.features import ShotFeatures, load_shot_features, save_shot_features
+from fewshot_diffusion.attributes.heads import AttributeHead, fit_logistic, load_head, train_head
 from fewshot_diffusion.config.attributes import HeadConfig
+from fewshot_diffusion.diffusion.features import pool
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
-from fewshot_diffusion.heads import (
-    AttributeHead,
-    ShotFeatures,
-    fit_logistic,
-    load_head,
-    load_shot_features,
-    pool,
-    save_shot_features,
-    train_head,
-)
-from fewshot_diffusion.io import WEIGHTS_FILE, save_module
+from fewshot_diffusion.storage.weights import WEIGHTS_FILE, save_module
 
 DENOISER = "a" * 64
 POOLED = 2 * 4  # of one map with four channels and one cell

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from fewshot_diffusion.config.data import ImageFolderConfig
-from fewshot_diffusion.datasets import members
-from fewshot_diffusion.datasets.image_folder import read_class_images
-from fewshot_diffusion.datasets.members import Members
+from fewshot_diffusion.data import archive as members
+from fewshot_diffusion.data.archive import Members
+from fewshot_diffusion.data.image_folder import read_class_images
 from fewshot_diffusion.errors import DataError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"

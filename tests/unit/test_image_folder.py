@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 from fewshot_diffusion.config.data import AvatarsConfig, ImageFolderConfig
-from fewshot_diffusion.datasets.avatars import avatar_classes, draw_avatars, draw_class_avatars
-from fewshot_diffusion.datasets.classes import ClassSet, load_classes, save_classes
-from fewshot_diffusion.datasets.image_folder import read_class_images, read_unlabelled
+from fewshot_diffusion.data.avatars import avatar_classes, draw_avatars, draw_class_avatars
+from fewshot_diffusion.data.class_set import ClassSet, load_classes, save_classes
+from fewshot_diffusion.data.image_folder import read_class_images, read_unlabelled
 from fewshot_diffusion.errors import DataError
 
 CLASSES = ["n01", "n02", "n03"]

@@ -11,32 +11,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fewshot_diffusion.attributes.features import ShotFeatures, load_shot_features, save_shot_features
+from fewshot_diffusion.classes.filter import ClassFeatures, load_class_features, save_class_features
+from fewshot_diffusion.classes.generation import GeneratedSet, load_generated, save_generated
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserTrainingConfig, ScheduleConfig
-from fewshot_diffusion.csv_files import read_csv, write_csv
-from fewshot_diffusion.datasets.base import ImageSet, load_image_set, save_image_set
-from fewshot_diffusion.datasets.classes import ClassSet, load_classes, save_classes
-from fewshot_diffusion.datasets.masks import MaskSet, load_masks, save_masks
-from fewshot_diffusion.denoisers import DenoiserTraining, build_unet
-from fewshot_diffusion.descriptions import Description, load_description, save_description
+from fewshot_diffusion.data.class_set import ClassSet, load_classes, save_classes
+from fewshot_diffusion.data.image_set import ImageSet, load_image_set, save_image_set
+from fewshot_diffusion.data.mask_set import MaskSet, load_masks, save_masks
+from fewshot_diffusion.data.shots import draw_shots, read_pairs, read_shots
+from fewshot_diffusion.diffusion.denoiser import build_unet
+from fewshot_diffusion.diffusion.samples import SampleSet, load_samples, save_samples
+from fewshot_diffusion.diffusion.sampling import WorkUnit, finish_unit
+from fewshot_diffusion.diffusion.training import DenoiserTraining
 from fewshot_diffusion.errors import FewshotError
-from fewshot_diffusion.generation import GeneratedSet, load_generated, save_generated
-from fewshot_diffusion.heads import ShotFeatures, load_shot_features, save_shot_features
-from fewshot_diffusion.io import (
-    WEIGHTS_FILES,
-    load_module,
-    read_records,
-    read_sealed_json,
-    save_module,
-    write_records,
-    write_sealed_json,
-    write_tensors,
-)
-from fewshot_diffusion.rejection_heads import ClassFeatures, load_class_features, save_class_features
+from fewshot_diffusion.masks.features import PairFeatures, load_pair_features, save_pair_features
+from fewshot_diffusion.metrics.descriptions import Description, load_description, save_description
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.samples import SampleSet, load_samples, save_samples
-from fewshot_diffusion.sampling import WorkUnit, finish_unit
-from fewshot_diffusion.segmentation_heads import PairFeatures, load_pair_features, save_pair_features
-from fewshot_diffusion.shots import draw_shots, read_pairs, read_shots
+from fewshot_diffusion.storage.files import read_sealed_json, write_sealed_json
+from fewshot_diffusion.storage.records import read_records, write_records
+from fewshot_diffusion.storage.tables import read_csv, write_csv
+from fewshot_diffusion.storage.tensors import write_tensors
+from fewshot_diffusion.storage.weights import WEIGHTS_FILES, load_module, save_module
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_diffusion.csv_files import write_csv
 from fewshot_diffusion.errors import CorruptFileError, FewshotError, WeightsError
-from fewshot_diffusion.io import (
+from fewshot_diffusion.storage.files import atomic_path, fingerprint, sha256, write_json, write_text
+from fewshot_diffusion.storage.records import read_records, write_records
+from fewshot_diffusion.storage.tables import write_csv
+from fewshot_diffusion.storage.tensors import pixel_digest, read_tensors, write_tensors
+from fewshot_diffusion.storage.weights import (
     WEIGHTS_FILE,
     WEIGHTS_FILES,
-    atomic_path,
-    fingerprint,
     install_weights,
     load_module,
-    pixel_digest,
-    read_records,
-    read_tensors,
     read_weights_provenance,
     save_module,
-    sha256,
-    write_json,
-    write_records,
-    write_tensors,
-    write_text,
 )
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
@@ -132,7 +125,7 @@ WRITE_ALL = """
 import sys
 from pathlib import Path
 import pandas as pd, torch
-from fewshot_diffusion.csv_files import write_csv
+from fewshot_diffusion.storage.tables import write_csv
 from fewshot_diffusion.io import save_module, write_json, write_records, write_tensors
 out = Path(sys.argv[1])
 names = sorted(f"t{i}" for i in range(20))

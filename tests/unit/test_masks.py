@@ -10,16 +10,16 @@ import yaml
 
 from fewshot_diffusion.config.data import AvatarsConfig, DataConfig
 from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.datasets import ImageSet
-from fewshot_diffusion.datasets.avatar_masks import component_classes, draw_masks
-from fewshot_diffusion.datasets.avatars import draw_avatars, load_style
-from fewshot_diffusion.datasets.masks import MaskSet, load_masks, save_masks
-from fewshot_diffusion.datasets.sources import make_images, make_masks
+from fewshot_diffusion.data.avatar_masks import component_classes, draw_masks
+from fewshot_diffusion.data.avatars import draw_avatars, load_style
+from fewshot_diffusion.data.image_set import ImageSet
+from fewshot_diffusion.data.mask_set import MaskSet, load_masks, save_masks
+from fewshot_diffusion.data.shots import draw_pairs, join_pairs, read_pairs
+from fewshot_diffusion.data.sources import make_images, make_masks
 from fewshot_diffusion.errors import ConfigError, CorruptFileError, DataError
-from fewshot_diffusion.mask_figures import paint_masks
-from fewshot_diffusion.mask_metrics import agreement, confusion, diversity, miou
-from fewshot_diffusion.shots import draw_pairs, join_pairs, read_pairs
+from fewshot_diffusion.masks.figures import paint_masks
+from fewshot_diffusion.masks.metrics import agreement, confusion, diversity, miou
+from fewshot_diffusion.storage.tables import write_csv
 
 DEFAULT = yaml.safe_load(Path("config/config.yaml").read_text())
 AVATARS = AvatarsConfig.model_validate(DEFAULT["data"]["avatars"])

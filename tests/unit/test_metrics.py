@@ -10,17 +10,16 @@ from scipy import linalg
 from torch import Tensor
 
 from fewshot_diffusion.errors import MetricError
-from fewshot_diffusion.metrics import (
-    FeatureStatistics,
+from fewshot_diffusion.metrics.distances import (
     ReferenceRoot,
-    StreamingStatistics,
     bootstrap_frechet,
     bootstrap_kernel,
     frechet_distance,
     frechet_to_reference,
     kernel_distance,
-    wilson_interval,
 )
+from fewshot_diffusion.metrics.intervals import wilson_interval
+from fewshot_diffusion.metrics.moments import FeatureStatistics, StreamingStatistics
 
 torch.set_num_threads(1)
 MANY = 10**6  # as if infinitely many images were behind the statistics

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fewshot_diffusion.records import (
+from fewshot_diffusion.tooling.records import (
     StoreError,
     adopt,
     file_sha256,

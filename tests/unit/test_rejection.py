@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_diffusion.rejection import accept, accepted_seeds, rejection_records, save_records
+from fewshot_diffusion.attributes.baselines.ddim_i import accept, accepted_seeds, rejection_records, save_records
 
 SEEDS = torch.arange(2000)
 

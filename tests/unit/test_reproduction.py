@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
+from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.io import fingerprint
-from fewshot_diffusion.reproduction import compare_tables, forget_units, movement
-from fewshot_diffusion.samples import SampleSet, save_samples
+from fewshot_diffusion.storage.files import fingerprint
+from fewshot_diffusion.tooling.reproduction import compare_tables, forget_units, movement
 
 TABLE = pd.DataFrame(
     {

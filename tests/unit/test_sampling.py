@@ -10,13 +10,14 @@ from torch import Tensor
 
 from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.config.sampling import SamplingConfig
-from fewshot_diffusion.denoisers import Denoiser
+from fewshot_diffusion.diffusion.denoiser import Denoiser
+from fewshot_diffusion.diffusion.guidance import Predictor, ReadoutGuidance, guided, unguided
+from fewshot_diffusion.diffusion.samples import SampleSet, load_samples, save_samples
+from fewshot_diffusion.diffusion.sampling import WorkUnit, draw_units, plan_units, sample_ddim, share_units
+from fewshot_diffusion.diffusion.schedule import make_scheduler
 from fewshot_diffusion.errors import CheckpointError, CorruptFileError
-from fewshot_diffusion.guidance import Predictor, ReadoutGuidance, guided, unguided
+from fewshot_diffusion.images import to_uint8
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.samples import SampleSet, load_samples, save_samples
-from fewshot_diffusion.sampling import WorkUnit, draw_units, plan_units, sample_ddim, share_units, to_uint8
-from fewshot_diffusion.schedule import make_scheduler
 from fewshot_diffusion.seeds import SampleNoise, derive_seed, generator
 
 STEPS = 3

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fewshot_diffusion.config.denoiser import ScheduleConfig
-from fewshot_diffusion.schedule import (
+from fewshot_diffusion.diffusion.schedule import (
     add_noise,
     make_scheduler,
     output_of_epsilon,

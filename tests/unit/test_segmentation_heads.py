@@ -7,26 +7,23 @@ import torch
 from torch.nn import functional as F
 
 from fewshot_diffusion.config.segmentation import MaskHeadConfig, SegmenterConfig
-from fewshot_diffusion.datasets.masks import MaskSet
-from fewshot_diffusion.denoisers import Denoiser
+from fewshot_diffusion.data.mask_set import MaskSet, flip_masks
+from fewshot_diffusion.diffusion.denoiser import Denoiser
+from fewshot_diffusion.diffusion.features import FeatureTap, describe_taps, extract
+from fewshot_diffusion.diffusion.guidance import guided
+from fewshot_diffusion.diffusion.sampling import plan_units
 from fewshot_diffusion.errors import WeightsError
-from fewshot_diffusion.features import FeatureTap, describe_taps, extract
-from fewshot_diffusion.guidance import guided
-from fewshot_diffusion.io import save_module
-from fewshot_diffusion.mask_guidance import clean_image_guidance, mask_guidance, mask_predictors
-from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.sampling import plan_units
-from fewshot_diffusion.segmentation_heads import (
+from fewshot_diffusion.masks.features import load_pair_features, pair_features, save_pair_features
+from fewshot_diffusion.masks.guidance import clean_image_guidance, mask_guidance, mask_predictors
+from fewshot_diffusion.masks.heads import (
     SegmentationHead,
-    flip_masks,
-    load_pair_features,
     load_segmentation_head,
     mask_log_likelihood,
-    pair_features,
-    save_pair_features,
     train_segmentation_head,
 )
-from fewshot_diffusion.segmenters import Segmenter, load_segmenter, train_segmenter
+from fewshot_diffusion.masks.segmenter import Segmenter, load_segmenter, train_segmenter
+from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.weights import save_module
 
 TAPS = ["up_blocks.1", "up_blocks.0"]
 CLASSES = ["background", "square", "other"]

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.datasets import ImageSet
+from fewshot_diffusion.data.image_set import ImageSet
+from fewshot_diffusion.data.shots import draw_shots, read_shots
 from fewshot_diffusion.errors import DataError, FewshotError
-from fewshot_diffusion.shots import draw_shots, read_shots
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def pool(positives: int, negatives: int, first_id: int = 1000) -> ImageSet:

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from fewshot_diffusion.records import StoreError
-from fewshot_diffusion.storing import chosen_products, read_summary, stage_text
+from fewshot_diffusion.tooling.records import StoreError
+from fewshot_diffusion.tooling.storing import chosen_products, read_summary, stage_text
 
 HEADER = "output_file\tdate\trule\tlog-file(s)\tstatus\tplan"
 SAMPLES = "results/a/samples/exact/Blond/1-of-1.safetensors"

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fewshot_diffusion.attributes.sweep import SWEEP_COLUMNS, choose_scale, contrast, sweep_rows
 from fewshot_diffusion.config.attributes import GuidanceConfig, TargetConfig, TuningConfig
-from fewshot_diffusion.samples import SampleSet
-from fewshot_diffusion.sweep import SWEEP_COLUMNS, choose_scale, contrast, sweep_rows
+from fewshot_diffusion.diffusion.samples import SampleSet
 
 TARGET = TargetConfig(
     name="Red", attribute="Red", value=True, label="Red car", guidance_scale=GuidanceConfig(exact=1, readout=1)

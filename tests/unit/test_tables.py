@@ -5,18 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fewshot_diffusion.attributes.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
+from fewshot_diffusion.attributes.table import accuracy_table, attribute_table, published_rows, read_published
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
-from fewshot_diffusion.tables import (
-    accuracy_table,
-    accuracy_view,
-    attribute_table,
-    measured_metrics,
-    published_rows,
-    read_published,
-    to_markdown,
-    wide_view,
-)
+from fewshot_diffusion.tooling.readme import accuracy_view, measured_metrics, to_markdown, wide_view
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "config" / "published.csv"
 

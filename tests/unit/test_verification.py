@@ -12,11 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.io import save_module, write_records, write_sealed_json, write_tensors
-from fewshot_diffusion.records import METADATA, file_sha256, record_path
-from fewshot_diffusion.sampling import WorkUnit, finish_unit
-from fewshot_diffusion.verification import missing_products, verify, verify_inputs, verify_remote, verify_stored
+from fewshot_diffusion.diffusion.sampling import WorkUnit, finish_unit
+from fewshot_diffusion.storage.files import write_sealed_json
+from fewshot_diffusion.storage.records import write_records
+from fewshot_diffusion.storage.tables import write_csv
+from fewshot_diffusion.storage.tensors import write_tensors
+from fewshot_diffusion.storage.weights import save_module
+from fewshot_diffusion.tooling.records import METADATA, file_sha256, record_path
+from fewshot_diffusion.tooling.verification import missing_products, verify, verify_inputs, verify_remote, verify_stored
 
 UNREADABLE = Path("/proc/self/mem")  # reading its first byte is an error of input and output
 

@@ -6,13 +6,13 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from fewshot_diffusion.augmentation_table import TABLE_COLUMNS as CLASS_COLUMNS
+from fewshot_diffusion.attributes.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
+from fewshot_diffusion.classes.table import TABLE_COLUMNS as CLASS_COLUMNS
 from fewshot_diffusion.config.model import Config, load_config
-from fewshot_diffusion.csv_files import read_csv
-from fewshot_diffusion.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
-from fewshot_diffusion.mask_evaluation import MASK_COLUMNS
-from fewshot_diffusion.sections import augmentation_section, mask_section
-from fewshot_diffusion.tables import replace_section, results_section
+from fewshot_diffusion.masks.evaluation import MASK_COLUMNS
+from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.readme import replace_section, results_section
+from fewshot_diffusion.tooling.sections import augmentation_section, mask_section
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "results" / "tables"

@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 import robustness
-from fewshot_diffusion.instances import BusyError, _started, answer_in_a_thread, claim, clear_dead_locks
+from fewshot_diffusion.tooling.instances import BusyError, _started, answer_in_a_thread, claim, clear_dead_locks
 
 BIN = Path(sys.executable).parent
 
@@ -56,7 +56,7 @@ def leave_locks(folder: Path) -> None:
 def parsed(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that has read the Snakefile and not yet claimed the folder."""
     code = (
-        "import pathlib, signal, sys; from fewshot_diffusion.instances import clear_dead_locks\n"
+        "import pathlib, signal, sys; from fewshot_diffusion.tooling.instances import clear_dead_locks\n"
         "clear_dead_locks(pathlib.Path(sys.argv[1])); print(flush=True); signal.pause()"
     )
     command = [sys.executable, "-c", code, str(folder)]

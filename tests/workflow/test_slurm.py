@@ -10,7 +10,7 @@ import yaml
 
 from cluster import BATCH, CHECKPOINT, CONFIG, STEPS, Story, Tree, jobs_of, rule_of
 from determinism import products
-from fewshot_diffusion.orphans import OrphanError, cancel_orphans
+from fewshot_diffusion.tooling.orphans import OrphanError, cancel_orphans
 from robustness import warm_run
 from support import ROOT, SMOKE, copy_tree, planned_jobs, snakemake
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from fewshot_diffusion.io import WEIGHTS_FILES
+from fewshot_diffusion.storage.weights import WEIGHTS_FILES
 from support import BIN, ROOT, command, copy_products, copy_tree, once, planned_jobs, snakemake
 
 TABLE = "results/tables/smoke_fid.csv"

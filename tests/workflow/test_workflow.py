@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 import determinism
-from fewshot_diffusion.benchmarks import planned_steps
-from fewshot_diffusion.csv_files import read_csv
+from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.benchmarks import planned_steps
 from support import BIN, ROOT, SMOKE, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
 
 OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")

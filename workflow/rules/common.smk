@@ -10,10 +10,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
-from fewshot_diffusion.instances import BusyError, answer_in_a_thread, claim, clear_dead_locks
-from fewshot_diffusion.orphans import OrphanError, cancel_orphans
-from fewshot_diffusion.provenance import code_digest
-from fewshot_diffusion.records import StoreError, adopt
+from fewshot_diffusion.tooling.instances import BusyError, answer_in_a_thread, claim, clear_dead_locks
+from fewshot_diffusion.tooling.orphans import OrphanError, cancel_orphans
+from fewshot_diffusion.tooling.provenance import code_digest
+from fewshot_diffusion.tooling.records import StoreError, adopt
 
 try:
     CONFIG = load_config(config)

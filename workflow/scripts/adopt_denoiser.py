@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.denoiser import ScheduleConfig
-from fewshot_diffusion.denoisers import adopt_denoiser
+from fewshot_diffusion.diffusion.denoiser import adopt_denoiser
 
 
 def main() -> None:

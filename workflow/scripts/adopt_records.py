@@ -1,7 +1,7 @@
 """Give Snakemake the stored records of restored products, also where a run of one's own left others."""
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.records import adopt
+from fewshot_diffusion.tooling.records import adopt
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import read_csv, write_csv
-from fewshot_diffusion.reproduction import compare_tables, movement
+from fewshot_diffusion.storage.tables import read_csv, write_csv
+from fewshot_diffusion.tooling.reproduction import compare_tables, movement
 
 
 def main() -> None:

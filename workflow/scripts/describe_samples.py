@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.classifiers import load_judge
 from fewshot_diffusion.config.evaluation import EvaluationConfig
-from fewshot_diffusion.describing import describe
-from fewshot_diffusion.descriptions import save_description
+from fewshot_diffusion.diffusion.samples import load_samples
+from fewshot_diffusion.judges import load_judge
+from fewshot_diffusion.metrics.descriptions import describe, save_description
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.samples import load_samples
 
 
 def main() -> None:

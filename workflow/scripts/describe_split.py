@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.classifiers import load_judge
 from fewshot_diffusion.config.evaluation import EvaluationConfig
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.describing import describe
-from fewshot_diffusion.descriptions import save_description
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.judges import load_judge
+from fewshot_diffusion.metrics.descriptions import describe, save_description
 from fewshot_diffusion.runtime import make_runtime
 
 

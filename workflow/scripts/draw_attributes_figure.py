@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.attributes.figures import attributes_figure, gather_row
 from fewshot_diffusion.config.attributes import TargetConfig
-from fewshot_diffusion.figures import attributes_figure, gather_row, save_figure
+from fewshot_diffusion.figures import save_figure
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.augmentation_figures import augmentation_figure
-from fewshot_diffusion.csv_files import read_csv
+from fewshot_diffusion.classes.figures import augmentation_figure
 from fewshot_diffusion.figures import save_figure
+from fewshot_diffusion.storage.tables import read_csv
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.shots import draw_pairs
+from fewshot_diffusion.data.mask_set import load_masks
+from fewshot_diffusion.data.shots import draw_pairs
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.figures import save_figure
-from fewshot_diffusion.mask_figures import gather_mask_rows, segmentation_figure
+from fewshot_diffusion.masks.figures import gather_mask_rows, segmentation_figure
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.descriptions import load_description
-from fewshot_diffusion.figures import save_sheet
+from fewshot_diffusion.images import save_sheet
+from fewshot_diffusion.metrics.descriptions import load_description
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.attributes import HeadConfig
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.shots import draw_shots
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.data.shots import draw_shots
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

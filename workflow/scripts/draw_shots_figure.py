@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import read_csv
 from fewshot_diffusion.figures import save_figure
-from fewshot_diffusion.mask_figures import shots_figure
+from fewshot_diffusion.masks.figures import shots_figure
+from fewshot_diffusion.storage.tables import read_csv
 
 
 def main() -> None:

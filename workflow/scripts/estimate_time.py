@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.benchmarks import estimate_seconds, planned_steps
-from fewshot_diffusion.csv_files import read_csv
+from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.benchmarks import estimate_seconds, planned_steps
 
 
 def main() -> None:

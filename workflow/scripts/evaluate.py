@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.attributes.evaluation import accuracy_rows, distance_rows, gather_candidates, gather_real
 from fewshot_diffusion.config.attributes import TargetConfig
 from fewshot_diffusion.config.evaluation import EvaluationConfig
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.evaluation import accuracy_rows, distance_rows, gather_candidates, gather_real
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

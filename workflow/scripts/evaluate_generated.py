@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.class_evaluation import acceptance_rows, calibration_rows
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.datasets.classes import load_classes
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.generation import load_generated
-from fewshot_diffusion.rejection_heads import load_rejection_head
+from fewshot_diffusion.classes.filter import load_rejection_head
+from fewshot_diffusion.classes.filter_report import acceptance_rows, calibration_rows
+from fewshot_diffusion.classes.generation import load_generated
+from fewshot_diffusion.data.class_set import load_classes
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

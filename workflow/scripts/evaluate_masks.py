@@ -4,9 +4,9 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.evaluation import EvaluationConfig
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.mask_evaluation import evaluate_masks
+from fewshot_diffusion.masks.evaluation import evaluate_masks
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

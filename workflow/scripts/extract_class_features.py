@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.classes.filter import ClassFeatures, rejection_maps, save_class_features
 from fewshot_diffusion.config.classification import RejectionConfig
-from fewshot_diffusion.datasets.classes import load_classes
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.rejection_heads import ClassFeatures, rejection_maps, save_class_features
+from fewshot_diffusion.data.class_set import load_classes
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
 from fewshot_diffusion.runtime import make_runtime
 
 

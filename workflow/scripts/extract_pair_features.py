@@ -4,12 +4,12 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.segmentation import MaskHeadConfig, MaskPresetConfig
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.denoisers import load_denoiser
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.data.mask_set import load_masks
+from fewshot_diffusion.data.shots import read_pairs
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
+from fewshot_diffusion.masks.features import pair_features, save_pair_features
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.segmentation_heads import pair_features, save_pair_features
-from fewshot_diffusion.shots import read_pairs
 
 
 def main() -> None:

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.attributes.features import exact_features, readout_features, save_shot_features
 from fewshot_diffusion.config.attributes import HeadConfig
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.heads import save_shot_features
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.data.shots import read_shots
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.shot_features import exact_features, readout_features
-from fewshot_diffusion.shots import read_shots
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.conditional import finetune_conditional
+from fewshot_diffusion.classes.conditional import finetune_conditional
 from fewshot_diffusion.config.classification import FinetuningConfig
-from fewshot_diffusion.datasets.classes import load_classes
-from fewshot_diffusion.denoisers import load_denoiser, unet_config
-from fewshot_diffusion.io import fingerprint, pixel_digest, save_module
+from fewshot_diffusion.data.class_set import load_classes
+from fewshot_diffusion.diffusion.denoiser import load_denoiser, unet_config
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.files import fingerprint
+from fewshot_diffusion.storage.tensors import pixel_digest
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

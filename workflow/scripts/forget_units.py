@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.reproduction import forget_units
-from fewshot_diffusion.storing import read_summary
+from fewshot_diffusion.tooling.reproduction import forget_units
+from fewshot_diffusion.tooling.storing import read_summary
 
 
 def main() -> None:

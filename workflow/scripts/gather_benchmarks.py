@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.benchmarks import gather_benchmarks
-from fewshot_diffusion.csv_files import write_csv
+from fewshot_diffusion.storage.tables import write_csv
+from fewshot_diffusion.tooling.benchmarks import gather_benchmarks
 
 
 def main() -> None:

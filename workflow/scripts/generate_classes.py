@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.conditional import load_conditional
+from fewshot_diffusion.classes.conditional import load_conditional
+from fewshot_diffusion.classes.filter import load_rejection_head
+from fewshot_diffusion.classes.generation import generate_classes, save_generated
 from fewshot_diffusion.config.classification import ClassSamplingConfig, RejectionConfig
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.generation import generate_classes, save_generated
-from fewshot_diffusion.io import fingerprint, sha256
-from fewshot_diffusion.rejection_heads import load_rejection_head
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.files import fingerprint, sha256
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.denoiser import DenoiserConfig
-from fewshot_diffusion.denoisers import install_denoiser
+from fewshot_diffusion.diffusion.denoiser import install_denoiser
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.conditional import load_conditional
+from fewshot_diffusion.classes.conditional import load_conditional
 from fewshot_diffusion.config.classification import ClassSamplingConfig
-from fewshot_diffusion.denoisers import load_denoiser
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.stored_sets import install_generated
+from fewshot_diffusion.tooling.stored_sets import install_generated
 
 
 def main() -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.datasets.classes import load_classes
-from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.io import install_weights, pixel_digest
-from fewshot_diffusion.shots import read_pairs
+from fewshot_diffusion.data.class_set import load_classes
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.data.mask_set import load_masks
+from fewshot_diffusion.data.shots import read_pairs
+from fewshot_diffusion.storage.tensors import pixel_digest
+from fewshot_diffusion.storage.weights import install_weights
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import read_csv, write_csv
+from fewshot_diffusion.storage.tables import read_csv, write_csv
 
 
 def main() -> None:

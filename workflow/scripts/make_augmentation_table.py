@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.augmentation_table import augmentation_table, published_accuracies
-from fewshot_diffusion.csv_files import read_csv, write_csv
+from fewshot_diffusion.classes.table import augmentation_table, published_accuracies
+from fewshot_diffusion.storage.tables import read_csv, write_csv
 
 
 def main() -> None:

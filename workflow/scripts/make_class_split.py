@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.data import DatasetConfig
-from fewshot_diffusion.datasets.classes import save_classes
-from fewshot_diffusion.datasets.sources import make_classes
+from fewshot_diffusion.data.class_set import save_classes
+from fewshot_diffusion.data.sources import make_classes
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.data import DatasetConfig
-from fewshot_diffusion.datasets.masks import save_masks
-from fewshot_diffusion.datasets.sources import make_masks
+from fewshot_diffusion.data.mask_set import save_masks
+from fewshot_diffusion.data.sources import make_masks
 
 
 def main() -> None:

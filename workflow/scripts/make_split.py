@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.data import DatasetConfig
-from fewshot_diffusion.datasets import save_image_set
-from fewshot_diffusion.datasets.sources import make_images
+from fewshot_diffusion.data.image_set import save_image_set
+from fewshot_diffusion.data.sources import make_images
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import read_csv, write_csv
-from fewshot_diffusion.tables import accuracy_table, attribute_table, read_published
+from fewshot_diffusion.attributes.table import accuracy_table, attribute_table, read_published
+from fewshot_diffusion.storage.tables import read_csv, write_csv
 
 
 def main() -> None:

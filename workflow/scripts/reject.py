@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.classifiers import load_classifier
-from fewshot_diffusion.rejection import rejection_records, save_records
-from fewshot_diffusion.samples import load_samples
+from fewshot_diffusion.attributes.baselines.ddim_i import rejection_records, save_records
+from fewshot_diffusion.diffusion.samples import load_samples
+from fewshot_diffusion.judges import load_classifier
 
 
 def main() -> None:

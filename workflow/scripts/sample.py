@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.attributes.guidance import attribute_guidance
+from fewshot_diffusion.attributes.heads import load_head
 from fewshot_diffusion.config.sampling import SamplingConfig
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.guidance import attribute_guidance, guided, unguided
-from fewshot_diffusion.heads import load_head
-from fewshot_diffusion.io import fingerprint, sha256, write_sealed_json
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
+from fewshot_diffusion.diffusion.guidance import guided, unguided
+from fewshot_diffusion.diffusion.samples import save_samples
+from fewshot_diffusion.diffusion.sampling import draw_units, plan_units, share_units
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.samples import save_samples
-from fewshot_diffusion.sampling import draw_units, plan_units, share_units
+from fewshot_diffusion.storage.files import fingerprint, sha256, write_sealed_json
 
 
 def main() -> None:

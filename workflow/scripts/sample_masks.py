@@ -4,13 +4,13 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.sampling import SamplingConfig
-from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.io import fingerprint, sha256, write_sealed_json
-from fewshot_diffusion.mask_guidance import mask_predictors
+from fewshot_diffusion.data.mask_set import load_masks
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
+from fewshot_diffusion.diffusion.samples import save_samples
+from fewshot_diffusion.diffusion.sampling import draw_units, plan_units
+from fewshot_diffusion.masks.guidance import mask_predictors
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.samples import save_samples
-from fewshot_diffusion.sampling import draw_units, plan_units
+from fewshot_diffusion.storage.files import fingerprint, sha256, write_sealed_json
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.segmentation import SegmentationConfig
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.mask_evaluation import mask_sweep_rows
+from fewshot_diffusion.diffusion.samples import load_samples
+from fewshot_diffusion.masks.sweep import mask_sweep_rows
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.samples import load_samples
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.classifiers import load_judge
+from fewshot_diffusion.attributes.sweep import sweep_rows
 from fewshot_diffusion.config.attributes import TargetConfig, TuningConfig
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.samples import load_samples
-from fewshot_diffusion.sweep import sweep_rows
+from fewshot_diffusion.diffusion.samples import load_samples
+from fewshot_diffusion.judges import load_judge
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

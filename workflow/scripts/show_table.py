@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import read_csv
-from fewshot_diffusion.tables import accuracy_view, measured_metrics, wide_view
+from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.readme import accuracy_view, measured_metrics, wide_view
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.records import METADATA, STORED, write_stored
-from fewshot_diffusion.storing import chosen_products, is_committed, read_summary, stage_text
+from fewshot_diffusion.tooling.records import METADATA, STORED, write_stored
+from fewshot_diffusion.tooling.storing import chosen_products, is_committed, read_summary, stage_text
 
 
 def main() -> None:

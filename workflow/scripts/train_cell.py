@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.augmentation import CONTROLS, cell_epochs, run_cell
+from fewshot_diffusion.classes.cells import CONTROLS, cell_epochs, run_cell
+from fewshot_diffusion.classes.generation import load_generated
 from fewshot_diffusion.config.classification import ArchitectureRecipe, ClassificationConfig
-from fewshot_diffusion.csv_files import write_csv
-from fewshot_diffusion.datasets.classes import load_classes
-from fewshot_diffusion.generation import load_generated
-from fewshot_diffusion.io import fingerprint, sha256
+from fewshot_diffusion.data.class_set import load_classes
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.files import fingerprint, sha256
+from fewshot_diffusion.storage.tables import write_csv
 
 
 def main() -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.augmentation import train_class_classifier
+from fewshot_diffusion.classes.classifier import train_class_classifier
 from fewshot_diffusion.config.classifiers import SupervisedConfig
-from fewshot_diffusion.datasets.classes import load_classes
-from fewshot_diffusion.io import save_module, sha256
+from fewshot_diffusion.data.class_set import load_classes
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.files import sha256
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

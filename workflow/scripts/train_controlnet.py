@@ -4,13 +4,15 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig
-from fewshot_diffusion.controlnet import train_controlnet
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.denoisers import load_denoiser
-from fewshot_diffusion.io import fingerprint, pixel_digest, save_module
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.data.mask_set import load_masks
+from fewshot_diffusion.data.shots import read_pairs
+from fewshot_diffusion.diffusion.denoiser import load_denoiser
+from fewshot_diffusion.masks.controlnet import train_controlnet
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.shots import read_pairs
+from fewshot_diffusion.storage.files import fingerprint
+from fewshot_diffusion.storage.tensors import pixel_digest
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

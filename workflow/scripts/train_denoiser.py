@@ -4,10 +4,13 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.denoiser import DenoiserConfig
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.denoisers import train_denoiser, unet_config
-from fewshot_diffusion.io import fingerprint, pixel_digest, save_module
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.diffusion.denoiser import unet_config
+from fewshot_diffusion.diffusion.training import train_denoiser
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.files import fingerprint
+from fewshot_diffusion.storage.tensors import pixel_digest
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.attributes.features import load_shot_features
+from fewshot_diffusion.attributes.heads import train_head
 from fewshot_diffusion.config.attributes import HeadConfig
-from fewshot_diffusion.heads import load_shot_features, train_head
-from fewshot_diffusion.io import save_module, sha256
+from fewshot_diffusion.storage.files import sha256
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

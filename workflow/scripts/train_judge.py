@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.classifiers import train_judge
 from fewshot_diffusion.config.classifiers import JudgeConfig
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.io import save_module, sha256
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.judges import train_judge
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.files import sha256
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

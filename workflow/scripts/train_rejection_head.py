@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.classes.filter import load_class_features, train_rejection_head
 from fewshot_diffusion.config.classification import RejectionConfig
-from fewshot_diffusion.io import save_module
-from fewshot_diffusion.rejection_heads import load_class_features, train_rejection_head
 from fewshot_diffusion.runtime import make_runtime
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.segmentation import MaskHeadConfig
-from fewshot_diffusion.io import save_module, sha256
+from fewshot_diffusion.masks.features import load_pair_features
+from fewshot_diffusion.masks.heads import train_segmentation_head
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.segmentation_heads import load_pair_features, train_segmentation_head
+from fewshot_diffusion.storage.files import sha256
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.config.segmentation import SegmenterConfig
-from fewshot_diffusion.datasets import load_image_set
-from fewshot_diffusion.datasets.masks import load_masks
-from fewshot_diffusion.io import save_module, sha256
+from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.data.mask_set import load_masks
+from fewshot_diffusion.data.shots import join_pairs, read_pairs
+from fewshot_diffusion.masks.segmenter import train_segmenter
 from fewshot_diffusion.runtime import make_runtime
-from fewshot_diffusion.segmenters import train_segmenter
-from fewshot_diffusion.shots import join_pairs, read_pairs
+from fewshot_diffusion.storage.files import sha256
+from fewshot_diffusion.storage.weights import save_module
 
 
 def main() -> None:

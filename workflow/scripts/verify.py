@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.verification import missing_products, verify, verify_inputs, verify_remote, verify_stored
+from fewshot_diffusion.tooling.verification import missing_products, verify, verify_inputs, verify_remote, verify_stored
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.documentation import write_documents
+from fewshot_diffusion.tooling.documentation import write_documents
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.csv_files import read_csv
-from fewshot_diffusion.io import write_text
-from fewshot_diffusion.sections import LAYOUTS
-from fewshot_diffusion.tables import replace_section
+from fewshot_diffusion.storage.files import write_text
+from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.readme import replace_section
+from fewshot_diffusion.tooling.sections import LAYOUTS
 
 
 def main() -> None:

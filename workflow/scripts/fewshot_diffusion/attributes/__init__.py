@@ -1,0 +1,1 @@
+"""Experiment 1: samples with a wanted attribute (Table 1)."""

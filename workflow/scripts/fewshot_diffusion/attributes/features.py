@@ -1,0 +1,102 @@
+"""Head inputs of the labelled shots, computed once: clean for exact guidance, noised for readout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config.attributes import HeadConfig
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.features import extract, pool
+from ..diffusion.schedule import add_noise, make_scheduler
+from ..progress import Progress
+from ..runtime import Runtime
+from ..seeds import generator
+from ..storage.tensors import read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class ShotFeatures:
+    """Cached head inputs of the labelled shots.
+
+    Attributes:
+        inputs: Pooled activations, float32 [K, R, D]: K noise levels, R rows (shots x flips x draws).
+        labels: Whether the row's image has the attribute, bool [R].
+        groups: Image id of each row, int64 [R]; rows of one image never part in cross-validation.
+        timesteps: The K timestep labels, int64 [K], ascending.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    groups: Tensor
+    timesteps: Tensor
+
+
+def save_shot_features(shots: ShotFeatures, path: Path, provenance: dict[str, object]) -> None:
+    """Write cached head inputs."""
+    names = ("inputs", "labels", "groups", "timesteps")
+    write_tensors(path, {name: getattr(shots, name) for name in names}, provenance)
+
+
+def load_shot_features(path: Path) -> tuple[ShotFeatures, dict[str, Any]]:
+    """Read cached head inputs and their provenance."""
+    tensors, provenance = read_tensors(path)
+    return ShotFeatures(**tensors), provenance
+
+
+def exact_features(
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: HeadConfig, runtime: Runtime
+) -> ShotFeatures:
+    """Cache head inputs of the clean shots, fed with one timestep label and no noise added.
+
+    Args:
+        denoiser: Frozen denoiser.
+        images: Shots, uint8 [N, 3, H, W], 0..255.
+        labels: Whether each has the attribute, bool [N].
+        ids: Image ids, int64 [N].
+        settings: Taps, pooling, label and flip.
+        runtime: Device and precision.
+    """
+    clean = _with_flips(_to_signed(images, runtime), settings.flip)
+    inputs = _head_inputs(denoiser, clean, settings.feature_timestep, settings, runtime)
+    repeats = len(clean) // len(images)
+    timesteps = torch.tensor([settings.feature_timestep])
+    return ShotFeatures(inputs[None], labels.repeat(repeats), ids.repeat(repeats), timesteps)
+
+
+def readout_features(
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: HeadConfig, runtime: Runtime
+) -> ShotFeatures:
+    """Cache head inputs of the noised shots at every noise level; arguments as for ``exact_features``."""
+    clean = _with_flips(_to_signed(images, runtime), settings.flip).repeat(settings.readout_draws, 1, 1, 1)
+    alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
+    levels = []
+    timesteps = sorted(set(settings.readout_timesteps))
+    for timestep in Progress(timesteps, desc="noise levels", unit="level"):
+        stream = generator("readout shots", timestep)
+        noise = torch.randn(clean.shape, generator=stream).to(runtime.device)
+        noisy = add_noise(clean, noise, alphas_cumprod[timestep])
+        levels.append(_head_inputs(denoiser, noisy, timestep, settings, runtime))
+    repeats = len(clean) // len(images)
+    return ShotFeatures(torch.stack(levels), labels.repeat(repeats), ids.repeat(repeats), torch.tensor(timesteps))
+
+
+def _head_inputs(
+    denoiser: Denoiser, samples: Tensor, timestep: int, settings: HeadConfig, runtime: Runtime, batch_size: int = 50
+) -> Tensor:
+    rows = []
+    for batch in samples.split(batch_size):
+        with torch.no_grad(), runtime.autocast():
+            maps = extract(denoiser.unet, batch, timestep, settings.taps)
+        rows.append(pool(maps, settings.pool_size))
+    return torch.cat(rows).cpu()
+
+
+def _to_signed(images: Tensor, runtime: Runtime) -> Tensor:
+    return images.to(runtime.device).float() / 127.5 - 1
+
+
+def _with_flips(images: Tensor, flip: bool) -> Tensor:
+    return torch.cat([images, images.flip(-1)]) if flip else images

@@ -1,0 +1,73 @@
+"""The table of Table 1's experiment: rows of all targets, and the paper's numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..storage.tables import read_source_csv
+from .evaluation import TABLE_COLUMNS
+
+PUBLISHED_METHODS = {"ours": "ours_exact"}
+"""The paper's own row is the exact mode; its other methods keep their names."""
+
+
+def attribute_table(
+    parts: Sequence[pd.DataFrame], kind: str, published: pd.DataFrame | None, stands_for: str | None = None
+) -> pd.DataFrame:
+    """Join the rows of all targets and the paper's.
+
+    Args:
+        parts: Rows of each target, ``TABLE_COLUMNS``.
+        kind: ``reproduced`` or ``scaled-down``: what our rows are.
+        published: The paper's numbers (columns item, data_set, row, method, metric, value), or None.
+        stands_for: The paper's data set whose numbers stand beside our rows of the same name, or None.
+    """
+    measured = pd.concat(parts, ignore_index=True)
+    measured["kind"] = kind
+    if published is None:
+        return measured.reindex(columns=TABLE_COLUMNS)
+    paper = published_rows(published)
+    same_faces = paper[paper["data_set"] == stands_for]
+    measured["published"] = [_published_value(row, same_faces) for row in measured.itertuples()]
+    return pd.concat([measured, paper], ignore_index=True).reindex(columns=TABLE_COLUMNS)
+
+
+def published_rows(published: pd.DataFrame) -> pd.DataFrame:
+    """Return the poster's Table 1 in our columns; ``seeds`` and intervals are unknown."""
+    rows = published[published["item"] == "table1"]
+    return pd.DataFrame(
+        {
+            "data_set": rows["data_set"],
+            "attribute": rows["row"],
+            "method": rows["method"].replace(PUBLISHED_METHODS),
+            "metric": rows["metric"],
+            "value": rows["value"],
+            "published": rows["value"],
+            "kind": "published",
+        }
+    ).reindex(columns=TABLE_COLUMNS)
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Read the paper's numbers.
+
+    Raises:
+        DataError: If a column is missing.
+    """
+    return read_source_csv(path, "item", "data_set", "row", "method", "metric", "value", "source")
+
+
+def _published_value(row: object, paper: pd.DataFrame) -> float:
+    """Return the paper's number for the same attribute, method and metric; NaN where there is none."""
+    same = paper[
+        (paper["attribute"] == getattr(row, "attribute"))  # noqa: B009 - itertuples is untyped
+        & (paper["method"] == getattr(row, "method"))  # noqa: B009
+        & (paper["metric"] == getattr(row, "metric"))  # noqa: B009
+    ]
+    return float(same["value"].iloc[0]) if len(same) else float("nan")
+
+
+def accuracy_table(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
+    """Join the judge's shares of all targets."""
+    return pd.concat(parts, ignore_index=True).assign(kind=kind)

@@ -1,0 +1,1 @@
+"""Experiment 3: classifiers on real and generated images (Table 2)."""

@@ -1,0 +1,158 @@
+"""The rejection filter: a class head on the unconditional denoiser's middle activations of clean images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config.classification import RejectionConfig
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.features import extract
+from ..progress import Progress
+from ..runtime import Runtime, make_runtime
+from ..seeds import generator
+from ..storage.tensors import read_tensors, write_tensors
+from ..storage.weights import check_reads, load_module
+
+
+class RejectionHead(nn.Module):
+    """p(class | activations): the released shape, convolutions and pooling on the concatenated maps.
+
+    The maps are L2-normalised per pixel *inside* the head, so that training and use cannot differ.
+    """
+
+    def __init__(self, in_channels: int, classes: Sequence[str], settings: dict[str, Any]) -> None:
+        """Build the head.
+
+        Args:
+            in_channels: Channels of the tap, times the number of timestep labels.
+            classes: Names of the K classes.
+            settings: ``tap``, ``timesteps``, ``hidden_channels``, ``dropout``, and the ``precision`` of its features.
+        """
+        super().__init__()
+        self.in_channels = in_channels
+        self.classes = list(classes)
+        self.settings = dict(settings)
+        width = int(settings["hidden_channels"])
+        self.network = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1), nn.ReLU(), nn.GroupNorm(32, width),
+            *_convolution(width), nn.MaxPool2d(2),
+            *_convolution(width), *_convolution(width), nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(settings["dropout"]), nn.Linear(width, len(self.classes)),
+        )  # fmt: skip
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that build this head."""
+        return {"in_channels": self.in_channels, "classes": self.classes, "settings": self.settings}
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return class logits [B, K] of raw activations [B, C, h, w]."""
+        logits: Tensor = self.network(F.normalize(maps.float(), dim=1))
+        return logits
+
+    def log_prob(self, maps: Tensor) -> Tensor:
+        """Return log p(class | activations), nats, [B, K]."""
+        log_prob: Tensor = self(maps).log_softmax(1)
+        return log_prob
+
+
+@dataclass(frozen=True)
+class ClassFeatures:
+    """Cached activations of labelled images: computed once, whatever the number of epochs.
+
+    Attributes:
+        maps: float16 [2, N, C, h, w]: of the images, and of their mirror images.
+        labels: int64 [N].
+        classes: Names of the classes.
+    """
+
+    maps: Tensor
+    labels: Tensor
+    classes: list[str]
+
+
+def rejection_maps(
+    denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int], runtime: Runtime, batch_size: int = 50
+) -> Tensor:
+    """Return the activations that the head reads, float16 [N, C, h, w]: the one function of training and of use.
+
+    Args:
+        denoiser: Unconditional denoiser.
+        images: Clean images, uint8 [N, 3, H, W], 0..255; no noise is added.
+        tap: Module; the pass ends there.
+        timesteps: Labels that the clean image is shown with; the maps are concatenated over channels.
+        runtime: Device and precision.
+        batch_size: Images per pass.
+    """
+    found = []
+    for batch in images.split(batch_size):
+        samples = (batch.float() / 127.5 - 1).to(runtime.device)
+        with torch.no_grad(), runtime.autocast():
+            maps = [extract(denoiser.unet, samples, timestep, [tap])[0] for timestep in timesteps]
+        found.append(torch.cat(maps, dim=1).half().cpu())
+    return torch.cat(found)
+
+
+def save_class_features(features: ClassFeatures, path: Path, provenance: dict[str, object]) -> None:
+    """Write cached activations."""
+    tensors = {"maps": features.maps, "labels": features.labels}
+    write_tensors(path, tensors, {**provenance, "classes": features.classes})
+
+
+def load_class_features(path: Path) -> tuple[ClassFeatures, dict[str, Any]]:
+    """Read cached activations and their provenance."""
+    tensors, provenance = read_tensors(path)
+    return ClassFeatures(tensors["maps"], tensors["labels"], list(provenance["classes"])), provenance
+
+
+def train_rejection_head(features: ClassFeatures, settings: RejectionConfig, runtime: Runtime) -> RejectionHead:
+    """Train a head by cross-entropy on cached activations, Adam with weight decay; each image mirrored half the time.
+
+    Args:
+        features: Activations of the real labelled images.
+        settings: Shape and recipe.
+        runtime: Device.
+    """
+    torch.manual_seed(settings.seed)
+    shape = settings.model_dump(include={"tap", "timesteps", "hidden_channels", "dropout", "precision"})
+    head = RejectionHead(features.maps.shape[2], features.classes, shape).to(runtime.device).train()
+    optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    batches = max(1, len(features.labels) // settings.batch_size)
+    for epoch in Progress(range(settings.epochs), desc="training RejectionHead", unit="epoch"):
+        stream = generator(f"rejection head {settings.seed}", epoch)
+        mirrored = torch.randint(2, features.labels.shape, generator=stream)
+        for index in torch.randperm(len(features.labels), generator=stream).tensor_split(batches):
+            maps = features.maps[mirrored[index], index].to(runtime.device)
+            loss = F.cross_entropy(head(maps), features.labels[index].to(runtime.device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+    return head.requires_grad_(False).eval()
+
+
+def load_rejection_head(folder: Path, denoiser_digest: str) -> RejectionHead:
+    """Load a head for use with the unconditional denoiser of this digest.
+
+    Raises:
+        WeightsError: If the head was trained on another denoiser's activations.
+    """
+    check_reads(folder, denoiser_digest)
+    return load_module(lambda config: RejectionHead(**config), folder)
+
+
+def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, runtime: Runtime, batch_size: int = 50) -> Tensor:
+    """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
+    # The features in the precision that the head was trained with, whatever the sampler's.
+    runtime = make_runtime(str(runtime.device), head.settings["precision"], torch.get_num_threads())
+    maps = rejection_maps(denoiser, images, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
+    with torch.inference_mode():
+        return torch.cat([head.log_prob(part.to(runtime.device)).cpu() for part in maps.split(batch_size)])
+
+
+def _convolution(width: int) -> list[nn.Module]:
+    return [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.GroupNorm(32, width)]

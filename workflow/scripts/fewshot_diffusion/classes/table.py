@@ -1,0 +1,79 @@
+"""Table 2: our cells, the paper's rows, and the poster's layout."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import DataError
+from ..storage.tables import read_source_csv
+from .cells import CELL_COLUMNS
+
+TABLE_COLUMNS = [*CELL_COLUMNS, "published", "kind"]
+
+
+PAPER_NAMES = {"resnet18": "resnet18", "wide_resnet50": "wide_resnet50_2", "resnext50": "resnext50_32x4d"}
+
+
+CELL = ["architecture", "mixup_cutmix", "generated_ratio", "control"]
+
+
+def published_accuracies(path: Path) -> pd.DataFrame:
+    """Return the paper's cells: data_set, architecture, mixup_cutmix, generated_ratio, control and published (0..1).
+
+    Raises:
+        DataError: If a row's name is not ``<architecture>;mixup_cutmix=<yes|no>;generated_ratio=<n>``.
+    """
+    paper = read_source_csv(path, "item", "data_set", "row", "value")
+    paper = paper[paper["item"] == "table2"]
+    parts = paper["row"].str.extract(r"^(\w+);mixup_cutmix=(yes|no);generated_ratio=(\d+)$")
+    if parts.isna().any(axis=None) or not parts[0].isin(PAPER_NAMES).all():
+        raise DataError(f"{path}: a row of table2 is not named <architecture>;mixup_cutmix=..;generated_ratio=..")
+    return pd.DataFrame(
+        {
+            "data_set": paper["data_set"],
+            "architecture": parts[0].map(PAPER_NAMES),
+            "mixup_cutmix": parts[1] == "yes",
+            "generated_ratio": parts[2].astype(int),
+            "control": "none",
+            "published": paper["value"] / 100,
+        }
+    ).reset_index(drop=True)
+
+
+def augmentation_table(
+    cells: pd.DataFrame, paper: pd.DataFrame | None, stands_for: str | None, kind: str
+) -> pd.DataFrame:
+    """Return our cells, then the paper's; ``published`` stands in our rows only if they are of the paper's data set.
+
+    Args:
+        cells: Our rows.
+        paper: What ``published_accuracies`` returns, or None.
+        stands_for: The paper's data set that ours is, or None.
+        kind: What our rows are.
+    """
+    ours = cells.assign(kind=kind)
+    if paper is None:
+        return ours.reindex(columns=TABLE_COLUMNS)
+    same = paper[paper["data_set"] == stands_for].drop(columns="data_set")
+    ours = ours.merge(same, on=CELL, how="left")
+    theirs = paper.assign(kind="published")
+    return pd.concat([ours, theirs], ignore_index=True).reindex(columns=TABLE_COLUMNS)
+
+
+def poster_view(table: pd.DataFrame) -> pd.DataFrame:
+    """Return our accuracies in the poster's layout: rows are architecture, mixing and control, columns the ratios."""
+    rows = table[table["kind"] != "published"].copy()
+    rows["cell"] = [_percent(mean, sd) for mean, sd in zip(rows["top1_mean"], rows["top1_sd"], strict=True)]
+    rows["ratio"] = [f"{ratio}x" for ratio in rows["generated_ratio"].astype(int)]
+    mixing = rows["mixup_cutmix"].astype(bool).map({True: "Mixup + CutMix", False: "plain"})
+    rows["row"] = rows["architecture"] + ", " + mixing + rows["control"].map(lambda name: _suffix(str(name)))
+    wide = rows.pivot_table(index="row", columns="ratio", values="cell", aggfunc="first", sort=False).fillna("")
+    return wide[sorted(wide.columns)]
+
+
+def _percent(mean: float, sd: float) -> str:
+    return f"{100 * mean:.1f}" + (f" ± {100 * sd:.1f}" if sd == sd else "")
+
+
+def _suffix(control: str) -> str:
+    return "" if control == "none" else f" ({control.replace('_', ' ')})"

@@ -1,0 +1,118 @@
+"""Cartoon portraits drawn on the spot: DiceBear's ToonHead style (Johan Melin, CC BY 4.0).
+
+An avatar is a function of its id alone; its attributes are the options that the generator picked.
+"""
+
+import io
+import itertools
+import json
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import resvg_py
+import torch
+from dicebear import Avatar, Style
+from PIL import Image
+
+from ..config.data import AvatarsConfig
+from ..errors import DataError
+from ..progress import Progress
+from .class_set import ClassSet
+from .image_set import ImageSet
+
+ABSENT = "none"  # name of a component that is not drawn
+
+
+def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageSet:
+    """Draw the avatars with these ids.
+
+    Args:
+        settings: Style, options that the generator may vary, and the rule of each attribute.
+        image_size: Height and width in pixels.
+        ids: Avatar ids: the seeds of the generator.
+
+    Returns:
+        An ``ImageSet`` with one boolean column per configured attribute.
+    """
+    images, options = _draw(settings, image_size, ids)
+    rows = [attributes_of(picked, settings.attributes) for picked in options]
+    return ImageSet(images, torch.tensor(list(ids)), pd.DataFrame(rows))
+
+
+def draw_class_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ClassSet:
+    """Draw the avatars with these ids; the class of each is the joint value of ``settings.classes``."""
+    images, options = _draw(settings, image_size, ids)
+    names = avatar_classes(settings)
+    found = ["-".join(_value(picked, option) for option in settings.classes) for picked in options]
+    return ClassSet(images, torch.tensor([names.index(name) for name in found]), torch.tensor(list(ids)), names)
+
+
+def avatar_classes(settings: AvatarsConfig) -> list[str]:
+    """Return the names of the classes: every combination of the values of ``settings.classes``.
+
+    Raises:
+        DataError: If an option is neither the variant of one of the style's components nor one of its colours.
+    """
+    style = load_style(settings.style)
+    values = [_option_values(style, settings, option) for option in settings.classes]
+    return ["-".join(combination) for combination in itertools.product(*values)]
+
+
+def avatar_options(settings: AvatarsConfig, image_size: int, id_: int) -> dict[str, Any]:
+    """Return the generator's options for one avatar; what they leave open, the id decides."""
+    return {**settings.options, "seed": str(id_), "size": image_size}
+
+
+def load_style(name: str) -> Style:
+    """Load a style definition that ``dicebear-styles`` ships."""
+    return Style(json.loads(resources.files("dicebear_styles").joinpath(f"{name}.json").read_text()))
+
+
+def rasterise(svg: str, image_size: int) -> np.ndarray[Any, Any]:
+    """Rasterise an SVG to RGB, uint8 [H, W, 3], 0..255."""
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=image_size, height=image_size, skip_system_fonts=True)
+    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
+
+
+def attributes_of(options: Mapping[str, Any], rules: Mapping[str, Mapping[str, list[str]]]) -> dict[str, bool]:
+    """Return which attributes hold: every option that a rule names must have one of its values."""
+    return {
+        attribute: all(_picked(options, option) in allowed for option, allowed in rule.items())
+        for attribute, rule in rules.items()
+    }
+
+
+def _draw(settings: AvatarsConfig, image_size: int, ids: range) -> tuple[torch.Tensor, list[Mapping[str, Any]]]:
+    style = load_style(settings.style)
+    images, options = [], []
+    for id_ in Progress(ids, desc="drawing avatars", unit="image"):
+        drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
+        images.append(rasterise(drawn["svg"], image_size))
+        options.append(drawn["options"])
+    pixels = np.array(images, dtype=np.uint8).reshape(-1, image_size, image_size, 3).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(pixels)), options
+
+
+def _option_values(style: Style, settings: AvatarsConfig, option: str) -> list[str]:
+    if option.endswith("Color") and (color := style.colors().get(option.removesuffix("Color"))):
+        return list(settings.options.get(option, [value.lstrip("#") for value in color.values()]))
+    component = style.components().get(option.removesuffix("Variant"))
+    if component is None or not option.endswith("Variant"):
+        known = [f"{name}Variant" for name in style.components()] + [f"{name}Color" for name in style.colors()]
+        raise DataError(f"data.avatars.classes: found {option!r}, expected some of {', '.join(known)}.")
+    variants = settings.options.get(option, list(component.variants()))
+    always = settings.options.get(option.replace("Variant", "Probability"), component.probability()) == 100
+    return [*variants, *([] if always else [ABSENT])]
+
+
+def _value(options: Mapping[str, Any], option: str) -> str:
+    return _picked(options, option) or ABSENT
+
+
+def _picked(options: Mapping[str, Any], option: str) -> str | None:
+    value = options.get(option)
+    value = value[0] if isinstance(value, list) and value else value
+    return value.lstrip("#") if isinstance(value, str) else None

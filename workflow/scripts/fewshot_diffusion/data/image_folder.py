@@ -1,0 +1,142 @@
+"""Labelled images in the layout of Tiny-ImageNet: a folder per class, stock (with ``images/``) or plain."""
+
+import logging
+from collections import Counter
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from ..config.data import ImageFolderConfig
+from ..errors import DataError
+from ..progress import Progress
+from .archive import Members
+from .class_set import ClassSet
+from .image_set import ImageSet
+from .order import fixed_order
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+ANNOTATIONS = "val/val_annotations.txt"
+
+
+log = logging.getLogger(__name__)
+
+
+def read_class_images(settings: ImageFolderConfig, image_size: int, positions: range) -> ClassSet:
+    """Read the images at these positions: those of train/ in a fixed random order, then those of val/ in theirs.
+
+    Args:
+        settings: Folder or zip, and what to do with grey or truncated images.
+        image_size: Height and width in pixels; images are reduced by Lanczos.
+        positions: Positions within the order; disjoint ranges give disjoint splits.
+
+    Raises:
+        DataError: If there are no classes, a class has no images, the positions mix train/ and val/, or a file is
+            malformed.
+    """
+    members = Members(settings.path)
+    classes, train, validation = list_classes(members)
+    if positions.start < len(train) < positions.stop:
+        raise DataError(
+            f"{settings.path}: a split asks for images {positions.start} to {positions.stop}, of which the first "
+            f"{len(train)} are of train/ and the rest of val/. Let it end at {len(train)}, or begin there."
+        )
+    if positions.stop > len(train) + len(validation):
+        raise DataError(
+            f"{settings.path}: the splits ask for {positions.stop} images, found {len(train)} in train/ and "
+            f"{len(validation)} in val/. Lower data.splits."
+        )
+    files = [*_shuffled(train), *_shuffled(validation)]
+    images, labels, ids, converted = [], [], [], 0
+    for position in Progress(positions, desc="reading images", unit="image"):
+        name, label = files[position]
+        image = _read(members, name, settings)
+        if image is None:
+            continue
+        converted += image.mode != "RGB"
+        resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
+        images.append(np.asarray(resized).transpose(2, 0, 1))
+        labels.append(label)
+        ids.append(position)
+    if converted:
+        log.info("%s: converted %d images to RGB", settings.path, converted)
+    if len(images) < len(positions):
+        log.warning("%s: left out %d unreadable images", settings.path, len(positions) - len(images))
+    stacked = np.stack(images) if images else np.empty((0, 3, image_size, image_size), dtype=np.uint8)
+    return ClassSet(torch.from_numpy(stacked), torch.tensor(labels), torch.tensor(ids), classes)
+
+
+def read_unlabelled(settings: ImageFolderConfig, image_size: int, positions: range) -> ImageSet:
+    """Read the same images as an ``ImageSet``: an attribute is membership of a class."""
+    found = read_class_images(settings, image_size, positions)
+    unknown = sorted(set(settings.attributes.values()) - set(found.classes))
+    if unknown:
+        raise DataError(f"{settings.path}: found no class {unknown[0]}, expected one of {', '.join(found.classes)}.")
+    names = np.array(found.classes)[found.labels.numpy()]
+    rows = pd.DataFrame(
+        {ours: names == theirs for ours, theirs in settings.attributes.items()}, index=range(len(found))
+    )
+    return ImageSet(found.images, found.ids, rows)
+
+
+Labelled = list[tuple[str, int]]
+"""File names with the positions of their classes."""
+
+
+def list_classes(members: Members) -> tuple[list[str], Labelled, Labelled]:
+    """Return the class names, and the files of train/ and val/ with their labels.
+
+    Raises:
+        DataError: If there are no classes, a class has no images, or val/ names an unknown one.
+    """
+    images = [name for name in members.names() if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    parts = [(name, PurePosixPath(name).parts) for name in images]
+    train = {name: found[1] for name, found in parts if found[0] == "train" and len(found) in (3, 4)}
+    classes = members.folders("train")
+    if not classes:
+        raise DataError(f"{members.path}: found no classes, expected train/<class>/images/* or train/<class>/*.")
+    counts = Counter(train.values())
+    empty = [name for name in classes if not counts[name]]
+    if empty:
+        raise DataError(f"{members.path}, train/{empty[0]}: the class has no images ({len(empty)} such classes).")
+    validation = _annotated(members) if ANNOTATIONS in members.names() else {
+        name: found[1] for name, found in parts if found[0] == "val" and len(found) == 3 and found[1] != "images"
+    }  # fmt: skip
+    unknown = sorted(set(validation.values()) - set(classes))
+    if unknown:
+        raise DataError(f"{members.path}, val/: found class {unknown[0]}, which train/ does not have.")
+    return classes, _labelled(train, classes), _labelled(validation, classes)
+
+
+def _labelled(files: dict[str, str], classes: list[str]) -> Labelled:
+    return [(name, classes.index(found)) for name, found in sorted(files.items())]
+
+
+def _annotated(members: Members) -> dict[str, str]:
+    found = {}
+    for number, line in enumerate(members.read(ANNOTATIONS).decode().splitlines(), start=1):
+        cells = line.split("\t")
+        if len(cells) < 2:
+            raise DataError(f"{members.path}, {ANNOTATIONS}, line {number}: expected <file>, tab, <class>, ...")
+        found[f"val/images/{cells[0]}"] = cells[1]
+    return found
+
+
+def _shuffled(files: Labelled) -> Labelled:
+    return [files[position] for position in fixed_order(np.arange(len(files)), set())]
+
+
+def _read(members: Members, name: str, settings: ImageFolderConfig) -> Image.Image | None:
+    try:
+        image = members.image(name)
+    except DataError:
+        if settings.unreadable == "skip":
+            return None
+        raise
+    if image.mode != "RGB" and settings.grey == "refuse":
+        raise DataError(f"{members.path}, {name}: found mode {image.mode}, expected RGB (data.image_folder.grey).")
+    return image

@@ -1,0 +1,169 @@
+"""Image-mask pairs from a local folder or zip: ``images/<name>.jpg`` and ``masks/<name>.png`` (pixel = class id)."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..config.data import FolderConfig
+from ..errors import DataError
+from ..progress import Progress
+from .archive import Members
+from .celeba import read_attributes
+from .image_set import ImageSet
+from .mask_set import MaskSet, check_classes
+from .order import fixed_order
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class PairFiles:
+    """The files of a folder or of a zip, by name: the stem that an image and its mask share."""
+
+    def __init__(self, path: Path) -> None:
+        """List the pairs.
+
+        Raises:
+            DataError: If the path is missing or unreadable, or an image or a mask has no partner.
+        """
+        self.path = path
+        self._members = Members(path)
+        members = self._members.names()
+        self._images = _by_stem(path, members, "images", IMAGE_SUFFIXES)
+        self._masks = _by_stem(path, members, "masks", (".png",))
+        self._require_partners()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pairs, sorted."""
+        return sorted(self._images)
+
+    def image(self, name: str, image_size: int) -> np.ndarray:
+        """Read an image, uint8 [3, H, W], reduced by Lanczos."""
+        member = self._images[name]
+        with self._members.image(member) as image:
+            resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
+        return np.asarray(resized).transpose(2, 0, 1)
+
+    def mask(self, name: str, image_size: int) -> np.ndarray:
+        """Read a mask, uint8 [H, W]: reduced by the nearest pixel, so that no class id is invented.
+
+        Raises:
+            DataError: If its pixels are not class ids, or its shape is not that of its image.
+        """
+        member = self._masks[name]
+        with self._members.image(self._images[name]) as image:
+            expected = image.size
+        with self._members.image(member) as mask:
+            if mask.mode not in ("L", "P"):
+                raise DataError(
+                    f"{self.path}, {member}: found mode {mask.mode}, expected one channel of class ids (L or P)."
+                )
+            if mask.size[0] * expected[1] != mask.size[1] * expected[0]:
+                raise DataError(
+                    f"{self.path}, {member}: found {mask.size[0]} x {mask.size[1]} pixels, "
+                    f"expected the shape of its image, {expected[0]} x {expected[1]}."
+                )
+            return np.asarray(mask.resize((image_size, image_size), Image.Resampling.NEAREST))
+
+    def _require_partners(self) -> None:
+        for ours, theirs, what in ((self._images, self._masks, "mask"), (self._masks, self._images, "image")):
+            alone = sorted(set(ours) - set(theirs))
+            if alone:
+                raise DataError(
+                    f"{self.path}, {ours[alone[0]]}: has no {what}; expected {what}s/{alone[0]}.* "
+                    f"({len(alone)} files without a partner)."
+                )
+        if not self._images:
+            raise DataError(f"{self.path}: found no pairs, expected images/<name>.jpg and masks/<name>.png.")
+
+
+def read_folder_images(settings: FolderConfig, image_size: int, positions: range) -> ImageSet:
+    """Read the images at these positions of a fixed random order.
+
+    Args:
+        settings: Folder or zip, and the lists that ids and attributes are joined from.
+        image_size: Height and width in pixels.
+        positions: Positions within the order; disjoint ranges give disjoint splits.
+
+    Raises:
+        DataError: If a file is missing or malformed, or there are too few images.
+    """
+    files, names, ids = _select(settings, positions)
+    pixels = [files.image(name, image_size) for name in Progress(names, desc="reading images", unit="image")]
+    return ImageSet(torch.from_numpy(np.stack(pixels)), ids, _attributes(settings, ids))
+
+
+def read_folder_masks(settings: FolderConfig, image_size: int, positions: range) -> MaskSet:
+    """Read the masks at these positions; see ``read_folder_images``.
+
+    Raises:
+        DataError: As there, and if a mask holds an id that names no class.
+    """
+    files, names, ids = _select(settings, positions)
+    masks = []
+    for name in Progress(names, desc="reading masks", unit="mask"):
+        mask = torch.from_numpy(files.mask(name, image_size).copy())
+        check_classes(mask, settings.classes, f"{settings.path}, masks/{name}.png")
+        masks.append(mask)
+    return MaskSet(torch.stack(masks), ids, settings.classes)
+
+
+def join_ids(path: Path, names: list[str]) -> Tensor:
+    """Return the id of each name, int64 [N], from a CSV with the columns name and celebahq_file.
+
+    Raises:
+        DataError: If the file is malformed, a name is not in it, or two names have one id.
+    """
+    try:
+        table = pd.read_csv(path).set_index("name")["celebahq_file"].str.removesuffix(".jpg").astype("int64")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: expected a CSV with columns name and celebahq_file (<id>.jpg); {error}.") from error
+    missing = sorted(set(names) - set(table.index))
+    if missing:
+        raise DataError(f"{path}: {missing[0]} is not in it ({len(missing)} names are missing).")
+    ids = table.loc[names]
+    if len(ids) != len(names) or ids.duplicated().any():
+        raise DataError(f"{path}: a name or an id stands in it twice, expected each once.")
+    return torch.from_numpy(ids.to_numpy(copy=True))
+
+
+def _select(settings: FolderConfig, positions: range) -> tuple[PairFiles, list[str], Tensor]:
+    files = PairFiles(settings.path)
+    names = files.names
+    if positions.stop > len(names):
+        raise DataError(
+            f"{settings.path}: the splits ask for {positions.stop} images, found {len(names)}. Lower data.splits."
+        )
+    order = fixed_order(np.arange(len(names)), set())[positions.start : positions.stop]
+    chosen = [names[position] for position in order]
+    ids = torch.from_numpy(order.copy()) if settings.ids_file is None else join_ids(settings.ids_file, chosen)
+    return files, chosen, ids
+
+
+def _attributes(settings: FolderConfig, ids: Tensor) -> pd.DataFrame:
+    if settings.attribute_file is None:
+        return pd.DataFrame(index=range(len(ids)))
+    table = read_attributes(settings.attribute_file)
+    missing = [name for name in settings.attributes.values() if name not in table]
+    if missing:
+        raise DataError(f"{settings.attribute_file} has no attribute {missing}; it has: {', '.join(table.columns)}.")
+    unknown = sorted(set(ids.tolist()) - set(table.index))
+    if unknown:
+        raise DataError(f"{settings.attribute_file}: image {unknown[0]} is not in it ({len(unknown)} are missing).")
+    rows = table.loc[ids.tolist()]
+    return pd.DataFrame({ours: rows[theirs].to_numpy() == 1 for ours, theirs in settings.attributes.items()})
+
+
+def _by_stem(path: Path, members: list[str], folder: str, suffixes: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for member in members:
+        inside = PurePosixPath(member)
+        if inside.parent.as_posix() == folder and inside.suffix.lower() in suffixes:
+            if inside.stem in found:
+                raise DataError(f"{path}: {found[inside.stem]} and {member} have one name; expected one file each.")
+            found[inside.stem] = member
+    return found

@@ -1,0 +1,81 @@
+"""The common product of every data set with masks: part masks of one split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..storage.tensors import read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """Part masks.
+
+    Attributes:
+        masks: Class ids, uint8 [N, H, W].
+        ids: Identity of each image within its data set, int64 [N].
+        classes: Names of the class ids 0, 1, ...
+    """
+
+    masks: Tensor
+    ids: Tensor
+    classes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def first(self, number: int) -> "MaskSet":
+        """Return the first masks."""
+        return MaskSet(self.masks[:number], self.ids[:number], self.classes)
+
+    def by_ids(self, ids: list[int]) -> "MaskSet":
+        """Return the masks with these ids, in this order.
+
+        Raises:
+            DataError: If an id has no mask.
+        """
+        position = {int(id_): i for i, id_ in enumerate(self.ids)}
+        missing = [id_ for id_ in ids if id_ not in position]
+        if missing:
+            raise DataError(f"Image ids {missing[:5]} have no mask in this split ({len(self)} masks).")
+        index = torch.tensor([position[id_] for id_ in ids], dtype=torch.int64)
+        return MaskSet(self.masks[index], self.ids[index], self.classes)
+
+
+def check_classes(masks: Tensor, classes: list[str], where: str) -> None:
+    """Raise ``DataError`` if a mask holds an id that names no class."""
+    found = int(masks.max()) if masks.numel() else 0
+    if found >= len(classes):
+        raise DataError(f"{where}: found class id {found}, expected 0..{len(classes) - 1} ({', '.join(classes)}).")
+
+
+def save_masks(mask_set: MaskSet, path: Path, provenance: dict[str, object]) -> None:
+    """Write masks (safetensors); the class names stand in the header."""
+    tensors = {"masks": mask_set.masks, "ids": mask_set.ids}
+    write_tensors(path, tensors, {**provenance, "classes": mask_set.classes})
+
+
+def load_masks(path: Path) -> MaskSet:
+    """Read masks written by ``save_masks``.
+
+    Raises:
+        CorruptFileError: If the file is damaged.
+        DataError: If a mask holds an unknown class.
+    """
+    tensors, provenance = read_tensors(path, "masks", "ids")
+    check_classes(tensors["masks"], provenance["classes"], str(path))
+    return MaskSet(tensors["masks"], tensors["ids"], list(provenance["classes"]))
+
+
+def flip_masks(masks: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """Mirror masks and exchange the class ids of left and right; twice is the identity."""
+    flipped = masks.flip(-1)
+    swapped = flipped.clone()
+    for left, right in pairs:
+        swapped[flipped == left] = right
+        swapped[flipped == right] = left
+    return swapped

@@ -1,0 +1,93 @@
+"""Few-shot splits: the labelled images of an experiment, small enough to read and to diff."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ..errors import DataError
+from ..seeds import generator
+from ..storage.tables import read_list
+from .image_set import ImageSet
+from .mask_set import MaskSet
+
+
+def draw_shots(pool: ImageSet, attribute: str, positive_shots: int, negative_shots: int, seed: int) -> pd.DataFrame:
+    """Draw the labelled shots of one attribute.
+
+    Returns:
+        Columns ``id`` and ``label`` (bool), positives first.
+
+    Raises:
+        DataError: If the pool has no such attribute or too few images of a class.
+    """
+    stream = generator(f"shots {attribute}", seed)
+    parts = []
+    for label, wanted in ((True, positive_shots), (False, negative_shots)):
+        ids = pool.ids[pool.mask(attribute, label)]
+        if len(ids) < wanted:
+            raise DataError(
+                f"{attribute}={label}: {wanted} shots are asked for, the pool of {len(pool)} images has {len(ids)}. "
+                "Lower head.positive_shots / negative_shots or raise data.splits.shots."
+            )
+        chosen = ids[torch.randperm(len(ids), generator=stream)[:wanted]]
+        parts.append(pd.DataFrame({"id": chosen.sort().values.numpy(), "label": label}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
+    """Return the images of a shots file and their labels, bool [N].
+
+    Raises:
+        CorruptFileError: If the file was changed.
+        DataError: If it has other columns, or names images outside the pool.
+    """
+    frame = read_list(path)
+    if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
+        raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
+    with _named(path):
+        images = pool.by_ids(frame["id"].tolist())
+    return images, torch.from_numpy(frame["label"].to_numpy(copy=True))
+
+
+def draw_pairs(pool: MaskSet, shots: int, seed: int) -> list[int]:
+    """Draw ids of image-mask pairs; fewer shots are a prefix of more.
+
+    Raises:
+        DataError: If the pool has too few.
+    """
+    if shots > len(pool):
+        raise DataError(f"segmentation.shots: {shots} pairs are asked for, the pool has {len(pool)} masks.")
+    order = torch.randperm(len(pool), generator=generator("pairs", seed))
+    return [int(id_) for id_ in pool.ids[order[:shots]]]
+
+
+def read_pairs(path: Path, images: ImageSet, masks: MaskSet) -> tuple[ImageSet, MaskSet]:
+    """Return the images and masks of a pairs file, in its order.
+
+    Raises:
+        CorruptFileError: If the file was changed.
+        DataError: If it has other columns, or names an id without an image or a mask.
+    """
+    frame = read_list(path)
+    if list(frame.columns) != ["id"]:
+        raise DataError(f"{path}: found columns {list(frame.columns)}, expected id.")
+    ids = frame["id"].tolist()
+    with _named(path):
+        return images.by_ids(ids), masks.by_ids(ids)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors of its content."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def join_pairs(images: ImageSet, masks: MaskSet) -> tuple[ImageSet, MaskSet]:
+    """Return the images that have a mask, and their masks, in the order of the masks."""
+    return images.by_ids(masks.ids.tolist()), masks

@@ -1,0 +1,1 @@
+"""The unconditional diffusion model, and how it is steered and sampled."""

@@ -1,0 +1,191 @@
+"""Steering: the gradient of a few-shot head's log-likelihood, one small class per mode.
+
+grad log p(x_t | y) = grad log p(x_t) + lambda grad log p(y | x_t); in terms of the predicted noise
+eps_guided = eps - lambda sqrt(1 - alpha_bar_t) grad_{x_t} log p(y | x0_hat(x_t)).
+Source: Graikos et al. 2023, "Approach".
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import GuidanceError
+from ..runtime import Runtime
+from .denoiser import Denoiser
+from .features import extract, forward_with_features
+from .schedule import output_of_epsilon, pred_epsilon, pred_original_sample
+
+Predictor = Callable[[Tensor, int, Tensor], Tensor]
+"""(x_t [B, C, H, W], timestep, alpha_bar_t) -> the denoiser's raw output, guided or not."""
+
+
+LogLikelihood = Callable[[Sequence[Tensor], int], Tensor]
+"""(activations, their timestep label) -> log p(y | activations), nats, [B]."""
+
+
+class Guidance(Protocol):
+    """One way to get log p(y | x_t)."""
+
+    def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the denoiser's raw output [B, C, H, W] and log p(y | x_t) [B], attached to ``x_t``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExactGuidance:
+    """The paper's estimator: p(y | x_t) ~ p(y | x0_hat(x_t)), the head reading the denoiser's view of x0_hat.
+
+    x0_hat is fed back as it is, neither clipped nor noised, with the label that the head was trained at.
+    The feature pass ends at the deepest tap; the gradient runs through both passes.
+    """
+
+    denoiser: Denoiser
+    log_likelihood: LogLikelihood
+    taps: Sequence[str]
+    feature_timestep: int
+    runtime: Runtime
+
+    def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
+        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t, self.runtime)
+        with self.runtime.autocast():
+            maps = extract(self.denoiser.unet, x0_hat, self.feature_timestep, self.taps)
+        return output, self.log_likelihood(maps, self.feature_timestep)
+
+
+@dataclass(frozen=True)
+class ReadoutGuidance:
+    """Features of x_t from the pass that predicts the noise; the head knows the noise level.
+
+    Source: Luo et al. 2024, "Readout Guidance" (CVPR), reduced to a linear head.
+    """
+
+    denoiser: Denoiser
+    log_likelihood: LogLikelihood
+    taps: Sequence[str]
+    runtime: Runtime
+
+    def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
+        with self.runtime.autocast():
+            output, maps = forward_with_features(self.denoiser.unet, x_t, timestep, self.taps)
+        return output.to(x_t.dtype), self.log_likelihood(maps, timestep)
+
+
+@dataclass(frozen=True)
+class CleanImageGuidance:
+    """The control that the paper calls DDIM-I: p(y | x0_hat) by a network that saw clean images only.
+
+    ``log_likelihood`` gets the clean estimate itself as its one activation, [-1, 1] scale, not clipped.
+    """
+
+    denoiser: Denoiser
+    log_likelihood: LogLikelihood
+    runtime: Runtime
+
+    def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
+        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t, self.runtime)
+        with self.runtime.autocast():
+            return output, self.log_likelihood([x0_hat], timestep)
+
+
+def guide_eps(eps: Tensor, log_prob: Tensor, x_t: Tensor, alpha_bar_t: Tensor, guidance_scale: float) -> Tensor:
+    """Shift the predicted noise along the gradient of a learned likelihood.
+
+    eps_guided = eps - guidance_scale * sqrt(1 - alpha_bar_t) * grad_{x_t} log p(y | x0_hat(x_t))
+
+    Args:
+        eps: Noise predicted by the unconditional denoiser, [B, C, H, W], unit variance.
+        log_prob: log p(y | x0_hat) of each sample, nats, [B], attached to the graph of ``x_t``.
+        x_t: Noisy images, [B, C, H, W], requires grad.
+        alpha_bar_t: Cumulative product of alphas at t, scalar in (0, 1].
+        guidance_scale: lambda >= 0; 0 returns ``eps`` unchanged.
+
+    Returns:
+        Guided noise, shape and dtype of ``eps``, detached.
+
+    Raises:
+        GuidanceError: If the gradient is not finite or ``log_prob`` does not depend on ``x_t``.
+
+    Source: Graikos et al. 2023, "Approach", third equation.
+    """
+    if guidance_scale == 0:
+        return eps.detach()
+    gradient = likelihood_gradient(log_prob, x_t)
+    return eps.detach() - guidance_scale * (1 - alpha_bar_t).sqrt() * gradient
+
+
+def likelihood_gradient(log_prob: Tensor, x_t: Tensor) -> Tensor:
+    """Return grad_{x_t} of each sample's log_prob, [B, C, H, W]; summed, so that batch mates do not matter.
+
+    Raises:
+        GuidanceError: If the gradient is not finite or ``log_prob`` does not depend on ``x_t``.
+    """
+    if not log_prob.requires_grad:
+        raise GuidanceError("log_prob does not depend on x_t: x_t needs requires_grad, and no pass may be detached.")
+    (gradient,) = torch.autograd.grad(log_prob.sum(), x_t, allow_unused=True)
+    if gradient is None:
+        raise GuidanceError("log_prob does not depend on x_t: the features come from another pass.")
+    if not gradient.isfinite().all():
+        raise GuidanceError("The gradient of log_prob is not finite; lower guidance_scale or use float32.")
+    return gradient
+
+
+def unguided(denoiser: Denoiser, runtime: Runtime) -> Predictor:
+    """Return the plain denoiser as a predictor."""
+
+    def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+        with torch.no_grad(), runtime.autocast():
+            output: Tensor = denoiser.unet(x_t, timestep).sample
+        return output.to(x_t.dtype)
+
+    return predict
+
+
+def guided(
+    guidance: Guidance,
+    guidance_scale: float,
+    prediction_type: str,
+    plain: Predictor | None = None,
+    interval: tuple[int, int] = (0, 999),
+) -> Predictor:
+    """Return a predictor that shifts the denoiser's output along the likelihood's gradient.
+
+    At ``guidance_scale`` 0 the output is the denoiser's own, bit for bit.
+
+    Args:
+        guidance: How log p(y | x_t) is computed.
+        guidance_scale: lambda >= 0.
+        prediction_type: ``epsilon`` or ``v_prediction``.
+        plain: Predictor of the timesteps outside the interval; None guides every step.
+        interval: First and last guided timestep (Kynkaanniemi et al. 2024). Near the end of the schedule
+            x_t holds no image, and 1 / sqrt(alpha_bar_t) amplifies whatever the gradient says.
+    """
+
+    def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+        if plain is not None and not interval[0] <= timestep <= interval[1]:
+            return plain(x_t, timestep, alpha_bar_t)
+        with torch.enable_grad():
+            # A view, not the leaf itself: torch's FLOP counter cannot hook a leaf.
+            x_t = x_t.detach().requires_grad_().view_as(x_t)
+            output, log_prob = guidance(x_t, timestep, alpha_bar_t)
+        if guidance_scale == 0:
+            return output.detach()
+        eps = pred_epsilon(output, x_t, alpha_bar_t, prediction_type)
+        eps_guided = guide_eps(eps, log_prob, x_t, alpha_bar_t, guidance_scale)
+        with torch.no_grad():
+            return output_of_epsilon(eps_guided, x_t, alpha_bar_t, prediction_type)
+
+    return predict
+
+
+def _estimate(
+    denoiser: Denoiser, x_t: Tensor, timestep: int, alpha_bar_t: Tensor, runtime: Runtime
+) -> tuple[Tensor, Tensor]:
+    """Return the raw output and the clean estimate x0_hat, both attached to ``x_t``."""
+    with runtime.autocast():
+        output = denoiser.unet(x_t, timestep).sample
+    # The clean estimate in full precision: 1 / sqrt(alpha_bar_t) amplifies rounding.
+    output = output.to(x_t.dtype)
+    return output, pred_original_sample(output, x_t, alpha_bar_t, denoiser.schedule.prediction_type)

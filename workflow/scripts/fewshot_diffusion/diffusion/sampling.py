@@ -1,0 +1,165 @@
+"""DDIM sampling in fixed work units: sample i is a function of (settings, seed i) alone."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..config.sampling import SamplingConfig
+from ..errors import CheckpointError
+from ..images import to_uint8
+from ..progress import Progress
+from ..runtime import Runtime
+from ..seeds import SampleNoise
+from ..storage.files import read_sealed_json, write_sealed_json
+from ..storage.tensors import read_tensors, write_tensors
+from .denoiser import Denoiser
+from .guidance import Predictor, unguided
+from .samples import SampleSet
+from .schedule import make_scheduler
+
+
+@dataclass(frozen=True)
+class WorkUnit:
+    """Samples that are drawn together, in one batch, whatever the number of jobs.
+
+    Attributes:
+        index: Position among the units of a sample set.
+        seeds: Seeds of its samples.
+    """
+
+    index: int
+    seeds: range
+
+
+def sample_ddim(
+    predict: Predictor, scheduler: DDIMScheduler, noise: SampleNoise, num_inference_steps: int, eta: float
+) -> Tensor:
+    """Draw one batch by DDIM.
+
+    Args:
+        predict: The denoiser, guided or not.
+        scheduler: Schedule, prediction type and clipping.
+        noise: The batch's own noise: the start, and one draw per step if eta > 0.
+        num_inference_steps: Steps.
+        eta: 0 is deterministic; 1 has the posterior variance of the subsequence (Song et al. 2021, eq. 16).
+
+    Returns:
+        Clean images, [B, C, H, W], [-1, 1] scale up to the last step's error.
+    """
+    scheduler.set_timesteps(num_inference_steps)
+    x_t = noise.draw()
+    for timestep in scheduler.timesteps.tolist():
+        output = predict(x_t, timestep, scheduler.alphas_cumprod[timestep].to(x_t))
+        variance_noise = noise.draw() if eta > 0 else None
+        # A clipped clean estimate needs the noise that belongs to it: with the unclipped noise a guided step
+        # would run against its own guidance wherever the estimate is clipped.
+        x_t = scheduler.step(
+            output,
+            timestep,
+            x_t,
+            eta=eta,
+            use_clipped_model_output=scheduler.config.clip_sample,
+            variance_noise=variance_noise,
+        ).prev_sample
+    return x_t
+
+
+def plan_units(first_seed: int, units: int, unit_size: int) -> list[WorkUnit]:
+    """Return the work units of a sample set; more units extend it, they change none."""
+    starts = range(first_seed, first_seed + units * unit_size, unit_size)
+    return [WorkUnit(i, range(start, start + unit_size)) for i, start in enumerate(starts)]
+
+
+def share_units(units: Sequence[WorkUnit], shard: int, shards: int) -> list[WorkUnit]:
+    """Return the contiguous share of job ``shard`` (0-based) of ``shards``."""
+    return list(units[len(units) * shard // shards : len(units) * (shard + 1) // shards])
+
+
+def draw_units(
+    units: Sequence[WorkUnit],
+    predictor_of: Callable[[WorkUnit], Predictor],
+    denoiser: Denoiser,
+    settings: SamplingConfig,
+    runtime: Runtime,
+    checkpoints: Path,
+    identity: str,
+) -> tuple[SampleSet, float]:
+    """Draw work units, keeping each in ``checkpoints`` as soon as it is done; finished ones are not redone.
+
+    Args:
+        units: What to draw.
+        predictor_of: The predictor of a unit: it may depend on what the unit's samples are to show.
+        denoiser: Frozen denoiser.
+        settings: Steps, eta, clipping.
+        runtime: Device and precision.
+        checkpoints: Folder of finished units.
+        identity: Digest of everything that a sample depends on but its seed.
+
+    Returns:
+        The samples in unit order, and the seconds that their drawing took, resumed units included.
+    """
+    scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
+    seconds = 0.0
+    images, seeds = [], []
+    for unit in Progress(units, desc="sampling", unit="unit"):
+
+        def draw(unit: WorkUnit = unit) -> Tensor:
+            noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
+            return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
+
+        drawn, took = finish_unit(unit, draw, checkpoints, identity)
+        images.append(drawn)
+        seeds.append(torch.tensor(unit.seeds))
+        seconds += took
+    shape = (0, *denoiser.sample_shape)
+    joined = torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8)
+    joined_seeds = torch.cat(seeds) if seeds else torch.empty(0, dtype=torch.int64)
+    scheduler.set_timesteps(settings.num_inference_steps)
+    one = predictor_of(WorkUnit(0, units[0].seeds[:1] if units else range(1)))
+    forwards = sum(count_forwards(one, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
+    return SampleSet(joined, joined_seeds, forwards), seconds
+
+
+def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Path, identity: str) -> tuple[Tensor, float]:
+    """Return a unit's images, uint8 [B, 3, H, W], and the seconds they took: from ``checkpoints`` if they are there.
+
+    Raises:
+        CheckpointError: If the unit was written by another sampling.
+    """
+    path = checkpoints / f"unit-{unit.seeds.start:08d}.safetensors"
+    if not _is_done(path, identity):
+        started = time.perf_counter()
+        images = to_uint8(draw())
+        write_sealed_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
+        write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, {"identity": identity})
+    tensors, _ = read_tensors(path, "images", "seeds")
+    return tensors["images"], float(read_sealed_json(path.with_suffix(".json"))["seconds"])
+
+
+def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:
+    """Return the FLOPs of one step in units of one forward pass of the denoiser."""
+    x_t = SampleNoise([0], denoiser.sample_shape, runtime.device).draw()
+    alpha_bar_t = torch.tensor(0.5, device=runtime.device)
+    flops: list[float] = []
+    for predictor in (predict, unguided(denoiser, runtime)):
+        with FlopCounterMode(display=False) as counter:
+            predictor(x_t, timestep, alpha_bar_t)
+        flops.append(counter.get_total_flops())
+    return flops[0] / flops[1]
+
+
+def _is_done(path: Path, identity: str) -> bool:
+    if not path.is_file() or not path.with_suffix(".json").is_file():
+        return False
+    _, provenance = read_tensors(path)
+    if provenance.get("identity") != identity:
+        raise CheckpointError(
+            f"{path}: written by sampling {provenance.get('identity')}, expected {identity}. Delete it."
+        )
+    return True

@@ -1,0 +1,79 @@
+"""The maths of one diffusion step: noise, clean estimate and score; nothing learned.
+
+x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps. A denoiser's raw output is eps or
+v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0 (Salimans and Ho 2022).
+"""
+
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from ..config.denoiser import ScheduleConfig
+
+
+def make_scheduler(
+    settings: ScheduleConfig, clip_sample: bool = False, timestep_spacing: str = "trailing"
+) -> DDIMScheduler:
+    """Return the DDIM scheduler of a diffusion.
+
+    Args:
+        settings: Noise schedule and prediction type.
+        clip_sample: Clip the clean estimate of every step to [-1, 1].
+        timestep_spacing: ``trailing`` starts at the last timestep, where x_T is pure noise (Lin et al. 2024);
+            ``leading`` starts up to a stride before it, as the paper does.
+    """
+    return DDIMScheduler(
+        num_train_timesteps=settings.num_train_timesteps,
+        beta_schedule=settings.beta_schedule,
+        prediction_type=settings.prediction_type,
+        clip_sample=clip_sample,
+        set_alpha_to_one=True,
+        timestep_spacing=timestep_spacing,
+    )
+
+
+def pred_original_sample(output: Tensor, x_t: Tensor, alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
+    """Return the clean estimate x0_hat, not clipped.
+
+    epsilon:       x0_hat = (x_t - sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_bar_t)
+    v_prediction:  x0_hat = sqrt(alpha_bar_t) x_t - sqrt(1 - alpha_bar_t) v
+
+    Args:
+        output: The denoiser's raw output, [B, C, H, W].
+        x_t: Noisy images, [B, C, H, W].
+        alpha_bar_t: Cumulative product of alphas, scalar or [B, 1, 1, 1], in (0, 1].
+        prediction_type: ``epsilon`` or ``v_prediction``.
+    """
+    if prediction_type == "epsilon":
+        return (x_t - (1 - alpha_bar_t).sqrt() * output) / alpha_bar_t.sqrt()
+    return alpha_bar_t.sqrt() * x_t - (1 - alpha_bar_t).sqrt() * output
+
+
+def pred_epsilon(output: Tensor, x_t: Tensor, alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
+    """Return the predicted noise eps; v: eps = sqrt(alpha_bar_t) v + sqrt(1 - alpha_bar_t) x_t."""
+    if prediction_type == "epsilon":
+        return output
+    return alpha_bar_t.sqrt() * output + (1 - alpha_bar_t).sqrt() * x_t
+
+
+def output_of_epsilon(eps: Tensor, x_t: Tensor, alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
+    """Return the raw output that predicts ``eps``: the inverse of ``pred_epsilon``."""
+    if prediction_type == "epsilon":
+        return eps
+    return (eps - (1 - alpha_bar_t).sqrt() * x_t) / alpha_bar_t.sqrt()
+
+
+def score_of_epsilon(eps: Tensor, alpha_bar_t: Tensor) -> Tensor:
+    """Return the score grad log p(x_t) = -eps / sqrt(1 - alpha_bar_t). Source: Graikos et al. 2023, "Approach"."""
+    return -eps / (1 - alpha_bar_t).sqrt()
+
+
+def training_target(clean: Tensor, noise: Tensor, alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
+    """Return what the denoiser is trained to output: eps, or v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0."""
+    if prediction_type == "epsilon":
+        return noise
+    return alpha_bar_t.sqrt() * noise - (1 - alpha_bar_t).sqrt() * clean
+
+
+def add_noise(clean: Tensor, noise: Tensor, alpha_bar_t: Tensor) -> Tensor:
+    """Return x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps."""
+    return alpha_bar_t.sqrt() * clean + (1 - alpha_bar_t).sqrt() * noise

@@ -1,0 +1,212 @@
+"""Training a denoiser, or what is fine-tuned from one: resumable, each step a function of its number."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config.denoiser import DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
+from ..errors import CheckpointError, StoppedError
+from ..progress import Progress
+from ..runtime import Runtime
+from ..seeds import generator
+from ..storage.tensors import read_tensors, write_tensors
+from .denoiser import build_unet
+from .interruption import noticing_sigterm
+from .schedule import add_noise, make_scheduler, training_target
+
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(x_t [B, C, H, W], timesteps [B], positions of the training images [B]) -> eps or v."""
+
+
+_STATE = ("parameter", "average", "exp_avg", "exp_avg_sq")
+
+
+class DenoiserTraining:
+    """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        predict: Predict,
+        settings: DenoiserTrainingConfig,
+        schedule: ScheduleConfig,
+        runtime: Runtime,
+        rates: Mapping[str, float] | None = None,
+        timestep_power: float = 1,
+    ) -> None:
+        """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images.
+
+        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1. The density of timesteps
+        is proportional to t^(timestep_power - 1).
+        """
+        self.model = model.to(runtime.device).train()
+        self.predict = predict
+        self.settings = settings
+        self.schedule = schedule
+        self.runtime = runtime
+        self.timestep_power = timestep_power
+        self.step = 0
+        self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.model, rates or {}), lr=settings.learning_rate, betas=(0.9, 0.99)
+        )
+        self.ema = EMAModel(self.model.parameters(), decay=settings.ema_decay, use_ema_warmup=False)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of a whole training."""
+        return math.ceil(self.settings.num_images / self.settings.batch_size)
+
+    def train_step(self, images: Tensor) -> float:
+        """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss."""
+        index, clean, noise, timesteps = self._draw(images)
+        alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        with self.runtime.autocast():
+            output = self.predict(add_noise(clean, noise, alpha_bar_t), timesteps, index)
+        target = training_target(clean, noise, alpha_bar_t, self.schedule.prediction_type)
+        loss = F.mse_loss(output.float(), target)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate() * group["rate"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.ema.step(self.model.parameters())
+        self.step += 1
+        return float(loss.detach())
+
+    def learning_rate(self) -> float:
+        """Return the rate of the present step: linear warm-up, constant, cosine decay to zero."""
+        done = self.step / self.total_steps
+        warmup = min(1.0, (self.step + 1) * self.settings.batch_size / max(1, self.settings.warmup_images))
+        past = max(0.0, done - self.settings.decay_from) / max(1e-9, 1 - self.settings.decay_from)
+        return self.settings.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * past))
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write the whole state atomically."""
+        tensors: dict[str, Tensor] = {}
+        for i, (parameter, average) in enumerate(zip(self.model.parameters(), self.ema.shadow_params, strict=True)):
+            state = self.optimizer.state[parameter]
+            tensors |= {f"{i}.parameter": parameter, f"{i}.average": average}
+            tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
+        write_tensors(path, tensors, {"step": self.step, "identity": identity})
+
+    def restore(self, path: Path, identity: str) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another training.
+        """
+        names = [f"{i}.{what}" for i, _ in enumerate(self.model.parameters()) for what in _STATE]
+        tensors, provenance = read_tensors(path, *names)
+        if provenance.get("identity") != identity:
+            raise CheckpointError(
+                f"{path}: written by training {provenance.get('identity')}, expected {identity}. Delete its folder."
+            )
+        self.step = int(provenance["step"])
+        self.ema.optimization_step = self.step
+        for i, parameter in enumerate(self.model.parameters()):
+            parameter.data.copy_(tensors[f"{i}.parameter"])
+            self.ema.shadow_params[i].copy_(tensors[f"{i}.average"])
+            moments = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
+            self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
+
+    def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        stream = generator(f"denoiser training {self.settings.seed}", self.step)
+        size = self.settings.batch_size
+        index = torch.randint(len(images), (size,), generator=stream)
+        clean = images[index].float() / 127.5 - 1
+        mirrored = torch.rand(size, generator=stream) < 0.5
+        if self.settings.random_flip:
+            clean[mirrored] = clean[mirrored].flip(-1)
+        noise = torch.randn(clean.shape, generator=stream)
+        timesteps = self._draw_timesteps(size, stream)
+        device = self.runtime.device
+        return index, clean.to(device), noise.to(device), timesteps.to(device)
+
+    def _draw_timesteps(self, number: int, stream: torch.Generator) -> Tensor:
+        last = self.schedule.num_train_timesteps
+        if self.timestep_power == 1:
+            return torch.randint(last, (number,), generator=stream)
+        share = torch.rand(number, generator=stream, dtype=torch.float64) ** (1 / self.timestep_power)
+        return (last * share).long()
+
+
+def _groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    plain = [parameter for name, parameter in model.named_parameters() if name not in rates]
+    named = dict(model.named_parameters())
+    return [{"params": plain, "rate": 1.0}, *({"params": [named[name]], "rate": rates[name]} for name in rates)]
+
+
+def train_denoiser(
+    images: Tensor, settings: DenoiserConfig, checkpoints: Path, identity: str, runtime: Runtime
+) -> UNet2DModel:
+    """Train a denoiser, continuing from ``checkpoints`` if it holds this training's state.
+
+    Args:
+        images: Training images, uint8 [N, 3, H, W], 0..255.
+        settings: Architecture, schedule and recipe.
+        checkpoints: Folder for the state and the log (``log.jsonl``).
+        identity: Digest of everything that the result depends on; a foreign checkpoint is refused.
+        runtime: Device and precision.
+
+    Returns:
+        The network with the moving average of its weights.
+    """
+    torch.manual_seed(settings.training.seed)
+    unet = build_unet(settings.architecture, images.shape[-1])
+
+    def predict(x_t: Tensor, timesteps: Tensor, _index: Tensor) -> Tensor:
+        output: Tensor = unet(x_t, timesteps).sample
+        return output
+
+    training = DenoiserTraining(unet, predict, settings.training, settings.schedule, runtime)
+    run_training(training, images, checkpoints, identity)
+    return unet.eval()
+
+
+def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:
+    """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average.
+
+    Raises:
+        StoppedError: If SIGTERM came: the state of the step that it came in is written.
+    """
+    state = checkpoints / "state.safetensors"
+    if state.is_file():
+        training.restore(state, identity)
+    size = training.settings.batch_size
+    every = max(1, training.settings.checkpoint_images // size)
+    bar = Progress(
+        total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser"
+    )
+    losses: list[float] = []
+    with noticing_sigterm() as told_to_stop:
+        while training.step < training.total_steps:
+            losses.append(training.train_step(images))
+            bar.update(size)
+            stop = told_to_stop()
+            if stop or training.step % every == 0 or training.step == training.total_steps:
+                bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
+                training.save(state, identity)
+                _log(checkpoints / "log.jsonl", training, sum(losses) / len(losses))
+                losses = []
+            if stop and training.step < training.total_steps:
+                raise StoppedError(
+                    f"told to stop (SIGTERM) after step {training.step} of {training.total_steps}; "
+                    f"{state} holds it. Run the same command again to continue."
+                )
+    training.ema.copy_to(training.model.parameters())
+
+
+def _log(path: Path, training: DenoiserTraining, loss: float) -> None:
+    line = {"images": training.step * training.settings.batch_size, "loss": loss, "lr": training.learning_rate()}
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")

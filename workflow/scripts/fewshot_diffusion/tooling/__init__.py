@@ -1,0 +1,1 @@
+"""What serves the repository itself: digests of code, recovery, documents, benchmarks."""
