@@ -9,62 +9,40 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/common_masks.smk"
-include: "workflow/rules/common_classes.smk"
+include: "workflow/rules/recovery.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/denoiser.smk"
-include: "workflow/rules/features.smk"
-include: "workflow/rules/heads.smk"
-include: "workflow/rules/sampling.smk"
-include: "workflow/rules/rejection.smk"
-include: "workflow/rules/classifiers.smk"
-include: "workflow/rules/evaluation.smk"
-include: "workflow/rules/figures.smk"
-include: "workflow/rules/segmentation.smk"
-include: "workflow/rules/augmentation.smk"
+
+
+# Each experiment ends in a rule of its name, which asks for its table and its figures.
+if CONFIG.attributes:
+
+    include: "workflow/rules/judges.smk"
+    include: "workflow/rules/attributes/heads.smk"
+    include: "workflow/rules/attributes/sample.smk"
+    include: "workflow/rules/attributes/baselines.smk"
+    include: "workflow/rules/attributes/evaluate.smk"
+    include: "workflow/rules/attributes/figures.smk"
+
+
+if CONFIG.masks:
+
+    include: "workflow/rules/masks/guides.smk"
+    include: "workflow/rules/masks/sample.smk"
+    include: "workflow/rules/masks/evaluate.smk"
+    include: "workflow/rules/masks/figures.smk"
+
+
+if CONFIG.classes:
+
+    include: "workflow/rules/classes/generator.smk"
+    include: "workflow/rules/classes/filter.smk"
+    include: "workflow/rules/classes/cells.smk"
+    include: "workflow/rules/classes/figures.smk"
 
 
 rule all:
+    """Every table and figure of the configured experiments."""
     default_target: True
     input:
-        f"results/tables/{CONFIG.outputs.fid_table}.csv",
-        f"results/figures/{CONFIG.outputs.attributes_figure}.png",
-        expand(
-            "results/figures/{prefix}_{method}.png",
-            prefix=CONFIG.outputs.sheet_prefix,
-            method=["unguided", *MODES],
-        ),
-
-
-rule table1:
-    input:
-        f"results/tables/{CONFIG.outputs.fid_table}.csv",
-        f"results/figures/{CONFIG.outputs.attributes_figure}.png",
-
-
-rule sweep:
-    input:
-        f"results/tables/{CONFIG.outputs.sweep_table}.csv",
-
-
-rule segmentation:
-    input:
-        f"results/tables/{CONFIG.outputs.segmentation_table}.csv",
-        f"results/figures/{CONFIG.outputs.segmentation_figure}.png",
-        f"results/figures/{CONFIG.outputs.segmentation_figure}_shots.png",
-
-
-rule mask_sweep:
-    input:
-        f"results/tables/{CONFIG.outputs.segmentation_sweep_table}.csv",
-
-
-rule table2:
-    input:
-        f"results/tables/{CONFIG.outputs.augmentation_table}.csv",
-        f"results/figures/{CONFIG.outputs.augmentation_figure}.png",
-
-
-rule table2_first_architecture:
-    input:
-        f"results/{DATA}/{CONFIG.classification.architectures[0].name}_accuracy.csv",
+        [getattr(rules, name).input for name in CONFIG.experiments],

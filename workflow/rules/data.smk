@@ -1,44 +1,50 @@
-# Data: from the configured source to images and attributes of each split, and the few-shot shots.
-# in:  nothing (avatars are drawn) or a local folder (real faces)
-# out: results/{data}/images/{split}.safetensors + .parquet, results/{data}/shots/{attribute}.csv
+# Data: from the configured source to the images, attributes, classes and masks of each split.
+# in:  nothing (avatars are drawn) or local files
+# out: <results>/images/{split}.parquet, and {split}_masks.parquet where the data have masks
 
 
-rule make_split:
+def positions(wildcards):
+    found = CONFIG.split_range(wildcards.split)
+    return [found.start, found.stop]
+
+
+rule make_images:
+    """Draw or read the images of one split, with their attributes and classes."""
     input:
-        source_files(),
+        CONFIG.data.files,
     output:
-        images="results/{data}/images/{split}.safetensors",
-        records="results/{data}/images/{split}.parquet",
+        "<results>/images/{split}.parquet",
     log:
-        "logs/{data}/make_split/{split}.log",
+        "<logs>/make_images/{split}.log",
     benchmark:
-        "benchmarks/{data}/make_split/{split}.tsv"
+        "<benchmarks>/make_images/{split}.tsv"
     conda:
         "../../envs/data.yaml"
     params:
         settings=CONFIG.data.model_dump_json(exclude={"splits"}),
         positions=positions,
-        code=code("make_split.py", env="data"),
+        code=code("make_images.py", env="data"),
     shell:
-        "python workflow/scripts/make_split.py --settings {params.settings:q} --positions {params.positions:q}"
-        " --images {output.images:q} --records {output.records:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/make_images.py --settings {params.settings:q} --positions {params.positions:q}"
+        " --output {output:q} 2> {log:q}"
 
 
-rule draw_shots:
+rule make_masks:
+    """Draw or read the part masks of one split."""
     input:
-        pool="results/{data}/images/shots.safetensors",
-        records="results/{data}/images/shots.parquet",
+        CONFIG.data.files,
     output:
-        "results/{data}/shots/{attribute}.csv",
+        "<results>/images/{split}_masks.parquet",
     log:
-        "logs/{data}/draw_shots/{attribute}.log",
+        "<logs>/make_masks/{split}.log",
     benchmark:
-        "benchmarks/{data}/draw_shots/{attribute}.tsv"
+        "<benchmarks>/make_masks/{split}.tsv"
     conda:
         "../../envs/data.yaml"
     params:
-        settings=settings("head"),
-        code=code("draw_shots.py", env="data"),
+        settings=CONFIG.data.model_dump_json(exclude={"splits"}),
+        positions=positions,
+        code=code("make_masks.py", env="data"),
     shell:
-        "python workflow/scripts/draw_shots.py --settings {params.settings:q} --attribute {wildcards.attribute:q}"
-        " --pool {input.pool:q} --output {output:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/make_masks.py --settings {params.settings:q} --positions {params.positions:q}"
+        " --output {output:q} 2> {log:q}"

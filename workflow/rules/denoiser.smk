@@ -1,20 +1,21 @@
 # Denoiser: the unconditional diffusion model that everything else reads and steers.
-# in:  results/{data}/images/train.* (denoiser.source train) or a weights folder (dvc, folder)
-# out: results/{data}/denoiser/: a diffusers folder; frozen from here on
+# in:  <results>/images/train.parquet (denoiser.source train), a folder of your own (folder), or the store (store)
+# out: <results>/denoiser/, a diffusers folder; frozen from here on. From the store it is there already: `make restore`
 # A training keeps its state in checkpoints/denoiser/<identity>/ and continues from there.
 
 if CONFIG.denoiser.source == "train":
 
     rule train_denoiser:
+        """Train the unconditional denoiser; the same command starts, resumes and repeats."""
         input:
-            images="results/{data}/images/train.safetensors",
-            records="results/{data}/images/train.parquet",
+            "<results>/images/train.parquet",
         output:
-            weights("results/{data}/denoiser"),
+            config="<results>/denoiser/config.json",
+            weights="<results>/denoiser/<weights>",
         log:
-            "logs/{data}/train_denoiser.log",
+            "<logs>/train_denoiser.log",
         benchmark:
-            "benchmarks/{data}/train_denoiser.tsv"
+            "<benchmarks>/train_denoiser.tsv"
         conda:
             "../../envs/diffusion.yaml"
         threads: CONFIG.denoiser.training.cpu_threads
@@ -22,32 +23,34 @@ if CONFIG.denoiser.source == "train":
             gpu=1,
         params:
             settings=settings("denoiser"),
-            folder="results/{data}/denoiser",
+            folder=subpath(output.weights, parent=True),
             code=code("train_denoiser.py", env="diffusion"),
         shell:
-            "python workflow/scripts/train_denoiser.py --settings {params.settings:q} --images {input.images:q}"
-            " --checkpoints checkpoints/denoiser --output {params.folder:q} --code {params.code:q} 2> {log:q}"
+            "python workflow/scripts/train_denoiser.py --settings {params.settings:q} --images {input:q}"
+            " --checkpoints checkpoints/denoiser --output {params.folder:q} 2> {log:q}"
 
-else:
+elif CONFIG.denoiser.source == "folder":
 
-    rule install_denoiser:
+    rule adopt_denoiser:
+        """Take over a denoiser of one's own: a diffusers UNet2DModel and the schedule that it was trained on."""
         input:
-            source=weights(CONFIG.denoiser.folder or f"weights/{DATA}"),
+            config=CONFIG.denoiser.folder / "config.json",
+            weights=CONFIG.denoiser.folder / "diffusion_pytorch_model.safetensors",
         output:
-            weights("results/{data}/denoiser"),
+            config="<results>/denoiser/config.json",
+            weights="<results>/denoiser/<weights>",
         log:
-            "logs/{data}/install_denoiser.log",
+            "<logs>/adopt_denoiser.log",
         benchmark:
-            "benchmarks/{data}/install_denoiser.tsv"
+            "<benchmarks>/adopt_denoiser.tsv"
         conda:
             "../../envs/diffusion.yaml"
         params:
             settings=settings("denoiser"),
             image_size=CONFIG.data.image_size,
-            source=folder_of("source"),
-            folder="results/{data}/denoiser",
-            code=code("install_denoiser.py", env="diffusion"),
+            source=subpath(input.weights, parent=True),
+            folder=subpath(output.weights, parent=True),
+            code=code("adopt_denoiser.py", env="diffusion"),
         shell:
-            "python workflow/scripts/install_denoiser.py --settings {params.settings:q}"
-            " --image-size {params.image_size:q} --folder {params.source:q} --output {params.folder:q}"
-            " --code {params.code:q} 2> {log:q}"
+            "python workflow/scripts/adopt_denoiser.py --settings {params.settings:q}"
+            " --image-size {params.image_size:q} --folder {params.source:q} --output {params.folder:q} 2> {log:q}"

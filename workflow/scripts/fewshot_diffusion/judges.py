@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from .config.classifiers import JudgeConfig, SupervisedConfig
-from .data.image_set import ImageSet
-from .errors import DataError, WeightsError
-from .runtime import Runtime
-from .storage.weights import load_module, read_weights_provenance
+from .config.supervised import SupervisedConfig
+from .data.image_set import load_image_set
+from .errors import DataError
+from .runtime import Runtime, make_runtime
+from .storage.tensors import pixel_digest
+from .storage.weights import load_module, save_module
 from .supervised import augment, fit
 
 
@@ -76,11 +77,23 @@ def _augment_images(images: Tensor, labels: Tensor, stream: torch.Generator) -> 
     return augment(images, stream), labels
 
 
-def train_judge(image_set: ImageSet, settings: JudgeConfig, runtime: Runtime) -> AttributeClassifier:
-    """Train a judge of every attribute of a labelled split."""
+def train_judge(settings: SupervisedConfig, role: str, images: Path, output: Path, device: str = "auto") -> None:
+    """Train a judge of every attribute of a labelled split; the one that tunes never reports.
+
+    Args:
+        settings: Section attributes.judge, JSON.
+        role: judge or tuning_judge.
+        images: Labelled split of its own, parquet.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    image_set = load_image_set(images)
     attributes = list(image_set.attributes.columns)
     labels = torch.from_numpy(image_set.attributes.to_numpy(dtype=bool, copy=True))
-    return train_classifier(image_set.images, labels, attributes, settings, runtime)
+    judge = train_classifier(image_set.images, labels, attributes, settings, runtime)
+    recipe = settings.model_dump(mode="json")
+    save_module(judge, judge.config, output, {"role": role, "recipe": recipe, "images": pixel_digest(image_set.images)})
 
 
 def load_judge(folder: Path, role: str) -> AttributeClassifier:
@@ -89,12 +102,4 @@ def load_judge(folder: Path, role: str) -> AttributeClassifier:
     Raises:
         WeightsError: If the classifier was trained for another role: what guides or tunes never reports.
     """
-    found = read_weights_provenance(folder).get("role")
-    if found != role:
-        raise WeightsError(f"{folder}: this classifier's role is {found!r}, expected {role!r}: it must not judge here.")
-    return load_classifier(folder)
-
-
-def load_classifier(folder: Path) -> AttributeClassifier:
-    """Load a classifier of any role."""
-    return load_module(lambda config: AttributeClassifier(**config), folder)
+    return load_module(lambda config: AttributeClassifier(**config), folder, expected={"role": role})[0]

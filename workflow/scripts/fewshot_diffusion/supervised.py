@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config.classifiers import SupervisedConfig
+from .config.supervised import SupervisedConfig
 from .progress import Progress
 from .runtime import Runtime
 from .seeds import generator

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..config.classification import ArchitectureRecipe, ClassificationConfig
-from ..config.classifiers import SupervisedConfig
+from ..config.classes import ArchitectureRecipe, ClassificationConfig
+from ..config.supervised import SupervisedConfig
 from ..data.class_set import ClassSet
 from ..errors import ConfigError
 from ..runtime import Runtime

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from ..config.classifiers import SupervisedConfig
+from ..config.supervised import SupervisedConfig
 from ..errors import WeightsError
 from ..runtime import Runtime
 from ..storage.weights import load_module, read_weights_provenance

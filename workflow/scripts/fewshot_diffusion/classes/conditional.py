@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from ..config.classification import FinetuningConfig
+from ..config.classes import FinetuningConfig
 from ..diffusion.denoiser import Denoiser, unet_config, unet_of_config
 from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config.classification import RejectionConfig
+from ..config.classes import RejectionConfig
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.features import extract
 from ..progress import Progress

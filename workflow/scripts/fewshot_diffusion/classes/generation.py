@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config.classification import ClassSamplingConfig, RejectionConfig
+from ..config.classes import ClassSamplingConfig, RejectionConfig
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.sampling import WorkUnit, finish_unit, sample_ddim
 from ..diffusion.schedule import make_scheduler

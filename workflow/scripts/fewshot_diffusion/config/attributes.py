@@ -1,13 +1,17 @@
-"""Settings of guidance towards attributes: rows of the table, heads, and the sweep of lambda."""
+"""Settings of experiment 1: samples with a wanted attribute."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from .base import Count, Fraction, Name, Positive, Precision, Scales, Section, Timestep
+from .supervised import SupervisedConfig
+
+AttributeMethod = Literal["naive", "unguided", "ddim_i", "exact", "readout"]
+"""Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 
-class GuidanceConfig(Section):
+class AttributeScalesConfig(Section):
     """lambda of each mode, on the summed log-likelihood of each sample."""
 
     exact: Annotated[float, Field(ge=0)]
@@ -23,10 +27,16 @@ class TargetConfig(Section):
     label: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
         description="Name in tables and figures."
     )
-    guidance_scale: GuidanceConfig
+    guidance_scale: AttributeScalesConfig
 
 
-class HeadConfig(Section):
+class AttributeSplitsConfig(Section):
+    """Images of this experiment alone."""
+
+    shots: Positive = Field(description="Pool from which the labelled shots are drawn.")
+
+
+class AttributeHeadConfig(Section):
     """Few-shot attribute head on pooled denoiser activations."""
 
     positive_shots: Positive = Field(description="Labelled images with the attribute.")
@@ -48,10 +58,48 @@ class HeadConfig(Section):
     precision: Precision = "auto"
 
 
-class TuningConfig(Section):
+class AttributeSetsConfig(Section):
+    """How many samples are drawn, in work units of ``sampling.unit_size``, and how jobs share them."""
+
+    units_per_target: Positive = Field(description="Work units for each row and guided method.")
+    units_unguided: Positive = Field(description="Work units of the one unguided pool.")
+    shards_per_target: Positive = Field(description="Jobs that share a guided set's units; changes no byte.")
+    shards_unguided: Positive = Field(description="Jobs that share the pool's units; changes no byte.")
+
+
+class AttributeSweepConfig(Section):
     """The sweep that guidance_scale is chosen by: own seeds, own judge."""
 
     guidance_scales: Scales = Field(min_length=1)
     units: Positive = Field(description="Work units for each candidate.")
     first_seed: Count = Field(description="Must lie behind every seed that is reported.")
     tolerance: Fraction = Field(description="The smallest scale whose judge share is within this of the best wins.")
+
+
+class AttributesConfig(Section):
+    """Samples with a wanted attribute, from 50 + 50 labelled images (Table 1)."""
+
+    splits: AttributeSplitsConfig
+    targets: list[TargetConfig] = Field(min_length=1, description="Rows of the table.")
+    methods: list[AttributeMethod] = Field(min_length=1, description="Methods of the table, in its order.")
+    head: AttributeHeadConfig
+    sets: AttributeSetsConfig
+    sweep: AttributeSweepConfig
+    ddim_i: SupervisedConfig = Field(description="DDIM-I's image-space classifier; keeps iff p > .5 and u < p.")
+    judge: SupervisedConfig = Field(description="The classifier that tells which attributes an image has.")
+
+    def target(self, name: str) -> TargetConfig:
+        """Return the row of this name."""
+        return next(target for target in self.targets if target.name == name)
+
+    @property
+    def modes(self) -> list[str]:
+        """Methods that steer by a head, in the table's order."""
+        return [method for method in self.methods if method in AttributeScalesConfig.model_fields]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "AttributesConfig":
+        for key, found in (("targets", [target.name for target in self.targets]), ("methods", self.methods)):
+            if len(set(found)) != len(found):
+                raise ValueError(f"{key}: found {found}, expected each name once")
+        return self

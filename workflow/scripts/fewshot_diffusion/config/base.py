@@ -11,6 +11,7 @@ Timestep = Annotated[int, Field(ge=0, lt=1000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
 Mode = Literal["exact", "readout"]
+Source = Literal["train", "store"]
 
 
 def _distinct_names(scales: list[float]) -> list[float]:

@@ -3,15 +3,16 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from .base import Mode
-
 if TYPE_CHECKING:
+    from .attributes import AttributesConfig
+    from .classes import ClassesConfig
+    from .masks import MasksConfig
     from .model import Config
 
 Place = tuple[int | str, ...]
@@ -29,106 +30,120 @@ def dotted(place: Place) -> str:
 
 def problems_of(config: "Config") -> Iterator[str]:
     """Yield everything that is wrong with sections that are valid by themselves: ``key: found, expected``."""
-    for check in (_name, _targets, _seeds, _masks, _classes, _samples, _shards, _outputs, _values, _formulas):
-        yield from check(config)
+    yield from _data(config)
+    yield from _values(config)
+    for name in config.experiments:
+        for check in CHECKS[name]:
+            yield from check(config, getattr(config, name))
 
 
-def _name(config: "Config") -> Iterator[str]:
-    if config.data.name in ("tables", "figures"):
-        yield f"data.name: found {config.data.name!r}, which is the folder of all data sets' {config.data.name}"
+def _data(config: "Config") -> Iterator[str]:
+    name = config.data.name
+    if name in ("tables", "figures"):
+        yield f"data.name: found {name!r}, which is the folder of all data sets' {name}"
+    if config.denoiser.source == "train" and not config.data.splits.train:
+        yield "data.splits.train: found 0, expected images, since denoiser.source is train"
 
 
-def _targets(config: "Config") -> Iterator[str]:
-    names = [target.name for target in config.targets]
-    if len(set(names)) != len(names):
-        yield f"targets: found the names {names}, expected each once"
-    for position, target in enumerate(config.targets):
+def _splits(needed: Sequence[str]) -> "Check":
+    def check(config: "Config", _section: Any) -> Iterator[str]:
+        for split in needed:
+            if not getattr(config.data.splits, split):
+                yield f"data.splits.{split}: found 0, expected images"
+
+    return check
+
+
+def _targets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
+    for position, target in enumerate(attributes.targets):
         if target.attribute not in config.data.attributes:
             yield (
-                f"targets.{position}.attribute: {target.attribute!r} is not an attribute of the data set; "
+                f"attributes.targets.{position}.attribute: {target.attribute!r} is not an attribute of the data set; "
                 f"expected one of {', '.join(config.data.attributes)}"
+            )
+        if target.label.count("$") > 1:
+            yield (
+                f"attributes.targets.{position}.label: found {target.label!r}, expected at most one $: "
+                "figures would read a formula between two"
             )
 
 
-def _seeds(config: "Config") -> Iterator[str]:
-    sampling = config.sampling
-    drawn = sampling.unit_size * max(sampling.units_per_target, sampling.units_unguided)
-    reported = sampling.first_seed + max(drawn, config.segmentation.masks * config.segmentation.seeds_per_mask)
-    if config.tuning.first_seed < reported:
-        yield f"tuning.first_seed: {config.tuning.first_seed} overlaps the reported seeds; expected at least {reported}"
-
-
-def _masks(config: "Config") -> Iterator[str]:
-    wanted, splits = config.segmentation, config.data.splits
-    if not config.data.mask_classes:
-        return
-    pairs = max([wanted.shots, *wanted.shots_curve, *wanted.controlnet_curve])
-    for key, number, split in (
-        ("masks", wanted.masks, "controls"),
-        ("tuning_masks", wanted.tuning_masks, "reference"),
-        ("shots", pairs, "pairs"),
-    ):
-        if number > (found := getattr(splits, split)):
-            yield f"segmentation.{key}: {number} are asked for, data.splits.{split} has {found} images"
-    seed, masks = config.sampling.first_seed, wanted.masks
-    if seed % masks:
+def _sets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
+    sets, unit_size, first = attributes.sets, config.sampling.unit_size, config.sampling.first_seed
+    reported = first + unit_size * max(sets.units_per_target, sets.units_unguided)
+    if attributes.sweep.first_seed < reported:
         yield (
-            f"sampling.first_seed: {seed} shows mask {seed % masks} first; expected a multiple of segmentation.masks "
-            f"({masks})"
+            f"attributes.sweep.first_seed: {attributes.sweep.first_seed} overlaps the reported seeds; "
+            f"expected at least {reported}"
         )
-    highest = max((class_id for pair in wanted.head.flip_pairs for class_id in pair), default=0)
-    if highest >= (classes := len(config.data.mask_classes)):
-        yield f"segmentation.head.flip_pairs: found class id {highest}, expected 0..{classes - 1}"
-
-
-def _classes(config: "Config") -> Iterator[str]:
-    for split in ("class_train", "class_test"):
-        if config.data.has_classes and not getattr(config.data.splits, split):
-            yield f"data.splits.{split}: found 0, expected images: the data set has classes"
-
-
-def _samples(config: "Config") -> Iterator[str]:
-    judged, drawn = config.evaluation.samples, config.sampling.units_per_target * config.sampling.unit_size
-    if judged > drawn:
+    if config.evaluation.samples > (drawn := sets.units_per_target * unit_size):
         yield (
-            f"evaluation.samples: {judged} images are judged but sampling draws {drawn}; "
-            "raise sampling.units_per_target"
+            f"evaluation.samples: {config.evaluation.samples} images are judged but sampling draws {drawn}; "
+            "raise attributes.sets.units_per_target"
         )
+    for kind in ("per_target", "unguided"):
+        units = getattr(sets, f"units_{kind}")
+        yield from _shards(f"attributes.sets.shards_{kind}", getattr(sets, f"shards_{kind}"), units, "the work units")
 
 
-def _shards(config: "Config") -> Iterator[str]:
+def _shards(key: str, found: int, most: float, shared: str) -> Iterator[str]:
     """A job without a work unit, or without a class, has nothing to do."""
-    sampling, classes = config.sampling, config.classification
-    images = config.data.splits.class_train if config.data.has_classes else 0
-    most = images // classes.train_per_class or math.inf  # with too few images of even one class, a job says so
-    of_classes = (
-        f"the classes; more than data.splits.class_train ({images}) / classification.train_per_class "
+    if found > min(most, MAX_SHARDS):
+        why = f"the jobs share {shared}" if most <= MAX_SHARDS else "Snakemake plans every job"
+        yield f"{key}: found {found}, expected 1..{min(most, MAX_SHARDS)}: {why}"
+
+
+def _masks(config: "Config", masks: "MasksConfig") -> Iterator[str]:
+    classes = config.data.mask_classes
+    if not classes:
+        yield f"masks: found a section, expected null: data.kind {config.data.kind} has no masks"
+        return
+    pairs = max([masks.shots, *masks.shots_curve, *masks.controlnet_curve])
+    sizes = config.splits
+    for key, number, split in (
+        ("masks", masks.masks, "controls"), ("sweep.masks", masks.sweep.masks, "reference"), ("shots", pairs, "pairs"),
+    ):  # fmt: skip
+        if number > sizes.get(split, 0):
+            yield f"masks.{key}: {number} are asked for, the split {split} has {sizes.get(split, 0)} images"
+    highest = max((class_id for pair in masks.head.flip_pairs for class_id in pair), default=0)
+    if highest >= len(classes):
+        yield f"masks.head.flip_pairs: found class id {highest}, expected 0..{len(classes) - 1}"
+
+
+def _mask_seeds(config: "Config", masks: "MasksConfig") -> Iterator[str]:
+    first = config.sampling.first_seed
+    if first % masks.masks:
+        yield (
+            f"sampling.first_seed: {first} shows mask {first % masks.masks} first; expected a multiple of masks.masks "
+            f"({masks.masks})"
+        )
+    reported = first + masks.masks * masks.seeds_per_mask
+    if masks.sweep.first_seed < reported:
+        yield (
+            f"masks.sweep.first_seed: {masks.sweep.first_seed} overlaps the reported seeds; "
+            f"expected at least {reported}"
+        )
+
+
+def _classes(config: "Config", classes: "ClassesConfig") -> Iterator[str]:
+    if not config.data.has_classes:
+        yield f"classes: found a section, expected null: data.kind {config.data.kind} has no classes as configured"
+        return
+    # With too few images of even one class, a job says so.
+    most = classes.splits.class_train // classes.train_per_class or math.inf
+    shared = (
+        f"the classes; more than classes.splits.class_train ({classes.splits.class_train}) / classes.train_per_class "
         f"({classes.train_per_class}) there cannot be"
     )
-    for key, found, bound, shared in (
-        ("sampling.shards_per_target", sampling.shards_per_target, sampling.units_per_target,
-            "sampling.units_per_target"),
-        ("sampling.shards_unguided", sampling.shards_unguided, sampling.units_unguided, "sampling.units_unguided"),
-        ("classification.sampling.shards", classes.sampling.shards, most, of_classes),
-    ):  # fmt: skip
-        if found > min(bound, MAX_SHARDS):
-            why = f"the jobs share {shared}" if bound <= MAX_SHARDS else "Snakemake plans every job"
-            yield f"{key}: found {found}, expected 1..{min(bound, MAX_SHARDS)}: {why}"
+    yield from _shards("classes.sampling.shards", classes.sampling.shards, most, shared)
 
 
-def _outputs(config: "Config") -> Iterator[str]:
-    """Two keys that name one file: tables lie in one folder, figures in another, some with names that are derived."""
-    names = config.outputs.model_dump()
-    suffixes = {"sheet_prefix": [f"_{mode}" for mode in ("unguided", *get_args(Mode))],
-        "segmentation_figure": ["", "_shots"]}  # fmt: skip
-    writer: dict[str, str] = {}
-    for key in (key for key in names if key.endswith(("_table", "_figure", "_prefix"))):
-        for suffix in suffixes.get(key, [""]):
-            file = f"tables/{names[key]}.csv" if key.endswith("_table") else f"figures/{names[key]}{suffix}.png"
-            first = writer.setdefault(file, key)
-            if first != key:
-                found = " and ".join(dict.fromkeys([repr(names[first]), repr(names[key])]))
-                yield f"outputs.{first}, outputs.{key}: found {found}, expected two files: both write results/{file}"
+Check = Callable[["Config", Any], Iterator[str]]
+CHECKS: dict[str, tuple[Check, ...]] = {
+    "attributes": (_splits(("judge", "tuning_judge", "controls", "reference")), _targets, _sets),
+    "masks": (_splits(("judge", "tuning_judge", "controls", "reference")), _masks, _mask_seeds),
+    "classes": (_splits(("judge",)), _classes),
+}
 
 
 def _values(config: "Config") -> Iterator[str]:
@@ -166,12 +181,3 @@ def _items(node: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(node, BaseModel | dict):
         return dict(node).items()
     return enumerate(node) if isinstance(node, list | tuple) else ()
-
-
-def _formulas(config: "Config") -> Iterator[str]:
-    for position, target in enumerate(config.targets):
-        if target.label.count("$") > 1:
-            yield (
-                f"targets.{position}.label: found {target.label!r}, expected at most one $: "
-                "figures would read a formula between two"
-            )

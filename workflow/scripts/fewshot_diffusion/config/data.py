@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..errors import ConfigError
-from .base import Count, Name, Positive, Section
+from .base import Count, Name, Section
 
 
 class AvatarsConfig(Section):
@@ -15,7 +14,7 @@ class AvatarsConfig(Section):
     style: Literal["toon-head"] = Field("toon-head", description="DiceBear style; ToonHead by Johan Melin, CC BY 4.0.")
     options: dict[str, Any] = Field(default_factory=dict, description="Generator options and their allowed ranges.")
     classes: list[str] = Field(
-        default_factory=list, description="Options whose joint values are the classes of Table 2's experiment."
+        default_factory=list, description="Options whose joint values are the classes of experiment 3."
     )
     attributes: dict[Name, dict[str, list[str]]] = Field(
         description="Attribute -> generator option -> values that make the attribute true."
@@ -23,6 +22,11 @@ class AvatarsConfig(Section):
     parts: dict[Name, list[str]] = Field(
         default_factory=dict, description="Part -> the style's components that draw it; class ids 1, 2, ... in order."
     )
+
+    @property
+    def files(self) -> list[Path]:
+        """No local files: avatars are drawn."""
+        return []
 
 
 class CelebAHQConfig(Section):
@@ -33,8 +37,14 @@ class CelebAHQConfig(Section):
     held_out_ids: Path | None = Field(None, description="CSV whose ids (column celebahq_file) no denoiser may see.")
     attributes: dict[Name, str] = Field(description="Our attribute name -> the data set's.")
 
+    @property
+    def files(self) -> list[Path]:
+        """Local files that images and labels are read from."""
+        held_out = [self.held_out_ids] if self.held_out_ids else []
+        return [self.folder / self.attribute_file, *held_out, *self.folder.glob("images-*.zip")]
 
-class FolderConfig(Section):
+
+class MaskFolderConfig(Section):
     """Images with masks from a local folder or zip: ``images/<name>.jpg`` (or ``.png``) and ``masks/<name>.png``."""
 
     path: Path = Field(description="Folder or .zip that holds images/ and masks/, one mask for each image.")
@@ -45,8 +55,13 @@ class FolderConfig(Section):
     attribute_file: Path | None = Field(None, description="CelebA's attribute list of those ids; needed by attributes.")
     attributes: dict[Name, str] = Field(default_factory=dict, description="Our attribute name -> the list's.")
 
+    @property
+    def files(self) -> list[Path]:
+        """Local files that images, masks and labels are read from."""
+        return [path for path in (self.path, self.ids_file, self.attribute_file) if path]
+
     @model_validator(mode="after")
-    def _joined(self) -> "FolderConfig":
+    def _joined(self) -> "MaskFolderConfig":
         if self.attributes and (self.ids_file is None or self.attribute_file is None):
             raise ValueError("attributes: found some, expected ids_file and attribute_file, which they are joined from")
         return self
@@ -70,35 +85,36 @@ class ImageFolderConfig(Section):
         default_factory=dict, description="Our attribute name -> the class that has it."
     )
 
+    @property
+    def files(self) -> list[Path]:
+        """Local files that images are read from."""
+        return [self.path]
 
-Source = AvatarsConfig | CelebAHQConfig | FolderConfig | ImageFolderConfig
+
+Source = AvatarsConfig | CelebAHQConfig | MaskFolderConfig | ImageFolderConfig
 
 
 class SplitsConfig(Section):
-    """Images per split. The splits lie one behind the other and are disjoint by id."""
+    """Images that the experiments share; each has some of its own (``<experiment>.splits``)."""
 
-    train: Positive = Field(description="Unlabelled images that train the denoiser.")
-    shots: Positive = Field(description="Pool from which the labelled shots are drawn.")
-    judge: Positive = Field(description="Labelled images of the judge that is reported.")
-    tuning_judge: Positive = Field(description="Labelled images of the judge that tunes guidance_scale.")
-    controls: Positive = Field(description="Real images for naive rows, floors and judge accuracy.")
-    reference: Positive = Field(description="Real images of the reference statistics.")
-    pairs: Count = Field(0, description="Pool from which image-mask pairs are drawn; for data with masks.")
-    class_train: Count = Field(0, description="Pool from which the few labelled images of each class are drawn.")
-    class_test: Count = Field(0, description="Labelled images that the classifiers are tested on.")
+    train: Count = Field(0, description="Unlabelled images that train the denoiser.")
+    judge: Count = Field(0, description="Labelled images of the judges that are reported.")
+    tuning_judge: Count = Field(0, description="Labelled images of the judges that tune guidance_scale.")
+    controls: Count = Field(0, description="Real images for naive rows, floors, wanted masks and judge accuracy.")
+    reference: Count = Field(0, description="Real images of the reference statistics.")
 
 
 class DatasetConfig(Section):
     """The data set, without its splits: what one image depends on."""
 
     name: Name = Field(description="Folder under results/, and the data_set column.")
-    kind: Literal["avatars", "celebahq", "folder", "image_folder"] = Field(
+    kind: Literal["avatars", "celebahq", "mask_folder", "image_folder"] = Field(
         description="Which of the sections below is read."
     )
     image_size: Annotated[int, Field(ge=8, le=1024, multiple_of=8)] = Field(description="Height and width, pixels.")
     avatars: AvatarsConfig | None = None
     celebahq: CelebAHQConfig | None = None
-    folder: FolderConfig | None = None
+    mask_folder: MaskFolderConfig | None = None
     image_folder: ImageFolderConfig | None = None
 
     @property
@@ -107,6 +123,11 @@ class DatasetConfig(Section):
         source: Source | None = getattr(self, self.kind)
         assert source is not None
         return source
+
+    @property
+    def files(self) -> list[str]:
+        """Local files that images are read from: replacing one makes every split stale; absent ones a job names."""
+        return sorted(str(path) for path in self.source.files if path.is_file())
 
     @property
     def attributes(self) -> list[str]:
@@ -125,7 +146,7 @@ class DatasetConfig(Section):
         source = self.source
         if isinstance(source, AvatarsConfig):
             return ["background", *source.parts]
-        return source.classes if isinstance(source, FolderConfig) else []
+        return source.classes if isinstance(source, MaskFolderConfig) else []
 
     @model_validator(mode="after")
     def _source_given(self) -> "DatasetConfig":
@@ -135,15 +156,6 @@ class DatasetConfig(Section):
 
 
 class DataConfig(DatasetConfig):
-    """The data set and its splits."""
+    """The data set and the splits that the experiments share."""
 
     splits: SplitsConfig
-
-    def split_range(self, split: str) -> range:
-        """Return the positions of a split, in the order in which the splits are declared."""
-        start = 0
-        for name, size in self.splits.model_dump().items():
-            if name == split:
-                return range(start, start + size)
-            start += size
-        raise ConfigError(f"data.splits: there is no split {split!r}; it has {', '.join(self.splits.model_dump())}.")

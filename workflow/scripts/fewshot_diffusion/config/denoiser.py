@@ -39,6 +39,9 @@ class DenoiserTrainingConfig(Section):
     random_flip: bool = Field(description="Mirror half of the training images.")
     checkpoint_images: Positive = Field(description="A checkpoint is written every so many images.")
     seed: Count = 0
+    timestep_power: Annotated[float, Field(gt=0)] = Field(
+        1, description="Timesteps are drawn with a density proportional to t^(timestep_power - 1); 1 is uniform."
+    )
     precision: Precision = "auto"
     cpu_threads: Positive = Field(1, description="Threads of the job; part of the bits of the weights.")
 
@@ -46,8 +49,8 @@ class DenoiserTrainingConfig(Section):
 class DenoiserConfig(Section):
     """The unconditional denoiser."""
 
-    source: Literal["train", "dvc", "folder"] = Field(
-        description="train: from scratch; dvc: weights/<data.name>, restored by `make restore`; folder: your own."
+    source: Literal["train", "store", "folder"] = Field(
+        description="train: from scratch; store: the stored weights (`make restore`); folder: your own."
     )
     folder: Path | None = Field(None, description="Weights folder, for source folder.")
     architecture: ArchitectureConfig

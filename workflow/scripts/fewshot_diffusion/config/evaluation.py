@@ -1,11 +1,11 @@
-"""Settings of metrics, and names of the products."""
+"""Settings of metrics and reports."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Count, Name, Section
+from .base import Count, Section
 
 
 class ExtractorConfig(Section):
@@ -34,22 +34,10 @@ class EvaluationConfig(Section):
     seed: Count = 0
 
 
-class OutputsConfig(Section):
-    """Names of what people read."""
+class ReportConfig(Section):
+    """What tables and figures say and show beside our numbers."""
 
-    fid_table: Name = "celeba_fid"
-    accuracy_table: Name = "attribute_accuracy"
-    sweep_table: Name = "guidance_sweep"
-    attributes_figure: Name = "attributes"
-    segmentation_table: Name = "segmentation"
-    segmentation_sweep_table: Name = "mask_guidance_sweep"
-    segmentation_figure: Name = "segmentation"
-    augmentation_table: Name = "tiny_imagenet_accuracy"
-    acceptance_table: Name = "acceptance"
-    calibration_table: Name = "rejection_calibration"
-    augmentation_figure: Name = "augmentation"
     show_real: bool = Field(description="Whether the data set's licence lets figures show its images.")
-    sheet_prefix: Name = Field("sheet", description="Contact sheets are <prefix>_<method>.")
     published: Path | None = Field(
         Path("config/published.csv"), description="The paper's numbers; null leaves them out."
     )

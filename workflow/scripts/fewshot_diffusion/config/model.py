@@ -11,50 +11,61 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import ConfigError
-from .attributes import HeadConfig, TargetConfig, TuningConfig
+from .attributes import AttributesConfig
 from .base import Section
 from .checks import dotted, problems_of
-from .classification import ClassificationConfig
-from .classifiers import ImageClassifierConfig, JudgeConfig
+from .classes import ClassesConfig
 from .data import DataConfig
 from .denoiser import DenoiserConfig
-from .evaluation import EvaluationConfig, OutputsConfig
+from .evaluation import EvaluationConfig, ReportConfig
+from .masks import MasksConfig
 from .sampling import SamplingConfig
-from .segmentation import SegmentationConfig
+
+SPLIT_ORDER = (
+    "train", "shots", "judge", "tuning_judge", "controls", "reference", "pairs", "class_train", "class_test",
+)  # fmt: skip
+"""Splits lie one behind the other in this order, which the stored results are made with."""
 
 
 class Config(Section):
-    """Everything that can be set."""
+    """Everything that can be set: what is shared, then the experiments, each of which may be null."""
 
     data: DataConfig
-    targets: list[TargetConfig] = Field(min_length=1, description="Rows of the table.")
     denoiser: DenoiserConfig
-    head: HeadConfig
     sampling: SamplingConfig
-    tuning: TuningConfig
-    image_classifier: ImageClassifierConfig
-    judge: JudgeConfig
     evaluation: EvaluationConfig
-    segmentation: SegmentationConfig
-    classification: ClassificationConfig
-    outputs: OutputsConfig
-
-    def target(self, name: str) -> TargetConfig:
-        """Return the row of this name."""
-        return next(target for target in self.targets if target.name == name)
-
-    def mask_sampling(self, preset: str, tuning: bool = False) -> SamplingConfig:
-        """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask."""
-        masks = self.segmentation.tuning_masks if tuning else self.segmentation.masks
-        chosen = self.segmentation.presets[preset]
-        update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
-        return self.sampling.model_copy(update={**update, "unit_size": masks})
+    report: ReportConfig
+    attributes: AttributesConfig | None = Field(None, description="Experiment 1; null leaves it out.")
+    masks: MasksConfig | None = Field(None, description="Experiment 2; null leaves it out.")
+    classes: ClassesConfig | None = Field(None, description="Experiment 3; null leaves it out.")
 
     @property
-    def mask_sweep_first_seed(self) -> int:
-        """Return the first seed behind ``tuning.first_seed`` whose sample shows the first mask."""
-        masks = self.segmentation.tuning_masks
-        return -(-self.tuning.first_seed // masks) * masks
+    def experiments(self) -> list[str]:
+        """Names of the configured experiments, in order."""
+        return [name for name in ("attributes", "masks", "classes") if getattr(self, name) is not None]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Images of every split, shared ones and those of the configured experiments, in ``SPLIT_ORDER``."""
+        sections = [self.data.splits, *(getattr(self, name).splits for name in self.experiments)]
+        sizes = {name: size for section in sections for name, size in section.model_dump().items()}
+        return {name: sizes[name] for name in SPLIT_ORDER if sizes.get(name)}
+
+    def split_range(self, split: str) -> range:
+        """Return the positions of a split: disjoint ranges of the data set's fixed order."""
+        start = 0
+        for name, size in self.splits.items():
+            if name == split:
+                return range(start, start + size)
+            start += size
+        raise ConfigError(f"data.splits: there is no split {split!r}; there are {', '.join(self.splits)}.")
+
+    def mask_sampling(self, preset: str, masks: int) -> SamplingConfig:
+        """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask."""
+        assert self.masks is not None
+        chosen = self.masks.presets[preset]
+        update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
+        return self.sampling.model_copy(update={**update, "unit_size": masks})
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":

@@ -1,6 +1,6 @@
 """Settings of the sampler."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,16 +20,6 @@ class SamplingConfig(Section):
         description="First and last timestep at which samples are guided."
     )
     unit_size: Positive = Field(description="Samples per work unit: its batch size, part of the identity of a sample.")
-    units_per_target: Positive = Field(description="Work units for each row and guided method.")
-    units_unguided: Positive = Field(description="Work units of the one unguided pool.")
-    shards_per_target: Positive = Field(description="Jobs that share a guided set's units; changes no byte.")
-    shards_unguided: Positive = Field(description="Jobs that share the pool's units; changes no byte.")
-    first_seed: Count = 0
+    first_seed: Count = Field(0, description="Seed of the first sample that is reported.")
     precision: Precision = "auto"
     cpu_threads: Positive = Field(1, description="Threads of one job; part of the bits of a sample.")
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that a sample depends on: not how many there are, nor how jobs share them."""
-        return self.model_dump(
-            exclude={"units_per_target", "units_unguided", "shards_per_target", "shards_unguided", "first_seed"}
-        )

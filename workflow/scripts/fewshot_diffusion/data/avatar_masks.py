@@ -14,12 +14,12 @@ from dicebear.renderer import Renderer
 from dicebear.resolver import Resolver
 from dicebear.style.canvas import Canvas
 from dicebear.style.element import Element
-from torch import Tensor
 
 from ..config.data import AvatarsConfig
 from ..errors import DataError
 from ..progress import Progress
 from .avatars import avatar_options, load_style, rasterise
+from .mask_set import MaskSet
 
 
 class MaskRenderer(Renderer):
@@ -62,19 +62,17 @@ class MaskRenderer(Renderer):
         return f"rgb({level},{level},{level})"
 
 
-def draw_masks(settings: AvatarsConfig, image_size: int, ids: range) -> Tensor:
-    """Draw the masks of the avatars with these ids.
-
-    Returns:
-        Class ids, uint8 [N, H, W]: 0 the background, k the k-th of ``settings.parts``.
+def draw_masks(settings: AvatarsConfig, image_size: int, ids: range) -> MaskSet:
+    """Draw the masks of the avatars with these ids: 0 the background, k the k-th of ``settings.parts``.
 
     Raises:
         DataError: If a part names a component that the style lacks, or a component belongs to no part.
     """
     style = load_style(settings.style)
-    classes = component_classes(style, settings.parts)
-    masks = [draw_mask(style, settings, image_size, id_, classes) for id_ in Progress(ids, desc="drawing masks")]
-    return torch.from_numpy(np.stack(masks)) if masks else torch.empty(0, image_size, image_size, dtype=torch.uint8)
+    components = component_classes(style, settings.parts)
+    masks = [draw_mask(style, settings, image_size, id_, components) for id_ in Progress(ids, desc="drawing masks")]
+    stacked = np.array(masks, dtype=np.uint8).reshape(-1, image_size, image_size)
+    return MaskSet(torch.from_numpy(stacked), torch.tensor(list(ids)), ["background", *settings.parts])
 
 
 def draw_mask(

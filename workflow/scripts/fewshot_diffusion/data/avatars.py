@@ -20,7 +20,6 @@ from PIL import Image
 from ..config.data import AvatarsConfig
 from ..errors import DataError
 from ..progress import Progress
-from .class_set import ClassSet
 from .image_set import ImageSet
 
 ABSENT = "none"  # name of a component that is not drawn
@@ -30,24 +29,22 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
     """Draw the avatars with these ids.
 
     Args:
-        settings: Style, options that the generator may vary, and the rule of each attribute.
+        settings: Style, options that the generator may vary, the rule of each attribute, and the classes.
         image_size: Height and width in pixels.
         ids: Avatar ids: the seeds of the generator.
 
     Returns:
-        An ``ImageSet`` with one boolean column per configured attribute.
+        An ``ImageSet`` with one boolean column per configured attribute; the class of each image, if any are
+        configured, is the joint value of ``settings.classes``.
     """
     images, options = _draw(settings, image_size, ids)
-    rows = [attributes_of(picked, settings.attributes) for picked in options]
-    return ImageSet(images, torch.tensor(list(ids)), pd.DataFrame(rows))
-
-
-def draw_class_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ClassSet:
-    """Draw the avatars with these ids; the class of each is the joint value of ``settings.classes``."""
-    images, options = _draw(settings, image_size, ids)
+    rows = pd.DataFrame([attributes_of(picked, settings.attributes) for picked in options])
+    if not settings.classes:
+        return ImageSet(images, torch.tensor(list(ids)), rows)
     names = avatar_classes(settings)
     found = ["-".join(_value(picked, option) for option in settings.classes) for picked in options]
-    return ClassSet(images, torch.tensor([names.index(name) for name in found]), torch.tensor(list(ids)), names)
+    labels = torch.tensor([names.index(name) for name in found], dtype=torch.int64)
+    return ImageSet(images, torch.tensor(list(ids)), rows, labels, names)
 
 
 def avatar_classes(settings: AvatarsConfig) -> list[str]:

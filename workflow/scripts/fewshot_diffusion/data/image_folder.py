@@ -13,7 +13,6 @@ from ..config.data import ImageFolderConfig
 from ..errors import DataError
 from ..progress import Progress
 from .archive import Members
-from .class_set import ClassSet
 from .image_set import ImageSet
 from .order import fixed_order
 
@@ -26,8 +25,10 @@ ANNOTATIONS = "val/val_annotations.txt"
 log = logging.getLogger(__name__)
 
 
-def read_class_images(settings: ImageFolderConfig, image_size: int, positions: range) -> ClassSet:
+def read_class_images(settings: ImageFolderConfig, image_size: int, positions: range) -> ImageSet:
     """Read the images at these positions: those of train/ in a fixed random order, then those of val/ in theirs.
+
+    An attribute is membership of a class.
 
     Args:
         settings: Folder or zip, and what to do with grey or truncated images.
@@ -67,20 +68,19 @@ def read_class_images(settings: ImageFolderConfig, image_size: int, positions: r
     if len(images) < len(positions):
         log.warning("%s: left out %d unreadable images", settings.path, len(positions) - len(images))
     stacked = np.stack(images) if images else np.empty((0, 3, image_size, image_size), dtype=np.uint8)
-    return ClassSet(torch.from_numpy(stacked), torch.tensor(labels), torch.tensor(ids), classes)
-
-
-def read_unlabelled(settings: ImageFolderConfig, image_size: int, positions: range) -> ImageSet:
-    """Read the same images as an ``ImageSet``: an attribute is membership of a class."""
-    found = read_class_images(settings, image_size, positions)
-    unknown = sorted(set(settings.attributes.values()) - set(found.classes))
-    if unknown:
-        raise DataError(f"{settings.path}: found no class {unknown[0]}, expected one of {', '.join(found.classes)}.")
-    names = np.array(found.classes)[found.labels.numpy()]
-    rows = pd.DataFrame(
-        {ours: names == theirs for ours, theirs in settings.attributes.items()}, index=range(len(found))
+    found = torch.tensor(labels, dtype=torch.int64)
+    return ImageSet(
+        torch.from_numpy(stacked), torch.tensor(ids), _memberships(settings, found, classes), found, classes
     )
-    return ImageSet(found.images, found.ids, rows)
+
+
+def _memberships(settings: ImageFolderConfig, labels: torch.Tensor, classes: list[str]) -> pd.DataFrame:
+    unknown = sorted(set(settings.attributes.values()) - set(classes))
+    if unknown:
+        raise DataError(f"{settings.path}: found no class {unknown[0]}, expected one of {', '.join(classes)}.")
+    names = np.array(classes)[labels.numpy()]
+    columns = {ours: names == theirs for ours, theirs in settings.attributes.items()}
+    return pd.DataFrame(columns, index=range(len(labels)))
 
 
 Labelled = list[tuple[str, int]]

@@ -1,16 +1,18 @@
-"""The common product of every data set: images, ids and binary attributes of one split."""
+"""The common product of every data set: images, ids, binary attributes and perhaps classes of one split."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..images import decode_images, encode_images
+from ..storage.files import About
 from ..storage.records import read_records, write_records
-from ..storage.tensors import read_tensors, write_tensors
+from .class_set import ClassSet
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,15 @@ class ImageSet:
         images: RGB, uint8 [N, 3, H, W], 0..255.
         ids: Identity of each image within its data set, int64 [N].
         attributes: One boolean column per attribute, N rows.
+        labels: Positions in ``classes``, int64 [N]; None if the data set has no classes.
+        classes: Names of the K classes; empty if it has none.
     """
 
     images: Tensor
     ids: Tensor
     attributes: pd.DataFrame
+    labels: Tensor | None = None
+    classes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,10 +50,11 @@ class ImageSet:
     def select(self, index: Tensor) -> "ImageSet":
         """Return the images at ``index`` (bool [N] or int64 positions)."""
         positions = index.nonzero().flatten() if index.dtype == torch.bool else index
-        rows = self.attributes.iloc[positions.numpy()]
-        return ImageSet(self.images[index], self.ids[index], rows.reset_index(drop=True))
+        rows = self.attributes.iloc[positions.numpy()].reset_index(drop=True)
+        labels = None if self.labels is None else self.labels[positions]
+        return ImageSet(self.images[positions], self.ids[positions], rows, labels, self.classes)
 
-    def by_ids(self, ids: list[int]) -> "ImageSet":
+    def by_ids(self, ids: Sequence[int]) -> "ImageSet":
         """Return the images with these ids, in this order.
 
         Raises:
@@ -59,24 +66,37 @@ class ImageSet:
             raise DataError(f"Image ids {missing[:5]} are not in this split ({len(self)} images).")
         return self.select(torch.tensor([position[id_] for id_ in ids], dtype=torch.int64))
 
+    def class_set(self) -> ClassSet:
+        """Return the images with their classes alone.
 
-def save_image_set(image_set: ImageSet, images: Path, records: Path, provenance: dict[str, object]) -> None:
-    """Write images (safetensors) and attributes (parquet)."""
-    frame = image_set.attributes.copy()
-    frame.insert(0, "id", image_set.ids.numpy())
-    write_tensors(images, {"images": image_set.images, "ids": image_set.ids}, provenance)
-    write_records(records, frame, provenance)
+        Raises:
+            DataError: If the data set has no classes.
+        """
+        if self.labels is None:
+            raise DataError("The images have no classes; expected a data set with classes (data.kind).")
+        return ClassSet(self.images, self.labels, self.ids, self.classes)
 
 
-def load_image_set(images: Path) -> ImageSet:
-    """Read a split written by ``save_image_set``; the records lie beside the images as ``.parquet``.
+def save_image_set(image_set: ImageSet, path: Path, about: About) -> None:
+    """Write a split as one parquet file: id, image (lossless), label where there are classes, and the attributes."""
+    frame = pd.DataFrame({"id": image_set.ids.numpy(), "image": encode_images(image_set.images)})
+    if image_set.labels is not None:
+        frame["label"] = image_set.labels.numpy()
+    frame = pd.concat([frame, image_set.attributes.add_prefix(_ATTRIBUTE)], axis=1)
+    write_records(path, frame, {**about, "classes": image_set.classes})
+
+
+def load_image_set(path: Path) -> ImageSet:
+    """Read a split that ``save_image_set`` wrote.
 
     Raises:
-        CorruptFileError: If either file is damaged.
-        DataError: If the two files are not of the same images.
+        CorruptFileError: If the file is damaged.
     """
-    tensors, _ = read_tensors(images, "images", "ids")
-    records, _ = read_records(images.with_suffix(".parquet"), "id")
-    if not np.array_equal(records["id"].to_numpy(), tensors["ids"].numpy()):
-        raise DataError(f"{images} and its .parquet hold different images. Delete both and run again.")
-    return ImageSet(tensors["images"], tensors["ids"], records.drop(columns="id"))
+    frame, about = read_records(path, "id", "image")
+    attributes = frame.filter(like=_ATTRIBUTE).rename(columns=lambda name: name.removeprefix(_ATTRIBUTE))
+    labels = torch.from_numpy(frame["label"].to_numpy(copy=True)) if "label" in frame else None
+    ids = torch.from_numpy(frame["id"].to_numpy(copy=True))
+    return ImageSet(decode_images(frame["image"]), ids, attributes, labels, list(about["classes"]))
+
+
+_ATTRIBUTE = "attribute: "  # marks the columns that the data set names

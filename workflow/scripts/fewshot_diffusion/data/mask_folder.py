@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..config.data import FolderConfig
+from ..config.data import MaskFolderConfig
 from ..errors import DataError
 from ..progress import Progress
 from .archive import Members
@@ -81,7 +81,7 @@ class PairFiles:
             raise DataError(f"{self.path}: found no pairs, expected images/<name>.jpg and masks/<name>.png.")
 
 
-def read_folder_images(settings: FolderConfig, image_size: int, positions: range) -> ImageSet:
+def read_folder_images(settings: MaskFolderConfig, image_size: int, positions: range) -> ImageSet:
     """Read the images at these positions of a fixed random order.
 
     Args:
@@ -97,7 +97,7 @@ def read_folder_images(settings: FolderConfig, image_size: int, positions: range
     return ImageSet(torch.from_numpy(np.stack(pixels)), ids, _attributes(settings, ids))
 
 
-def read_folder_masks(settings: FolderConfig, image_size: int, positions: range) -> MaskSet:
+def read_folder_masks(settings: MaskFolderConfig, image_size: int, positions: range) -> MaskSet:
     """Read the masks at these positions; see ``read_folder_images``.
 
     Raises:
@@ -131,7 +131,7 @@ def join_ids(path: Path, names: list[str]) -> Tensor:
     return torch.from_numpy(ids.to_numpy(copy=True))
 
 
-def _select(settings: FolderConfig, positions: range) -> tuple[PairFiles, list[str], Tensor]:
+def _select(settings: MaskFolderConfig, positions: range) -> tuple[PairFiles, list[str], Tensor]:
     files = PairFiles(settings.path)
     names = files.names
     if positions.stop > len(names):
@@ -144,7 +144,7 @@ def _select(settings: FolderConfig, positions: range) -> tuple[PairFiles, list[s
     return files, chosen, ids
 
 
-def _attributes(settings: FolderConfig, ids: Tensor) -> pd.DataFrame:
+def _attributes(settings: MaskFolderConfig, ids: Tensor) -> pd.DataFrame:
     if settings.attribute_file is None:
         return pd.DataFrame(index=range(len(ids)))
     table = read_attributes(settings.attribute_file)

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..storage.tensors import read_tensors, write_tensors
+from ..images import decode_masks, encode_masks
+from ..storage.files import About
+from ..storage.records import read_records, write_records
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,23 @@ def check_classes(masks: Tensor, classes: list[str], where: str) -> None:
         raise DataError(f"{where}: found class id {found}, expected 0..{len(classes) - 1} ({', '.join(classes)}).")
 
 
-def save_masks(mask_set: MaskSet, path: Path, provenance: dict[str, object]) -> None:
-    """Write masks (safetensors); the class names stand in the header."""
-    tensors = {"masks": mask_set.masks, "ids": mask_set.ids}
-    write_tensors(path, tensors, {**provenance, "classes": mask_set.classes})
+def save_masks(mask_set: MaskSet, path: Path, about: About) -> None:
+    """Write masks as one parquet file: id and mask (grey PNG)."""
+    frame = pd.DataFrame({"id": mask_set.ids.numpy(), "mask": encode_masks(mask_set.masks)})
+    write_records(path, frame, {**about, "classes": mask_set.classes})
 
 
 def load_masks(path: Path) -> MaskSet:
-    """Read masks written by ``save_masks``.
+    """Read masks that ``save_masks`` wrote.
 
     Raises:
         CorruptFileError: If the file is damaged.
         DataError: If a mask holds an unknown class.
     """
-    tensors, provenance = read_tensors(path, "masks", "ids")
-    check_classes(tensors["masks"], provenance["classes"], str(path))
-    return MaskSet(tensors["masks"], tensors["ids"], list(provenance["classes"]))
+    frame, about = read_records(path, "id", "mask")
+    masks, classes = decode_masks(frame["mask"]), list(about["classes"])
+    check_classes(masks, classes, str(path))
+    return MaskSet(masks, torch.from_numpy(frame["id"].to_numpy(copy=True)), classes)
 
 
 def flip_masks(masks: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:

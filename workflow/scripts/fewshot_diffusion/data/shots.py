@@ -9,7 +9,7 @@ import torch
 
 from ..errors import DataError
 from ..seeds import generator
-from ..storage.tables import read_list
+from ..storage.tables import read_source_csv
 from .image_set import ImageSet
 from .mask_set import MaskSet
 
@@ -30,7 +30,7 @@ def draw_shots(pool: ImageSet, attribute: str, positive_shots: int, negative_sho
         if len(ids) < wanted:
             raise DataError(
                 f"{attribute}={label}: {wanted} shots are asked for, the pool of {len(pool)} images has {len(ids)}. "
-                "Lower head.positive_shots / negative_shots or raise data.splits.shots."
+                "Lower attributes.head.positive_shots / negative_shots or raise attributes.splits.shots."
             )
         chosen = ids[torch.randperm(len(ids), generator=stream)[:wanted]]
         parts.append(pd.DataFrame({"id": chosen.sort().values.numpy(), "label": label}))
@@ -41,10 +41,9 @@ def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
     """Return the images of a shots file and their labels, bool [N].
 
     Raises:
-        CorruptFileError: If the file was changed.
         DataError: If it has other columns, or names images outside the pool.
     """
-    frame = read_list(path)
+    frame = read_source_csv(path)
     if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
     with _named(path):
@@ -59,7 +58,7 @@ def draw_pairs(pool: MaskSet, shots: int, seed: int) -> list[int]:
         DataError: If the pool has too few.
     """
     if shots > len(pool):
-        raise DataError(f"segmentation.shots: {shots} pairs are asked for, the pool has {len(pool)} masks.")
+        raise DataError(f"masks.shots: {shots} pairs are asked for, the pool has {len(pool)} masks.")
     order = torch.randperm(len(pool), generator=generator("pairs", seed))
     return [int(id_) for id_ in pool.ids[order[:shots]]]
 
@@ -68,10 +67,9 @@ def read_pairs(path: Path, images: ImageSet, masks: MaskSet) -> tuple[ImageSet, 
     """Return the images and masks of a pairs file, in its order.
 
     Raises:
-        CorruptFileError: If the file was changed.
         DataError: If it has other columns, or names an id without an image or a mask.
     """
-    frame = read_list(path)
+    frame = read_source_csv(path)
     if list(frame.columns) != ["id"]:
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected id.")
     ids = frame["id"].tolist()

@@ -1,59 +1,65 @@
-"""From the configured source to images, attributes and masks: where each kind of data set is chosen."""
+"""From the configured source to images, attributes and masks: where each kind of data set is chosen.
 
-import torch
+A new kind is a section in ``config/data.py``, a module here, and a line in each of the two tables below.
+"""
 
-from ..config.data import AvatarsConfig, DatasetConfig, FolderConfig, ImageFolderConfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..config.data import AvatarsConfig, CelebAHQConfig, DatasetConfig, ImageFolderConfig, MaskFolderConfig
 from ..errors import DataError
 from .avatar_masks import draw_masks
-from .avatars import draw_avatars, draw_class_avatars
+from .avatars import draw_avatars
 from .celeba import read_faces
-from .class_set import ClassSet
-from .image_folder import read_class_images, read_unlabelled
-from .image_set import ImageSet
+from .image_folder import read_class_images
+from .image_set import ImageSet, save_image_set
 from .mask_folder import read_folder_images, read_folder_masks
-from .mask_set import MaskSet
+from .mask_set import MaskSet, save_masks
+
+IMAGES: dict[type, Callable[[Any, int, range], ImageSet]] = {
+    AvatarsConfig: draw_avatars,
+    CelebAHQConfig: read_faces,
+    MaskFolderConfig: read_folder_images,
+    ImageFolderConfig: read_class_images,
+}
+"""Section of the source -> (section, image size, positions) -> images; disjoint positions give disjoint ids."""
+
+MASKS: dict[type, Callable[[Any, int, range], MaskSet]] = {
+    AvatarsConfig: draw_masks,
+    MaskFolderConfig: read_folder_masks,
+}
+"""The same for the masks of the images at these positions."""
 
 
-def make_images(settings: DatasetConfig, positions: range) -> ImageSet:
-    """Draw or read the images at these positions of the data set; disjoint positions give disjoint ids.
+def make_images(settings: DatasetConfig, positions: tuple[int, int], output: Path) -> None:
+    """Draw or read one split of the data set: images, attributes and classes.
+
+    Args:
+        settings: Section data without splits, JSON.
+        positions: Start and stop within the data set.
+        output: Split to write, parquet.
 
     Raises:
         DataError: If a source file is missing or malformed, or has too few images.
     """
-    source = settings.source
-    if isinstance(source, AvatarsConfig):
-        return draw_avatars(source, settings.image_size, positions)
-    if isinstance(source, FolderConfig):
-        return read_folder_images(source, settings.image_size, positions)
-    if isinstance(source, ImageFolderConfig):
-        return read_unlabelled(source, settings.image_size, positions)
-    return read_faces(source, settings.image_size, positions)
+    image_set = IMAGES[type(settings.source)](settings.source, settings.image_size, range(*positions))
+    save_image_set(image_set, output, {"data_set": settings.name, "positions": list(positions)})
 
 
-def make_masks(settings: DatasetConfig, positions: range) -> MaskSet:
-    """Draw or read the masks at these positions; their ids are those of the images there.
+def make_masks(settings: DatasetConfig, positions: tuple[int, int], output: Path) -> None:
+    """Draw or read the part masks of one split of the data set.
+
+    Args:
+        settings: Section data without splits, JSON.
+        positions: Start and stop within the data set.
+        output: Masks to write, parquet; their ids are those of the images.
 
     Raises:
         DataError: If the data set has no masks, or they are missing or malformed.
     """
-    source = settings.source
-    if isinstance(source, AvatarsConfig):
-        masks = draw_masks(source, settings.image_size, positions)
-        return MaskSet(masks, torch.tensor(list(positions)), settings.mask_classes)
-    if isinstance(source, FolderConfig):
-        return read_folder_masks(source, settings.image_size, positions)
-    raise DataError(f"data.kind: {settings.kind!r} has no masks; expected avatars or folder.")
-
-
-def make_classes(settings: DatasetConfig, positions: range) -> ClassSet:
-    """Draw or read the images at these positions with the class of each.
-
-    Raises:
-        DataError: If the data set has no classes, or a file is missing or malformed.
-    """
-    source = settings.source
-    if isinstance(source, AvatarsConfig) and source.classes:
-        return draw_class_avatars(source, settings.image_size, positions)
-    if isinstance(source, ImageFolderConfig):
-        return read_class_images(source, settings.image_size, positions)
-    raise DataError(f"data.kind: {settings.kind!r} has no classes; expected image_folder, or avatars with classes.")
+    read = MASKS.get(type(settings.source))
+    if read is None:
+        raise DataError(f"data.kind: {settings.kind!r} has no masks; expected avatars or mask_folder.")
+    mask_set = read(settings.source, settings.image_size, range(*positions))
+    save_masks(mask_set, output, {"data_set": settings.name, "positions": list(positions)})

@@ -1,6 +1,5 @@
 """The unconditional denoiser: build, train (resumable), load."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,8 @@ from diffusers import UNet2DModel
 
 from ..config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
 from ..errors import WeightsError
-from ..runtime import CPU, Runtime
-from ..storage.weights import (
-    WEIGHTS_FILES,
-    install_weights,
-    load_module,
-    read_weights_provenance,
-    write_weights_provenance,
-)
+from ..runtime import Runtime
+from ..storage.weights import load_module, read_config, save_module, weights_digest
 
 
 @dataclass(frozen=True)
@@ -65,15 +58,13 @@ def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
 
     Raises:
         WeightsError: If files are missing, do not fit each other, or do not name their schedule.
-        CorruptFileError: If a file differs from its recorded digest.
+        CorruptFileError: If a file is damaged.
     """
-    provenance = read_weights_provenance(folder)
-    if "schedule" not in provenance:
-        raise WeightsError(f"{folder}/provenance.json: no 'schedule'; expected beta_schedule and prediction_type.")
-    unet = load_module(unet_of_config, folder).to(runtime.device)
-    schedule = ScheduleConfig.model_validate(provenance["schedule"])
-    parts = json.dumps([provenance["sha256"], schedule.model_dump()], sort_keys=True)
-    return Denoiser(unet, schedule, hashlib.sha256(parts.encode()).hexdigest())
+    unet, about = load_module(unet_of_config, folder)
+    if "schedule" not in about:
+        raise WeightsError(f"{folder}: the weights do not name their schedule; expected those of a denoiser.")
+    schedule = ScheduleConfig.model_validate(about["schedule"])
+    return Denoiser(unet.to(runtime.device), schedule, weights_digest(folder))
 
 
 def check_fits(denoiser: Denoiser, settings: DenoiserConfig, image_size: int) -> None:
@@ -94,26 +85,28 @@ def check_fits(denoiser: Denoiser, settings: DenoiserConfig, image_size: int) ->
             )
 
 
-def install_denoiser(folder: Path, output: Path, settings: DenoiserConfig, image_size: int) -> None:
-    """Verify a weights folder, check that it fits the configuration, and copy it file by file."""
-    check_fits(load_denoiser(folder, CPU), settings, image_size)
-    install_weights(folder, output)
-
-
 def unet_of_config(config: dict[str, Any]) -> UNet2DModel:
     """Return an untrained network from what diffusers wrote as ``config.json``."""
     return UNet2DModel.from_config(config)
 
 
-def adopt_denoiser(folder: Path, schedule: ScheduleConfig) -> None:
-    """Record digests and schedule of a diffusers ``UNet2DModel`` folder, so that the pipeline can verify it.
+def adopt_denoiser(folder: Path, settings: DenoiserConfig, image_size: int, output: Path) -> None:
+    """Take over a diffusers ``UNet2DModel`` folder: checked against the configuration, with its schedule beside it.
+
+    Args:
+        folder: Folder that diffusers, or this project, wrote.
+        settings: Section denoiser: what the weights must be, and the schedule that they were trained on.
+        image_size: Height and width of the images, pixels.
+        output: Weights folder to write.
 
     Raises:
-        WeightsError: If a file is missing, or the folder was adopted before.
+        WeightsError: If the folder holds no such network, or another than the configuration describes.
     """
-    if (folder / "provenance.json").exists():
-        raise WeightsError(f"{folder}/provenance.json exists already; delete it to record the folder anew.")
-    missing = [name for name in WEIGHTS_FILES[:2] if not (folder / name).is_file()]
-    if missing:
-        raise WeightsError(f"{folder}: {', '.join(missing)} not found; expected the folder of a diffusers UNet2DModel.")
-    write_weights_provenance(folder, {"schedule": schedule.model_dump(mode="json")})
+    read_config(folder)
+    try:
+        unet = UNet2DModel.from_pretrained(folder, local_files_only=True).requires_grad_(False).eval()
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+        raise WeightsError(f"{folder}: cannot be read as a diffusers UNet2DModel ({error}).") from error
+    check_fits(Denoiser(unet, settings.schedule, ""), settings, image_size)
+    schedule = settings.schedule.model_dump(mode="json")
+    save_module(unet, unet_config(unet), output, {"schedule": schedule, "adopted": weights_digest(folder)})

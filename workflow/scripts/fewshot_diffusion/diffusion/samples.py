@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from ..errors import CorruptFileError
-from ..storage.tensors import read_tensors, require_sisters, write_tensors
+from ..images import decode_images, encode_images
+from ..storage.files import About, read_json, require_sisters, write_json
+from ..storage.records import read_records, write_records
 
 
 @dataclass(frozen=True)
@@ -26,27 +29,41 @@ class SampleSet:
     forwards_per_sample: float
 
 
-def save_samples(samples: SampleSet, path: Path, provenance: dict[str, object]) -> None:
-    """Write a shard of samples."""
-    tensors = {"images": samples.images, "seeds": samples.seeds}
-    write_tensors(path, tensors, {**provenance, "forwards_per_sample": samples.forwards_per_sample})
+def save_samples(samples: SampleSet, path: Path, about: About) -> None:
+    """Write a shard of samples as one parquet file: seed and image (lossless)."""
+    frame = pd.DataFrame({"seed": samples.seeds.numpy(), "image": encode_images(samples.images)})
+    write_records(path, frame, {**about, "forwards_per_sample": samples.forwards_per_sample})
 
 
-def load_samples(paths: Sequence[Path]) -> SampleSet:
+def load_samples(paths: Sequence[Path], expected: About | None = None) -> SampleSet:
     """Read shards into one set, in order of seeds.
 
+    Args:
+        paths: Shards of one sample set.
+        expected: What each must say of itself: its method, target and scale.
+
     Raises:
-        CorruptFileError: If a shard is damaged, or two shards hold the same seed or are of different
-            samplings.
+        CorruptFileError: If a shard is damaged or another than expected, or two shards hold the same seed or are of
+            different samplings.
     """
-    shards = [read_tensors(path, "images", "seeds") for path in paths]
-    seeds = torch.cat([tensors["seeds"] for tensors, _ in shards])
-    order = seeds.argsort()
-    require_sisters([(path, provenance) for path, (_, provenance) in zip(paths, shards, strict=True)])
-    if len(seeds.unique()) != len(seeds):
+    shards = [read_records(path, "seed", "image", expected=expected) for path in paths]
+    require_sisters([(path, about) for path, (_, about) in zip(paths, shards, strict=True)])
+    frame = pd.concat([frame for frame, _ in shards]).sort_values("seed")
+    if frame["seed"].duplicated().any():
         raise CorruptFileError(f"{paths[0]} and its sister shards do not belong together. Delete them and run again.")
-    images = torch.cat([tensors["images"] for tensors, _ in shards])
-    return SampleSet(images[order], seeds[order], shards[0][1]["forwards_per_sample"])
+    seeds = torch.from_numpy(frame["seed"].to_numpy(copy=True))
+    return SampleSet(decode_images(frame["image"]), seeds, float(shards[0][1]["forwards_per_sample"]))
+
+
+def write_timing(path: Path, seconds: float, samples: int) -> None:
+    """Write what a shard took: beside the shard, whose own bytes are the same on every machine of a kind."""
+    write_json(path, {"seconds": seconds, "samples": samples})
+
+
+def seconds_per_sample(timings: Sequence[Path]) -> float:
+    """Return the mean over shards of the seconds that one sample took: one CPU thread or one GPU."""
+    found = [read_json(path) for path in timings]
+    return float(sum(each["seconds"] for each in found) / sum(each["samples"] for each in found))
 
 
 def seed_range(ids: Tensor) -> str:

@@ -16,7 +16,7 @@ from ..images import to_uint8
 from ..progress import Progress
 from ..runtime import Runtime
 from ..seeds import SampleNoise
-from ..storage.files import read_sealed_json, write_sealed_json
+from ..storage.files import read_json, write_json
 from ..storage.tensors import read_tensors, write_tensors
 from .denoiser import Denoiser
 from .guidance import Predictor, unguided
@@ -136,10 +136,10 @@ def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Path, i
     if not _is_done(path, identity):
         started = time.perf_counter()
         images = to_uint8(draw())
-        write_sealed_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
+        write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
         write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, {"identity": identity})
     tensors, _ = read_tensors(path, "images", "seeds")
-    return tensors["images"], float(read_sealed_json(path.with_suffix(".json"))["seconds"])
+    return tensors["images"], float(read_json(path.with_suffix(".json"))["seconds"])
 
 
 def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:

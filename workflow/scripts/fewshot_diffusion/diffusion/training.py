@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.denoiser import DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
+from ..data.image_set import load_image_set
 from ..errors import CheckpointError, StoppedError
 from ..progress import Progress
-from ..runtime import Runtime
+from ..runtime import Runtime, make_runtime
 from ..seeds import generator
-from ..storage.tensors import read_tensors, write_tensors
-from .denoiser import build_unet
+from ..storage.files import About, fingerprint
+from ..storage.tensors import pixel_digest, read_tensors, write_tensors
+from ..storage.weights import save_module
+from .denoiser import build_unet, unet_config
 from .interruption import noticing_sigterm
 from .schedule import add_noise, make_scheduler, training_target
 
@@ -40,19 +43,16 @@ class DenoiserTraining:
         schedule: ScheduleConfig,
         runtime: Runtime,
         rates: Mapping[str, float] | None = None,
-        timestep_power: float = 1,
     ) -> None:
         """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images.
 
-        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1. The density of timesteps
-        is proportional to t^(timestep_power - 1).
+        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1.
         """
         self.model = model.to(runtime.device).train()
         self.predict = predict
         self.settings = settings
         self.schedule = schedule
         self.runtime = runtime
-        self.timestep_power = timestep_power
         self.step = 0
         self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
         self.optimizer = torch.optim.AdamW(
@@ -134,9 +134,9 @@ class DenoiserTraining:
 
     def _draw_timesteps(self, number: int, stream: torch.Generator) -> Tensor:
         last = self.schedule.num_train_timesteps
-        if self.timestep_power == 1:
+        if self.settings.timestep_power == 1:
             return torch.randint(last, (number,), generator=stream)
-        share = torch.rand(number, generator=stream, dtype=torch.float64) ** (1 / self.timestep_power)
+        share = torch.rand(number, generator=stream, dtype=torch.float64) ** (1 / self.settings.timestep_power)
         return (last * share).long()
 
 
@@ -147,19 +147,47 @@ def _groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]
 
 
 def train_denoiser(
+    settings: DenoiserConfig, images: Path, checkpoints: Path, output: Path, device: str = "auto"
+) -> None:
+    """Train the unconditional denoiser; the same command starts, resumes and repeats.
+
+    Args:
+        settings: Section denoiser, JSON.
+        images: Split that it is trained on, parquet.
+        checkpoints: Folder that holds the states of all trainings.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.training.precision, settings.training.cpu_threads)
+    pixels = load_image_set(images).images
+    about = {
+        "schedule": settings.schedule.model_dump(mode="json"),
+        "recipe": settings.model_dump(mode="json", include={"architecture", "training"}),
+        "images": pixel_digest(pixels),
+    }
+    unet = fit_denoiser(pixels, settings, checkpoints, training_identity(about, runtime), runtime)
+    save_module(unet, unet_config(unet), output, about)
+
+
+def training_identity(about: About, runtime: Runtime) -> str:
+    """Return the identity of a training, everywhere the same way: its recipe, its data and its precision."""
+    return fingerprint(about, str(runtime.dtype))
+
+
+def fit_denoiser(
     images: Tensor, settings: DenoiserConfig, checkpoints: Path, identity: str, runtime: Runtime
 ) -> UNet2DModel:
-    """Train a denoiser, continuing from ``checkpoints`` if it holds this training's state.
+    """Train a denoiser from scratch.
 
     Args:
         images: Training images, uint8 [N, 3, H, W], 0..255.
         settings: Architecture, schedule and recipe.
-        checkpoints: Folder for the state and the log (``log.jsonl``).
-        identity: Digest of everything that the result depends on; a foreign checkpoint is refused.
+        checkpoints: Folder that holds the states of all trainings.
+        identity: Of this training: the name of its folder there.
         runtime: Device and precision.
 
     Returns:
-        The network with the moving average of its weights.
+        The network with the moving average of its weights, frozen.
     """
     torch.manual_seed(settings.training.seed)
     unet = build_unet(settings.architecture, images.shape[-1])
@@ -169,8 +197,8 @@ def train_denoiser(
         return output
 
     training = DenoiserTraining(unet, predict, settings.training, settings.schedule, runtime)
-    run_training(training, images, checkpoints, identity)
-    return unet.eval()
+    run_training(training, images, checkpoints / identity, identity)
+    return unet.requires_grad_(False).eval()
 
 
 def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:

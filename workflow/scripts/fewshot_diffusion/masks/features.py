@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from ..config.segmentation import MaskHeadConfig
+from ..config.masks import MaskHeadConfig
 from ..data.mask_set import flip_masks
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.features import describe_taps, extract

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config.segmentation import MaskHeadConfig
+from ..config.masks import MaskHeadConfig
 from ..diffusion.features import FeatureTap, levels_around
 from ..progress import Progress
 from ..seeds import generator

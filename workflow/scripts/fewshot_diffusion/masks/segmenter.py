@@ -9,7 +9,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config.segmentation import SegmenterConfig
+from ..config.masks import SegmenterConfig
 from ..data.mask_set import flip_masks
 from ..errors import WeightsError
 from ..runtime import Runtime

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..config.segmentation import SegmentationConfig
+from ..config.masks import SegmentationConfig
 from ..data.mask_set import load_masks
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.features import extract

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import CorruptFileError
 
-Provenance = Mapping[str, Any]
+About = Mapping[str, Any]
+"""What a file says of itself: what it was made from and with, JSON-serialisable."""
 
 
 @contextmanager
@@ -44,11 +45,16 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` atomically as sorted, indented JSON."""
-    write_text(path, _json_text(value))
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def _json_text(value: Any) -> str:
-    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise ``CorruptFileError`` unless it is one."""
+    require_file(path)
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise corrupt(path, f"cannot be read as a JSON object ({error})") from error
 
 
 def sha256(path: Path) -> str:
@@ -62,29 +68,6 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def write_sealed_json(path: Path, value: Provenance) -> None:
-    """Write a small record that later work relies on: sorted JSON with a digest over the rest."""
-    write_json(path, {**value, "sha256": _seal(value, "")})
-
-
-def read_sealed_json(path: Path) -> dict[str, Any]:
-    """Read what ``write_sealed_json`` wrote; raise ``CorruptFileError`` unless every byte is as it was written."""
-    require_file(path)
-    try:
-        value = dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise corrupt(path, f"cannot be read as a JSON record ({error})") from error
-    _check_digest(path, value, "")
-    if path.read_bytes() != _json_text(value).encode():
-        raise corrupt(path, "was changed after it was written")
-    return {key: found for key, found in value.items() if key != "sha256"}
-
-
-def _require(path: Path, what: str, found: Iterable[str], expected: Sequence[str]) -> None:
-    if not set(expected) <= set(found):
-        raise corrupt(path, f"holds the {what} {', '.join(sorted(found))}; expected {', '.join(expected)}")
-
-
 def require_file(path: Path) -> None:
     """Raise ``CorruptFileError`` unless ``path`` is a file with content."""
     if not path.is_file() or path.stat().st_size == 0:
@@ -92,22 +75,30 @@ def require_file(path: Path) -> None:
         raise corrupt(path, f"holds {found}, expected a file with content")
 
 
+def require_names(path: Path, what: str, found: Iterable[str], expected: Sequence[str]) -> None:
+    """Raise ``CorruptFileError`` unless a file holds all tensors or columns of these names."""
+    if not set(expected) <= set(found):
+        raise corrupt(path, f"holds the {what} {', '.join(sorted(found))}; expected {', '.join(expected)}")
+
+
+def require_about(path: Path, about: About, expected: About) -> None:
+    """Raise ``CorruptFileError`` unless a file says of itself what is expected: whole, but in another's place."""
+    for key, value in expected.items():
+        if about.get(key) != value:
+            raise corrupt(path, f"was made for {key} {about.get(key)!r}, expected {value!r}")
+
+
+def require_sisters(shards: Sequence[tuple[Path, About]]) -> None:
+    """Raise ``CorruptFileError`` unless shards were written by one computation; names one that was not."""
+    first, expected = shards[0]
+    for path, about in shards[1:]:
+        for key in sorted({*expected, *about}):
+            if about.get(key) != expected.get(key):
+                raise corrupt(
+                    path, f"does not belong with {first}: {key} is {about.get(key)}, there {expected.get(key)}"
+                )
+
+
 def corrupt(path: Path, what: str) -> CorruptFileError:
     """Return the error for an unusable file, with the way out."""
     return CorruptFileError(f"{path}: {what}. Delete it and run the same command again.")
-
-
-def _sealed(provenance: Provenance, content_digest: str) -> str:
-    """Return the header of a file: its provenance as JSON, with a digest over that and the content."""
-    return json.dumps({**provenance, "sha256": _seal(provenance, content_digest)}, sort_keys=True)
-
-
-def _seal(provenance: Provenance, content_digest: str) -> str:
-    about = json.dumps({key: value for key, value in provenance.items() if key != "sha256"}, sort_keys=True)
-    return hashlib.sha256(f"{about}{content_digest}".encode()).hexdigest()
-
-
-def _check_digest(path: Path, provenance: Provenance, content_digest: str) -> None:
-    found = _seal(provenance, content_digest)
-    if provenance.get("sha256") != found:
-        raise corrupt(path, f"has digest {found}, expected {provenance.get('sha256')}")

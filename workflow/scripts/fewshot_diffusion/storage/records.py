@@ -1,9 +1,10 @@
-"""Per-image records as parquet, verified when they are read."""
+"""Per-image records as parquet, verified when they are read: pages by their own checksums, the rest by a digest.
+
+Parquet checks the values of the columns; the names of the columns, and what the file says of itself, are ours to check.
+"""
 
 import hashlib
-import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +12,52 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .files import Provenance, _require, corrupt, require_file, write_bytes
-from .tensors import _KEY
+from .files import About, atomic_path, corrupt, require_about, require_file, require_names
 
-_BLANK = b"0" * 64
+_KEY = b"about"
+_OPTIONS: dict[str, Any] = {
+    "write_page_checksum": True,
+    "compression": "none",  # images are compressed already, and a codec's version would show in the bytes
+    "use_dictionary": False,
+    "write_statistics": False,  # of bytes, the smallest and the largest image once more
+}
 
 
-_SEAL = re.compile(rb"whole_file_sha256.{1,4}?([0-9a-f]{64})", re.DOTALL)
-
-
-def write_records(path: Path, frame: pd.DataFrame, provenance: Provenance) -> None:
-    """Write per-image records as parquet, with provenance, and with a digest over every byte of the file."""
+def write_records(path: Path, frame: pd.DataFrame, about: About) -> None:
+    """Write per-image records as parquet, with what the file says of itself in the schema."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    about = json.dumps(dict(provenance), sort_keys=True)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: about})
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({"whole_file_sha256": _BLANK})
-    write_bytes(path, _sealed_bytes(buffer.getvalue()))
+    sealed = {**about, "sha256": _digest(about, table.schema)}
+    table = table.replace_schema_metadata({_KEY: json.dumps(sealed, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, **_OPTIONS)
 
 
-def read_records(path: Path, *columns: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read records and provenance; raise ``CorruptFileError`` unless the digest matches and these columns are there."""
+def read_records(path: Path, *columns: str, expected: About | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read records and what the file says of itself.
+
+    Args:
+        path: File that ``write_records`` wrote.
+        columns: Columns that must be there.
+        expected: What the file must say of itself.
+
+    Raises:
+        CorruptFileError: If the file is missing, damaged or another than expected.
+    """
     require_file(path)
-    data = path.read_bytes()
-    seal = _find_seal(data)
-    if seal is None or _sealed_bytes(data) != data:  # before anything is parsed
-        raise corrupt(path, "does not match the digest that it carries, or is no record file")
     try:
-        table = pq.read_table(io.BytesIO(data))
-        provenance = json.loads((table.schema.metadata or {})[_KEY.encode()])
+        table = pq.read_table(path, page_checksum_verification=True)
+        about = json.loads((table.schema.metadata or {})[_KEY])
+        found = about.pop("sha256", None)
+        frame = table.to_pandas()
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a record file ({error})") from error
-    _require(path, "columns", table.column_names, columns)
-    return table.to_pandas(), provenance
+    if found != _digest(about, table.schema):
+        raise corrupt(path, f"does not match the SHA-256 of its own description ({found})")
+    require_names(path, "columns", table.column_names, columns)
+    require_about(path, about, expected or {})
+    return frame, about
 
 
-def _find_seal(data: bytes) -> slice | None:
-    """Return where a parquet file holds its digest: at its end, behind the content."""
-    found = None
-    for found in _SEAL.finditer(data):  # noqa: B007 - the last one counts
-        pass
-    return slice(*found.span(1)) if found else None
-
-
-def _sealed_bytes(data: bytes) -> bytes:
-    """Return a parquet file with its digest: over the file in which the digest's place is blank."""
-    place = _find_seal(data)
-    assert place is not None
-    head, tail = data[: place.start], data[place.stop :]
-    return head + hashlib.sha256(head + _BLANK + tail).hexdigest().encode() + tail
+def _digest(about: About, schema: pa.Schema) -> str:
+    columns = [(name, str(kind)) for name, kind in zip(schema.names, schema.types, strict=True)]
+    return hashlib.sha256(json.dumps([dict(about), columns], sort_keys=True).encode()).hexdigest()

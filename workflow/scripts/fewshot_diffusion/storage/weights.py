@@ -1,112 +1,103 @@
-"""Weights in diffusers' layout: ``config.json`` and safetensors, verified when they are loaded."""
+"""Weights in diffusers' layout, ``config.json`` and safetensors, whose header says what they depend on.
 
+Nothing else lies in such a folder, so diffusers reads it as it reads its own.
+"""
+
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import safetensors.torch
+import torch
 from torch import nn
 
 from ..errors import WeightsError
-from .files import Provenance, _seal, corrupt, sha256, write_bytes, write_json
+from .files import About, write_json
+from .tensors import read_tensors, write_tensors
 
 Module = TypeVar("Module", bound=nn.Module)
 
-
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+WEIGHTS_FILES = ("config.json", WEIGHTS_FILE)
 
 
-WEIGHTS_FILES = ("config.json", WEIGHTS_FILE, "provenance.json")
-
-
-def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, provenance: Provenance) -> None:
-    """Write a diffusers-style weights folder; ``provenance.json``, written last, holds the files' SHA-256.
+def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, about: About) -> None:
+    """Write a weights folder.
 
     Args:
         module: Its state is written as it is.
         config: Arguments of the module's constructor, JSON-serialisable.
         folder: Where ``config.json`` and the weights go.
-        provenance: What the weights depend on.
+        about: What the weights depend on, and what they are for.
     """
     write_json(folder / "config.json", dict(config))
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(state, metadata={"format": "pt"}))
-    write_weights_provenance(folder, provenance)
+    write_tensors(folder / WEIGHTS_FILE, module.state_dict(), {**about, "config": _config_digest(dict(config))})
 
 
-def write_weights_provenance(folder: Path, provenance: Provenance) -> None:
-    """Write ``provenance.json``: what the weights depend on, the files' SHA-256, and a seal over the record itself."""
-    digests = {file: sha256(folder / file) for file in WEIGHTS_FILES[:2]}
-    record = {**provenance, "sha256": digests, "seal": _seal(provenance, json.dumps(digests))}
-    write_json(folder / "provenance.json", record)
+def load_module(
+    make: Callable[[dict[str, Any]], Module], folder: Path, expected: About | None = None
+) -> tuple[Module, dict[str, Any]]:
+    """Build a module from ``config.json`` and load its weights; frozen, in eval mode, in float32.
 
+    Args:
+        make: Builds the module from the content of ``config.json``.
+        folder: Folder that ``save_module`` wrote.
+        expected: What the weights must say of themselves: of which denoiser, attribute or role they are.
 
-def load_module(make: Callable[[dict[str, Any]], Module], folder: Path) -> Module:
-    """Build a module from ``config.json`` and load its weights; frozen, in eval mode.
+    Returns:
+        The module, and what its weights say of themselves.
 
     Raises:
-        WeightsError: If a file is missing or the weights do not fit the configuration.
-        CorruptFileError: If a file differs from the digest in ``provenance.json``.
+        WeightsError: If a file is missing, the two do not fit each other, or the weights are others than expected.
+        CorruptFileError: If a file is damaged.
     """
-    read_weights_provenance(folder)
+    config = read_config(folder)
+    tensors, about = read_tensors(folder / WEIGHTS_FILE)
+    if about.pop("config", None) != _config_digest(config):
+        raise WeightsError(f"{folder}: config.json is not the one that the weights were written with.")
+    for key, value in (expected or {}).items():
+        if about.get(key) != value:
+            raise WeightsError(f"{folder}: the weights are of {key} {about.get(key)!r}, expected {value!r}.")
     try:
-        module = make(json.loads((folder / "config.json").read_text()))
-        module.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE), strict=True)
-    except (RuntimeError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        module = make(config)
+        module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
+    except (RuntimeError, ValueError, TypeError) as error:
         raise WeightsError(f"{folder}: the weights do not fit config.json ({error}).") from error
     module.requires_grad_(False).eval()
-    return module
+    return module, about
 
 
-def read_weights_provenance(folder: Path) -> dict[str, Any]:
-    """Return ``provenance.json`` of a weights folder after verifying the files it names."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return ``config.json`` of a weights folder.
+
+    Raises:
+        WeightsError: If a file of the folder is missing, or it is no JSON object.
+    """
     for file in WEIGHTS_FILES:
         if not (folder / file).is_file():
             raise WeightsError(
                 f"{folder}: {file} is missing. Run `make restore` to fetch the shipped weights, "
-                "or set the source of this part (denoiser, segmentation, classification) to train."
+                "or set the source of this part (denoiser, masks, classes) to train."
             )
     try:
-        provenance = json.loads((folder / "provenance.json").read_text())
-        digests = {file: provenance["sha256"][file] for file in WEIGHTS_FILES[:2]}
-        seal = provenance.pop("seal")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise corrupt(folder / "provenance.json", f"is not a provenance record ({error})") from error
-    if seal != _seal(provenance, json.dumps(digests)):
-        raise corrupt(folder / "provenance.json", "was changed after it was written")
-    for file, expected in digests.items():
-        if sha256(folder / file) != expected:
-            raise corrupt(folder / file, f"has another SHA-256 than provenance.json records ({expected})")
-    return dict(provenance)
+        return dict(json.loads((folder / "config.json").read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{folder}/config.json: is not a JSON object ({error}).") from error
 
 
-def install_weights(folder: Path, output: Path, expected: Provenance | None = None) -> None:
-    """Verify a weights folder and copy it file by file.
-
-    Args:
-        folder: Where the weights are.
-        output: Where they go.
-        expected: What their provenance must say: of which data they are.
-
-    Raises:
-        WeightsError: If it says anything else.
-    """
-    provenance = read_weights_provenance(folder)
-    for key, value in (expected or {}).items():
-        if provenance.get(key) != value:
-            raise WeightsError(
-                f"{folder}: {key} is {provenance.get(key)}, but the configured data have {value}. "
-                "Train these weights anew: --configfile config/train.yaml."
-            )
-    for name in WEIGHTS_FILES:
-        write_bytes(output / name, (folder / name).read_bytes())
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 of a folder's weights and configuration: their identity for whatever reads them."""
+    digest = hashlib.sha256()
+    for file in WEIGHTS_FILES:
+        digest.update((folder / file).read_bytes())
+    return digest.hexdigest()
 
 
-def check_reads(folder: Path, denoiser_digest: str) -> None:
-    """Raise ``WeightsError`` unless what lies in ``folder`` (head, ControlNet) was trained with this denoiser."""
-    trained_on = str(read_weights_provenance(folder).get("denoiser"))
-    if trained_on != denoiser_digest:
-        raise WeightsError(
-            f"{folder}: was trained with denoiser {trained_on[:12]}, found {denoiser_digest[:12]}. Train it again."
-        )
+def _full(tensor: torch.Tensor) -> torch.Tensor:
+    # Stored in half precision to spare space; computed in full.
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _config_digest(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..classes.generation import is_accepted, load_generated
-from ..config.classification import ClassSamplingConfig
+from ..config.classes import ClassSamplingConfig
 from ..diffusion.denoiser import Denoiser
 from ..errors import DataError
 from ..storage.files import write_bytes

@@ -1,12 +1,15 @@
-"""Settings of generation that follows masks."""
+"""Settings of experiment 2: samples that follow a mask."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Fraction, Name, Positive, Precision, Scales, Section, Timestep
-from .classifiers import SupervisedConfig
+from .base import Count, Fraction, Name, Positive, Precision, Scales, Section, Source, Timestep
 from .denoiser import DenoiserTrainingConfig
+from .supervised import SupervisedConfig
+
+MaskMethod = Literal["unguided", "exact", "readout", "clean_image", "controlnet"]
+"""Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 
 class MaskScalesConfig(Section):
@@ -27,6 +30,12 @@ class MaskPresetConfig(Section):
     timestep_spacing: Literal["trailing", "leading"] = "trailing"
     guidance_interval: tuple[Timestep, Timestep] = Field(description="First and last guided timestep.")
     guidance_scale: MaskScalesConfig
+
+
+class MaskSplitsConfig(Section):
+    """Images of this experiment alone."""
+
+    pairs: Positive = Field(description="Pool from which image-mask pairs are drawn.")
 
 
 class MaskHeadConfig(Section):
@@ -52,12 +61,23 @@ class SegmenterConfig(SupervisedConfig):
     block_out_channels: tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...] = Field(min_length=2)
 
 
-class SegmentationConfig(Section):
-    """Generation that follows masks, from a few image-mask pairs."""
+class MaskSweepConfig(Section):
+    """The sweep that guidance_scale is chosen by: own seeds, own masks, own segmenter."""
 
-    source: Literal["train", "dvc"] = Field(
-        description="Of segmenters and ControlNets. train: on the spot; dvc: weights/<data.name>/, `make restore`."
+    guidance_scales: Scales = Field(min_length=1)
+    masks: Positive = Field(description="Wanted masks of each candidate.")
+    first_seed: Count = Field(description="Must lie behind every seed that is reported; a multiple of masks.")
+    tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
+
+
+class MasksConfig(Section):
+    """Samples that follow masks, from a few image-mask pairs."""
+
+    source: Source = Field(
+        description="Of segmenters and ControlNets. train: on the spot; store: the stored weights (`make restore`)."
     )
+    splits: MaskSplitsConfig
+    methods: list[MaskMethod] = Field(min_length=1, description="Methods of the table, in its order.")
     shots: Positive = Field(description="Pairs that the heads and the baselines of the table see.")
     shots_curve: list[Positive] = Field(min_length=1, description="Numbers of pairs of the curve.")
     shots_seed: Count = Field(0, description="Which pairs are drawn from the pool; fewer are a prefix of more.")
@@ -70,14 +90,24 @@ class SegmentationConfig(Section):
     clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
     controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
     controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
-    guidance_scales: Scales = Field(min_length=1, description="Candidates of the sweep.")
-    tuning_masks: Positive = Field(description="Wanted masks of each candidate.")
-    tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
+    sweep: MaskSweepConfig
+
+    @property
+    def guided(self) -> list[str]:
+        """Methods that follow a mask by a gradient, in the table's order."""
+        return [method for method in self.methods if method in MaskScalesConfig.model_fields]
 
     @model_validator(mode="after")
-    def _preset_exists(self) -> "SegmentationConfig":
+    def _consistent(self) -> "MasksConfig":
         if self.preset not in self.presets:
             raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods: found {self.methods}, expected each name once")
         if self.controlnet.random_flip:
             raise ValueError("controlnet.random_flip: found true, expected false: pairs are mirrored with their masks")
+        if self.sweep.first_seed % self.sweep.masks:
+            raise ValueError(
+                f"sweep.first_seed: found {self.sweep.first_seed}, expected a multiple of sweep.masks "
+                f"({self.sweep.masks}), so that its first sample shows the first mask"
+            )
         return self

@@ -1,4 +1,4 @@
-"""Settings of supervised networks: DDIM-I's classifier and the judges."""
+"""Settings of supervised networks: the judges and DDIM-I's classifier."""
 
 from typing import Annotated
 
@@ -16,11 +16,3 @@ class SupervisedConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     seed: Count = 0
     precision: Precision = "auto"
-
-
-class ImageClassifierConfig(SupervisedConfig):
-    """DDIM-I's image-space classifier, trained on the same shots; accepts iff p > .5 and u < p."""
-
-
-class JudgeConfig(SupervisedConfig):
-    """The classifier that tells which attributes an image has; it never guides."""

@@ -1,12 +1,12 @@
-"""Settings of training classifiers on real and generated images (Table 2)."""
+"""Settings of experiment 3: classifiers on real and generated images (Table 2)."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Fraction, Positive, Precision, Section, Timestep
-from .classifiers import SupervisedConfig
+from .base import Count, Fraction, Positive, Precision, Section, Source, Timestep
 from .denoiser import DenoiserTrainingConfig
+from .supervised import SupervisedConfig
 
 Architecture = Literal["resnet18", "wide_resnet50_2", "resnext50_32x4d"]
 
@@ -21,12 +21,9 @@ class FinetuningConfig(DenoiserTrainingConfig):
         description="Learning rate of the label embedding, which starts at zero, and of the layers that read it, in "
         "units of learning_rate."
     )
-    timestep_power: Annotated[float, Field(ge=1)] = Field(
-        description="Timesteps are drawn with a density proportional to t^(timestep_power - 1); 1 is uniform."
-    )
 
 
-class RejectionConfig(SupervisedConfig):
+class FilterConfig(SupervisedConfig):
     """The filter: a head on the unconditional denoiser's activations of clean images."""
 
     tap: str = Field(description="Module whose output is read.")
@@ -41,7 +38,7 @@ class ClassSamplingConfig(Section):
     """DDIM with classifier-free guidance."""
 
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)]
-    guidance_scale: Annotated[float, Field(ge=0)] = Field(
+    classifier_free_scale: Annotated[float, Field(ge=0)] = Field(
         description="w in null + w (conditional - null); 1 is the conditional model alone."
     )
     unit_size: Positive = Field(description="Samples of one class per work unit; part of the identity of a sample.")
@@ -59,15 +56,23 @@ class ArchitectureRecipe(Section):
     controls: bool = Field(description="Whether it is also trained on the controls that the paper lacks.")
 
 
-class ClassificationConfig(Section):
-    """Classifiers on real + {0, 1, 2, 3} x generated images."""
+class ClassSplitsConfig(Section):
+    """Images of this experiment alone."""
 
-    source: Literal["train", "dvc"] = Field(
-        description="Of the class-conditional denoiser and the judge. train: on the spot; dvc: weights/<data.name>/."
+    class_train: Positive = Field(description="Pool from which the few labelled images of each class are drawn.")
+    class_test: Positive = Field(description="Labelled images that the classifiers are tested on.")
+
+
+class ClassesConfig(Section):
+    """Classifiers on real + {0, 1, 2, 3} x generated images (Table 2)."""
+
+    source: Source = Field(
+        description="Of the class-conditional denoiser. train: on the spot; store: the stored weights (`make restore`)."
     )
+    splits: ClassSplitsConfig
     train_per_class: Positive = Field(description="Real labelled images of each class.")
     conditional: FinetuningConfig
-    rejection: RejectionConfig
+    filter: FilterConfig
     sampling: ClassSamplingConfig
     judge: SupervisedConfig = Field(description="Independent ResNet-18 on the judge's split; it filters nothing.")
     generated_ratios: list[Count] = Field(min_length=1, description="Generated images per real one.")
@@ -89,17 +94,17 @@ class ClassificationConfig(Section):
         return max(self.generated_ratios)
 
     @model_validator(mode="after")
-    def _distinct(self) -> "ClassificationConfig":
+    def _distinct(self) -> "ClassesConfig":
         names = [recipe.name for recipe in self.architectures]
         for key, found in (("architectures", names), ("generated_ratios", self.generated_ratios)):
             if len(set(found)) != len(found):
                 raise ValueError(f"{key}: found {found}, expected each once")
         if 0 not in self.generated_ratios or self.max_ratio < 1:
             raise ValueError(f"generated_ratios: found {self.generated_ratios}, expected 0 and at least one more")
-        cap = self.train_per_class * self.max_ratio * self.rejection.max_attempts
+        cap = self.train_per_class * self.max_ratio * self.filter.max_attempts
         if cap < self.sampling.unit_size:
             raise ValueError(
-                f"rejection.max_attempts: allows {cap} samples of a class, expected at least sampling.unit_size "
+                f"filter.max_attempts: allows {cap} samples of a class, expected at least sampling.unit_size "
                 f"({self.sampling.unit_size})"
             )
         return self
