@@ -1,7 +1,7 @@
-"""What every image is reduced to once: features of each extractor, and the judge's opinion."""
+"""What every image is reduced to once: features of each extractor, the judge's opinion, and what it cost to make."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,33 +10,56 @@ from torch import Tensor
 from ..config.evaluation import ExtractorConfig
 from ..judges import AttributeClassifier
 from ..runtime import Runtime
+from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
 from .extractors import extract_features, make_extractor
+
+GALLERY_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image cost that stands for the wanted class; of real images, nothing.
+
+    Attributes:
+        forwards_per_sample: Forward passes of the denoiser, counted in FLOPs, for each sample that was drawn.
+        seconds_per_sample: Wall time of drawing one: one CPU thread or one GPU; NaN if nobody measured it.
+        acceptance_rate: Share of the drawn samples that were kept.
+    """
+
+    forwards_per_sample: float = 0.0
+    seconds_per_sample: float = float("nan")
+    acceptance_rate: float = 1.0
 
 
 @dataclass(frozen=True)
 class Description:
-    """Features and judgements of an image set.
+    """Features and judgements of an image set, and what made it.
 
     Attributes:
+        method: Name of the method, as in the configuration; ``real`` for images of the data set.
         ids: Image ids or sample seeds, int64 [N].
         features: Extractor name -> float32 [N, D].
         probabilities: Attribute -> p(attribute | image) of the judge, float32 [N].
-        forwards_per_sample: Cost of one image in forward passes of the denoiser; 0 for real images.
         gallery: The first images, for figures, uint8 [G, 3, H, W]; ``select`` leaves it as it is.
+        cost: What one of the images cost.
     """
 
+    method: str
     ids: Tensor
-    features: dict[str, Tensor]
-    probabilities: dict[str, Tensor]
-    forwards_per_sample: float
+    features: Mapping[str, Tensor]
+    probabilities: Mapping[str, Tensor]
     gallery: Tensor
+    cost: Cost
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     def select(self, index: Tensor) -> "Description":
         """Return the images at ``index`` (bool [N] or int64 positions)."""
         features = {name: values[index] for name, values in self.features.items()}
         probabilities = {name: values[index] for name, values in self.probabilities.items()}
-        return Description(self.ids[index], features, probabilities, self.forwards_per_sample, self.gallery)
+        return replace(self, ids=self.ids[index], features=features, probabilities=probabilities)
 
     def judged(self, attribute: str, value: bool) -> Tensor:
         """Return which images the judge takes for the wanted class, bool [N]."""
@@ -47,40 +70,14 @@ class Description:
         return self.select(torch.arange(min(n, len(self.ids))))
 
 
-def save_description(description: Description, path: Path, provenance: dict[str, object]) -> None:
-    """Write a description as one tensor file."""
-    tensors = {"ids": description.ids, "gallery": description.gallery}
-    tensors |= {f"features.{name}": values for name, values in description.features.items()}
-    tensors |= {f"judge.{name}": values for name, values in description.probabilities.items()}
-    write_tensors(path, tensors, {**provenance, "forwards_per_sample": description.forwards_per_sample})
-
-
-def load_description(path: Path) -> Description:
-    """Read a description written by ``save_description``."""
-    tensors, provenance = read_tensors(path, "ids", "gallery")
-    return Description(
-        tensors["ids"],
-        _with_prefix(tensors, "features."),
-        _with_prefix(tensors, "judge."),
-        float(provenance["forwards_per_sample"]),
-        tensors["gallery"],
-    )
-
-
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
-
-
-GALLERY_SIZE = 64
-
-
 def describe(
     images: Tensor,
     ids: Tensor,
+    method: str,
     extractors: Sequence[ExtractorConfig],
     judge: AttributeClassifier | None,
     runtime: Runtime,
-    forwards_per_sample: float = 0.0,
+    cost: Cost | None = None,
 ) -> Description:
     """Describe uint8 images [N, 3, H, W] by every extractor and by the judge, if there is one."""
     features = {}
@@ -88,4 +85,29 @@ def describe(
         extractor = make_extractor(settings, runtime)
         features[extractor.name] = extract_features(images, extractor)
     probabilities = {name: judge.probability(images, name) for name in judge.attributes} if judge else {}
-    return Description(ids, features, probabilities, forwards_per_sample, images[:GALLERY_SIZE])
+    return Description(method, ids, features, probabilities, images[:GALLERY_SIZE], cost or Cost())
+
+
+def save_description(description: Description, path: Path, about: About | None = None) -> None:
+    """Write a description as one tensor file; method and cost stand in its header, beside ``about``."""
+    tensors = {"ids": description.ids, "gallery": description.gallery}
+    tensors |= {f"features.{name}": values for name, values in description.features.items()}
+    tensors |= {f"judge.{name}": values for name, values in description.probabilities.items()}
+    write_tensors(path, tensors, {**(about or {}), "method": description.method, "cost": vars(description.cost)})
+
+
+def load_description(path: Path, expected: About | None = None) -> Description:
+    """Read a description that ``save_description`` wrote.
+
+    Raises:
+        CorruptFileError: If the file is damaged, or of another method or target than expected.
+    """
+    tensors, about = read_tensors(path, "ids", "gallery", expected=expected)
+    features, probabilities = _with_prefix(tensors, "features."), _with_prefix(tensors, "judge.")
+    return Description(
+        about["method"], tensors["ids"], features, probabilities, tensors["gallery"], Cost(**about["cost"])
+    )
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}

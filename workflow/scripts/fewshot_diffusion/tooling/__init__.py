@@ -1,1 +1,1 @@
-"""What serves the repository itself: digests of code, recovery, documents, benchmarks."""
+"""What serves the workflow itself and its maintainers; no job computes with it."""

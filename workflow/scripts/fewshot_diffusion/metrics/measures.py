@@ -1,0 +1,82 @@
+"""The metrics of the tables as records: evaluation, tables and README take them from here.
+
+A new metric is one function and one line in ``METRICS``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import nan
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..config.evaluation import EvaluationConfig
+from ..seeds import generator
+from .distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
+from .intervals import Interval
+from .moments import StreamingStatistics
+
+Measure = Callable[[Tensor], Interval]
+"""Features of generated images, [n, D] -> the metric with its 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A distance or share between feature sets.
+
+    Attributes:
+        name: Short name; the column's name adds the extractor.
+        inception_name: What it is called when its features are the FID Inception's.
+        direction: Whether lower or higher is better.
+        digits: Decimals in tables that people read.
+        prepare: (reference features [m, D], settings) -> the measure, with what is computed once.
+    """
+
+    name: str
+    inception_name: str
+    direction: Literal["lower", "higher"]
+    digits: int
+    prepare: Callable[[Tensor, EvaluationConfig], Measure]
+
+    def column(self, extractor: str) -> str:
+        """Return the metric's name with an extractor's features: ``fid`` for Inception alone."""
+        return self.inception_name if extractor == "inception" else f"{self.name}_{extractor}"
+
+
+def frechet_measure(reference: Tensor, settings: EvaluationConfig) -> Measure:
+    """Return the Frechet distance to a reference, whose root is computed once."""
+    statistics = StreamingStatistics(reference.shape[1])
+    statistics.update(reference)
+    root = ReferenceRoot.from_statistics(statistics.result())
+    return lambda features: bootstrap_frechet(features, root, settings.bootstrap, settings.seed)
+
+
+def kernel_measure(reference: Tensor, settings: EvaluationConfig) -> Measure:
+    """Return the kernel distance to ``settings.kernel_subset`` images of a reference."""
+    order = torch.randperm(len(reference), generator=generator("kernel subset", settings.seed))
+    subset = reference[order[: settings.kernel_subset]]
+    return lambda features: bootstrap_kernel(features, subset, settings.bootstrap, settings.seed)
+
+
+METRICS = (
+    Metric("fd", "fid", "lower", 1, frechet_measure),
+    Metric("kd", "kid", "lower", 3, kernel_measure),
+)
+
+
+def measured(measure: Measure, features: Tensor) -> Interval:
+    """Return a metric of features, [n, D]; NaN for fewer than two images: a filter that keeps nothing is a result."""
+    return measure(features) if len(features) >= 2 else Interval(nan, nan, nan)
+
+
+def metric_of(column: str) -> Metric:
+    """Return the metric whose column this is.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    for metric in METRICS:
+        if column == metric.inception_name or column.startswith(f"{metric.name}_"):
+            return metric
+    raise KeyError(column)
