@@ -69,7 +69,7 @@ def train_classifier(
     torch.manual_seed(settings.seed)
     model = AttributeClassifier(attributes)
     loss_of = F.binary_cross_entropy_with_logits
-    fit(model, images, labels.float(), loss_of, _augment_images, settings, runtime)
+    fit(model, (images, labels.float()), loss_of, _augment_images, settings, runtime)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Image classifiers of the controls: the judge, and DDIM-I's image-space classifier. One recipe."""
+"""Training of every supervised network on images: one recipe."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,8 +26,7 @@ Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 def fit(
     model: nn.Module,
-    images: Tensor,
-    targets: Tensor,
+    examples: tuple[Tensor, Tensor],
     loss_of: Callable[[Tensor, Tensor], Tensor],
     augment: Augment,
     settings: SupervisedConfig,
@@ -37,13 +36,13 @@ def fit(
 
     Args:
         model: Maps uint8 images [B, 3, H, W], 0..255, to outputs.
-        images: uint8 [N, 3, H, W], 0..255.
-        targets: [N, ...], what ``loss_of`` compares float32 outputs with.
-        loss_of: (outputs, targets) -> scalar.
+        examples: Images, uint8 [N, 3, H, W], 0..255, and targets, [N, ...]: what ``loss_of`` compares outputs with.
+        loss_of: (float32 outputs, targets) -> scalar.
         augment: Applied to every batch; its stream is that of (seed, epoch).
         settings: Recipe.
         runtime: Device and precision.
     """
+    images, targets = examples
     model.to(runtime.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches = updates_per_epoch(len(images), settings.batch_size)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import torch
 from diffusers import DDIMScheduler
@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config.sampling import SamplingConfig
-from ..errors import CheckpointError
 from ..images import to_uint8
 from ..progress import Progress
 from ..runtime import Runtime
 from ..seeds import SampleNoise
-from ..storage.files import read_json, write_json
+from ..storage.checkpoints import CheckpointFolder
+from ..storage.files import corrupt, read_json, write_json
 from ..storage.tensors import read_tensors, write_tensors
 from .denoiser import Denoiser
 from .guidance import Predictor, unguided
-from .samples import SampleSet
+from .samples import SampleSet, seed_range
 from .schedule import make_scheduler
 
 
@@ -87,8 +87,7 @@ def draw_units(
     denoiser: Denoiser,
     settings: SamplingConfig,
     runtime: Runtime,
-    checkpoints: Path,
-    identity: str,
+    checkpoints: CheckpointFolder,
 ) -> tuple[SampleSet, float]:
     """Draw work units, keeping each in ``checkpoints`` as soon as it is done; finished ones are not redone.
 
@@ -98,48 +97,53 @@ def draw_units(
         denoiser: Frozen denoiser.
         settings: Steps, eta, clipping.
         runtime: Device and precision.
-        checkpoints: Folder of finished units.
-        identity: Digest of everything that a sample depends on but its seed.
+        checkpoints: Finished units; its identity covers everything that a sample depends on but its seed.
 
     Returns:
         The samples in unit order, and the seconds that their drawing took, resumed units included.
+
+    Raises:
+        CheckpointError: If a unit in ``checkpoints`` was written by another sampling.
     """
     scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
+
+    def draw(unit: WorkUnit) -> Tensor:
+        noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
+        return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
+
+    images = [torch.empty(0, *denoiser.sample_shape, dtype=torch.uint8)]
     seconds = 0.0
-    images, seeds = [], []
     for unit in Progress(units, desc="sampling", unit="unit"):
-
-        def draw(unit: WorkUnit = unit) -> Tensor:
-            noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
-            return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
-
-        drawn, took = finish_unit(unit, draw, checkpoints, identity)
+        drawn, took = finish_unit(unit, partial(draw, unit), checkpoints)
         images.append(drawn)
-        seeds.append(torch.tensor(unit.seeds))
         seconds += took
-    shape = (0, *denoiser.sample_shape)
-    joined = torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8)
-    joined_seeds = torch.cat(seeds) if seeds else torch.empty(0, dtype=torch.int64)
+    seeds = torch.tensor([seed for unit in units for seed in unit.seeds], dtype=torch.int64)
     scheduler.set_timesteps(settings.num_inference_steps)
     one = predictor_of(WorkUnit(0, units[0].seeds[:1] if units else range(1)))
     forwards = sum(count_forwards(one, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
-    return SampleSet(joined, joined_seeds, forwards), seconds
+    return SampleSet(torch.cat(images), seeds, forwards), seconds
 
 
-def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Path, identity: str) -> tuple[Tensor, float]:
+def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: CheckpointFolder) -> tuple[Tensor, float]:
     """Return a unit's images, uint8 [B, 3, H, W], and the seconds they took: from ``checkpoints`` if they are there.
 
     Raises:
-        CheckpointError: If the unit was written by another sampling.
+        CheckpointError: If the unit in ``checkpoints`` was written by another sampling.
+        CorruptFileError: If it is damaged, or holds other samples.
     """
-    path = checkpoints / f"unit-{unit.seeds.start:08d}.safetensors"
-    if not _is_done(path, identity):
+    path = checkpoints.path / f"unit-{unit.seeds.start:08d}.safetensors"
+    timing = path.with_suffix(".json")
+    if not (path.is_file() and timing.is_file()):
         started = time.perf_counter()
         images = to_uint8(draw())
-        write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - started})
-        write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, {"identity": identity})
-    tensors, _ = read_tensors(path, "images", "seeds")
-    return tensors["images"], float(read_json(path.with_suffix(".json"))["seconds"])
+        write_json(timing, {"seconds": time.perf_counter() - started})
+        about = {"identity": checkpoints.identity}
+        write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, about)
+    tensors, about = read_tensors(path, "images", "seeds")
+    checkpoints.require_own(path, about)
+    if tensors["seeds"].tolist() != list(unit.seeds):
+        raise corrupt(path, f"holds seeds {seed_range(tensors['seeds'])}, expected those from {unit.seeds.start} on")
+    return tensors["images"], float(read_json(timing)["seconds"])
 
 
 def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:
@@ -152,14 +156,3 @@ def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, tim
             predictor(x_t, timestep, alpha_bar_t)
         flops.append(counter.get_total_flops())
     return flops[0] / flops[1]
-
-
-def _is_done(path: Path, identity: str) -> bool:
-    if not path.is_file() or not path.with_suffix(".json").is_file():
-        return False
-    _, provenance = read_tensors(path)
-    if provenance.get("identity") != identity:
-        raise CheckpointError(
-            f"{path}: written by sampling {provenance.get('identity')}, expected {identity}. Delete it."
-        )
-    return True

@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -14,10 +16,11 @@ from torch.nn import functional as F
 
 from ..config.denoiser import DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
 from ..data.image_set import load_image_set
-from ..errors import CheckpointError, StoppedError
+from ..errors import StoppedError
 from ..progress import Progress
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
+from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import About, fingerprint
 from ..storage.tensors import pixel_digest, read_tensors, write_tensors
 from ..storage.weights import save_module
@@ -32,33 +35,33 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 _STATE = ("parameter", "average", "exp_avg", "exp_avg_sq")
 
 
+@dataclass(eq=False)
 class DenoiserTraining:
-    """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone."""
+    """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone.
 
-    def __init__(
-        self,
-        model: nn.Module,
-        predict: Predict,
-        settings: DenoiserTrainingConfig,
-        schedule: ScheduleConfig,
-        runtime: Runtime,
-        rates: Mapping[str, float] | None = None,
-    ) -> None:
-        """Train ``model``, which ``predict`` uses; positions tell it which conditions belong to the images.
+    Attributes:
+        model: What is trained, in place.
+        predict: Uses ``model``; positions tell it which conditions belong to the images.
+        settings: Recipe.
+        schedule: Noise schedule and prediction type.
+        runtime: Device and precision.
+        rates: Multiplies the learning rate of parameters, by name; of the others it is 1.
+    """
 
-        ``rates`` multiplies the learning rate of parameters, by name; of the others it is 1.
-        """
-        self.model = model.to(runtime.device).train()
-        self.predict = predict
-        self.settings = settings
-        self.schedule = schedule
-        self.runtime = runtime
+    model: nn.Module
+    predict: Predict
+    settings: DenoiserTrainingConfig
+    schedule: ScheduleConfig
+    runtime: Runtime
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model.to(self.runtime.device).train()
         self.step = 0
-        self.alphas_cumprod = make_scheduler(schedule).alphas_cumprod.to(runtime.device)
-        self.optimizer = torch.optim.AdamW(
-            _groups(self.model, rates or {}), lr=settings.learning_rate, betas=(0.9, 0.99)
-        )
-        self.ema = EMAModel(self.model.parameters(), decay=settings.ema_decay, use_ema_warmup=False)
+        self.alphas_cumprod = make_scheduler(self.schedule).alphas_cumprod.to(self.runtime.device)
+        groups = _groups(self.model, self.rates)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
+        self.ema = EMAModel(self.model.parameters(), decay=self.settings.ema_decay, use_ema_warmup=False)
 
     @property
     def total_steps(self) -> int:
@@ -90,29 +93,27 @@ class DenoiserTraining:
         past = max(0.0, done - self.settings.decay_from) / max(1e-9, 1 - self.settings.decay_from)
         return self.settings.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * past))
 
-    def save(self, path: Path, identity: str) -> None:
+    def save(self, checkpoints: CheckpointFolder) -> None:
         """Write the whole state atomically."""
         tensors: dict[str, Tensor] = {}
         for i, (parameter, average) in enumerate(zip(self.model.parameters(), self.ema.shadow_params, strict=True)):
-            state = self.optimizer.state[parameter]
-            tensors |= {f"{i}.parameter": parameter, f"{i}.average": average}
-            tensors |= {f"{i}.exp_avg": state["exp_avg"], f"{i}.exp_avg_sq": state["exp_avg_sq"]}
-        write_tensors(path, tensors, {"step": self.step, "identity": identity})
+            moments = self.optimizer.state[parameter]
+            state = (parameter, average, moments["exp_avg"], moments["exp_avg_sq"])
+            tensors |= {f"{i}.{name}": tensor for name, tensor in zip(_STATE, state, strict=True)}
+        write_tensors(state_file(checkpoints), tensors, {"step": self.step, "identity": checkpoints.identity})
 
-    def restore(self, path: Path, identity: str) -> None:
-        """Continue from a checkpoint.
+    def restore(self, checkpoints: CheckpointFolder) -> None:
+        """Continue from the state in ``checkpoints``.
 
         Raises:
-            CheckpointError: If the checkpoint is of another training.
+            CheckpointError: If it is of another training.
+            CorruptFileError: If it is damaged.
         """
+        path = state_file(checkpoints)
         names = [f"{i}.{what}" for i, _ in enumerate(self.model.parameters()) for what in _STATE]
-        tensors, provenance = read_tensors(path, *names)
-        if provenance.get("identity") != identity:
-            raise CheckpointError(
-                f"{path}: written by training {provenance.get('identity')}, expected {identity}. Delete its folder."
-            )
-        self.step = int(provenance["step"])
-        self.ema.optimization_step = self.step
+        tensors, about = read_tensors(path, *names)
+        checkpoints.require_own(path, about)
+        self.step = self.ema.optimization_step = int(about["step"])
         for i, parameter in enumerate(self.model.parameters()):
             parameter.data.copy_(tensors[f"{i}.parameter"])
             self.ema.shadow_params[i].copy_(tensors[f"{i}.average"])
@@ -165,7 +166,8 @@ def train_denoiser(
         "recipe": settings.model_dump(mode="json", include={"architecture", "training"}),
         "images": pixel_digest(pixels),
     }
-    unet = fit_denoiser(pixels, settings, checkpoints, training_identity(about, runtime), runtime)
+    identity = training_identity(about, runtime)
+    unet = fit_denoiser(pixels, settings, CheckpointFolder(checkpoints, identity), runtime)
     save_module(unet, unet_config(unet), output, about)
 
 
@@ -175,15 +177,14 @@ def training_identity(about: About, runtime: Runtime) -> str:
 
 
 def fit_denoiser(
-    images: Tensor, settings: DenoiserConfig, checkpoints: Path, identity: str, runtime: Runtime
+    images: Tensor, settings: DenoiserConfig, checkpoints: CheckpointFolder, runtime: Runtime
 ) -> UNet2DModel:
     """Train a denoiser from scratch.
 
     Args:
         images: Training images, uint8 [N, 3, H, W], 0..255.
         settings: Architecture, schedule and recipe.
-        checkpoints: Folder that holds the states of all trainings.
-        identity: Of this training: the name of its folder there.
+        checkpoints: State of this training.
         runtime: Device and precision.
 
     Returns:
@@ -196,42 +197,44 @@ def fit_denoiser(
         output: Tensor = unet(x_t, timesteps).sample
         return output
 
-    training = DenoiserTraining(unet, predict, settings.training, settings.schedule, runtime)
-    run_training(training, images, checkpoints / identity, identity)
+    run_training(DenoiserTraining(unet, predict, settings.training, settings.schedule, runtime), images, checkpoints)
     return unet.requires_grad_(False).eval()
 
 
-def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Path, identity: str) -> None:
+def run_training(training: DenoiserTraining, images: Tensor, checkpoints: CheckpointFolder) -> None:
     """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average.
 
     Raises:
+        CheckpointError: If the state is of another training.
         StoppedError: If SIGTERM came: the state of the step that it came in is written.
     """
-    state = checkpoints / "state.safetensors"
-    if state.is_file():
-        training.restore(state, identity)
-    size = training.settings.batch_size
+    if state_file(checkpoints).is_file():
+        training.restore(checkpoints)
+    size, total = training.settings.batch_size, training.total_steps
     every = max(1, training.settings.checkpoint_images // size)
-    bar = Progress(
-        total=training.total_steps * size, initial=training.step * size, unit="image", desc="training denoiser"
-    )
+    bar = Progress(total=total * size, initial=training.step * size, unit="image", desc="training denoiser")
     losses: list[float] = []
     with noticing_sigterm() as told_to_stop:
-        while training.step < training.total_steps:
+        while training.step < total:
             losses.append(training.train_step(images))
             bar.update(size)
             stop = told_to_stop()
-            if stop or training.step % every == 0 or training.step == training.total_steps:
-                bar.set_postfix(loss=f"{sum(losses) / len(losses):.4f}")
-                training.save(state, identity)
-                _log(checkpoints / "log.jsonl", training, sum(losses) / len(losses))
+            if stop or training.step % every == 0 or training.step == total:
+                bar.set_postfix(loss=f"{fmean(losses):.4f}")
+                training.save(checkpoints)
+                _log(checkpoints.path / "log.jsonl", training, fmean(losses))
                 losses = []
-            if stop and training.step < training.total_steps:
+            if stop and training.step < total:
                 raise StoppedError(
-                    f"told to stop (SIGTERM) after step {training.step} of {training.total_steps}; "
-                    f"{state} holds it. Run the same command again to continue."
+                    f"told to stop (SIGTERM) after step {training.step} of {total}; "
+                    f"{state_file(checkpoints)} holds it. Run the same command again to continue."
                 )
     training.ema.copy_to(training.model.parameters())
+
+
+def state_file(checkpoints: CheckpointFolder) -> Path:
+    """Return the file that holds a training's last state."""
+    return checkpoints.path / "state.safetensors"
 
 
 def _log(path: Path, training: DenoiserTraining, loss: float) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config.evaluation import ExtractorConfig
 from ..judges import AttributeClassifier
-from ..runtime import Runtime
 from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
-from .extractors import extract_features, make_extractor
+from .extractors import FeatureExtractor, extract_features
 
 GALLERY_SIZE = 64
 
@@ -30,6 +28,9 @@ class Cost:
     forwards_per_sample: float = 0.0
     seconds_per_sample: float = float("nan")
     acceptance_rate: float = 1.0
+
+
+NO_COST = Cost()
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,23 @@ def describe(
     images: Tensor,
     ids: Tensor,
     method: str,
-    extractors: Sequence[ExtractorConfig],
+    extractors: Sequence[FeatureExtractor],
     judge: AttributeClassifier | None,
-    runtime: Runtime,
-    cost: Cost | None = None,
+    cost: Cost = NO_COST,
 ) -> Description:
-    """Describe uint8 images [N, 3, H, W] by every extractor and by the judge, if there is one."""
-    features = {}
-    for settings in extractors:
-        extractor = make_extractor(settings, runtime)
-        features[extractor.name] = extract_features(images, extractor)
+    """Describe images by every extractor and by the judge, if there is one.
+
+    Args:
+        images: uint8 [N, 3, H, W], 0..255.
+        ids: Image ids or sample seeds, int64 [N].
+        method: What made the images; ``real`` for those of the data set.
+        extractors: Networks of the distances (``make_extractor``).
+        judge: Independent classifier of the attributes.
+        cost: What one of the images cost.
+    """
+    features = {extractor.name: extract_features(images, extractor) for extractor in extractors}
     probabilities = {name: judge.probability(images, name) for name in judge.attributes} if judge else {}
-    return Description(method, ids, features, probabilities, images[:GALLERY_SIZE], cost or Cost())
+    return Description(method, ids, features, probabilities, images[:GALLERY_SIZE], cost)
 
 
 def save_description(description: Description, path: Path, about: About | None = None) -> None:
