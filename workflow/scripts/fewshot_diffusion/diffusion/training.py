@@ -212,18 +212,17 @@ def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Checkp
         training.restore(checkpoints)
     size, total = training.settings.batch_size, training.total_steps
     every = max(1, training.settings.checkpoint_images // size)
-    bar = Progress(total=total * size, initial=training.step * size, unit="image", desc="training denoiser")
     losses: list[float] = []
-    with noticing_sigterm() as told_to_stop:
+    bar = Progress(total=total * size, initial=training.step * size, unit="image", desc="training denoiser")
+    with bar, noticing_sigterm() as told_to_stop:
         while training.step < total:
             losses.append(training.train_step(images))
             bar.update(size)
             stop = told_to_stop()
             if stop or training.step % every == 0 or training.step == total:
                 bar.set_postfix(loss=f"{fmean(losses):.4f}")
-                training.save(checkpoints)
-                _log(checkpoints.path / "log.jsonl", training, fmean(losses))
-                losses = []
+                _keep(training, checkpoints, fmean(losses))
+                losses.clear()
             if stop and training.step < total:
                 raise StoppedError(
                     f"told to stop (SIGTERM) after step {training.step} of {total}; "
@@ -237,7 +236,8 @@ def state_file(checkpoints: CheckpointFolder) -> Path:
     return checkpoints.path / "state.safetensors"
 
 
-def _log(path: Path, training: DenoiserTraining, loss: float) -> None:
+def _keep(training: DenoiserTraining, checkpoints: CheckpointFolder, loss: float) -> None:
+    training.save(checkpoints)
     line = {"images": training.step * training.settings.batch_size, "loss": loss, "lr": training.learning_rate()}
-    with path.open("a") as file:
+    with (checkpoints.path / "log.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..errors import MetricError
-from .intervals import Interval, _bootstrap
-from .moments import FeatureStatistics, _checked, _float64, _require_two
+from .checks import checked_features, require_two, to_float64
+from .intervals import Interval, bootstrap_interval
+from .moments import FeatureStatistics
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class ReferenceRoot:
     def from_statistics(cls, statistics: FeatureStatistics) -> "ReferenceRoot":
         """Decompose the reference covariance; costs about 10 D^3 operations."""
         rank = min(len(statistics.mu), statistics.n - 1)
-        values, vectors = torch.linalg.eigh(_float64(statistics.sigma))
+        values, vectors = torch.linalg.eigh(to_float64(statistics.sigma))
         # Eigenvalues beyond the rank are rounding, and a square root would magnify them.
         values, vectors = values[-rank:].clamp(min=0), vectors[:, -rank:]
         root = (vectors * values.sqrt()) @ vectors.T
-        return cls(_float64(statistics.mu), float(statistics.sigma.trace()), root, rank)
+        return cls(to_float64(statistics.mu), float(statistics.sigma.trace()), root, rank)
 
 
 def frechet_distance(generated: FeatureStatistics, reference: FeatureStatistics) -> float:
@@ -55,9 +56,9 @@ def frechet_distance(generated: FeatureStatistics, reference: FeatureStatistics)
     if len(generated.mu) != len(reference.mu):
         raise MetricError(f"Statistics: found dimension {len(generated.mu)}, expected {len(reference.mu)}.")
     root = ReferenceRoot.from_statistics(reference)
-    sigma = _float64(generated.sigma)
+    sigma = to_float64(generated.sigma)
     overlap = _root_trace(root.root @ sigma @ root.root, min(root.rank, generated.n - 1))
-    shift = (_float64(generated.mu) - root.mu).square().sum()
+    shift = (to_float64(generated.mu) - root.mu).square().sum()
     return float(shift + sigma.trace() + root.trace - 2 * overlap)
 
 
@@ -116,7 +117,7 @@ def bootstrap_frechet(features: Tensor, root: ReferenceRoot, replicates: int, se
 
     Source: Efron & Tibshirani 1993, section 12.5 (standard normal interval).
     """
-    return _bootstrap(_ResampledFrechet(features, root).distance, len(features), replicates, seed)
+    return bootstrap_interval(_ResampledFrechet(features, root).distance, len(features), replicates, seed)
 
 
 def bootstrap_kernel(features: Tensor, reference: Tensor, replicates: int, seed: int) -> Interval:
@@ -136,15 +137,15 @@ def bootstrap_kernel(features: Tensor, reference: Tensor, replicates: int, seed:
 
     Source: Efron & Tibshirani 1993, section 12.5 (standard normal interval).
     """
-    return _bootstrap(_ResampledKernel(features, reference).distance, len(features), replicates, seed)
+    return bootstrap_interval(_ResampledKernel(features, reference).distance, len(features), replicates, seed)
 
 
 class _ResampledFrechet:
     """Frechet distance as a function of how often each image counts; X R is projected once."""
 
     def __init__(self, features: Tensor, root: ReferenceRoot) -> None:
-        rows = _checked(features, len(root.mu))
-        _require_two(len(rows))
+        rows = checked_features(features, len(root.mu))
+        require_two(len(rows))
         mu = rows.mean(0)
         self._reference = root
         self._shift = mu - root.mu
@@ -168,10 +169,10 @@ class _ResampledKernel:
     """Unbiased MMD^2 as a function of how often each image counts; kernels are computed once."""
 
     def __init__(self, features: Tensor, reference: Tensor) -> None:
-        a, b = _checked(features, None), _checked(reference, None)
-        _checked(b, a.shape[1])
-        _require_two(len(a))
-        _require_two(len(b))
+        a, b = checked_features(features), checked_features(reference)
+        checked_features(b, a.shape[1])
+        require_two(len(a))
+        require_two(len(b))
         self._within = _polynomial_kernel(a, a).fill_diagonal_(0)
         self._across = _polynomial_kernel(a, b).mean(1)
         self._reference = _polynomial_kernel(b, b).fill_diagonal_(0).sum() / (len(b) * (len(b) - 1))
@@ -199,13 +200,3 @@ def _root_trace(matrix: Tensor, rank: int) -> Tensor:
 
 def _polynomial_kernel(a: Tensor, b: Tensor) -> Tensor:
     return (a @ b.T / a.shape[1] + 1) ** 3
-
-
-def frechet_name(extractor: str) -> str:
-    """Return the column name of the Frechet distance: ``fid`` for Inception alone."""
-    return "fid" if extractor == "inception" else f"fd_{extractor}"
-
-
-def kernel_name(extractor: str) -> str:
-    """Return the column name of the kernel distance: ``kid`` for Inception alone."""
-    return "kid" if extractor == "inception" else f"kd_{extractor}"

@@ -39,7 +39,18 @@ def wilson_interval(successes: int, n: int) -> Interval:
     return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
-def _bootstrap(distance: Callable[[Tensor], float], n: int, replicates: int, seed: int) -> Interval:
+def bootstrap_interval(distance: Callable[[Tensor], float], n: int, replicates: int, seed: int) -> Interval:
+    """Return a distance with value +- 1.96 bootstrap standard deviations.
+
+    Args:
+        distance: How often each image counts, float64 [n] with sum n -> the distance; NaN if that has none.
+        n: Images.
+        replicates: Resamples with replacement, at least 2.
+        seed: Seed of the resampling.
+
+    Raises:
+        MetricError: If fewer than 2 replicates are asked for, or have a distance.
+    """
     if replicates < 2:
         raise MetricError(f"Bootstrap: found {replicates} replicates, expected at least 2.")
     value = distance(torch.ones(n, dtype=torch.float64))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MetricError
+from .checks import checked_features, require_finite, require_two
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,14 @@ class FeatureStatistics:
     n: int
 
     def __post_init__(self) -> None:
-        _require_two(self.n)
+        require_two(self.n)
         if self.mu.ndim != 1 or self.sigma.shape != (len(self.mu), len(self.mu)):
             raise MetricError(
                 f"Statistics: found mu {list(self.mu.shape)} and sigma {list(self.sigma.shape)}, "
                 "expected [D] and [D, D]."
             )
-        _require_finite(self.mu)
-        _require_finite(self.sigma)
+        require_finite(self.mu)
+        require_finite(self.sigma)
 
 
 class StreamingStatistics:
@@ -56,7 +57,7 @@ class StreamingStatistics:
         Raises:
             MetricError: If the dimension is not D or a feature is not finite; nothing is added then.
         """
-        rows = _checked(features, len(self._mu))
+        rows = checked_features(features, len(self._mu))
         if len(rows):
             mu = rows.mean(0)
             centred = rows - mu
@@ -79,7 +80,7 @@ class StreamingStatistics:
         Raises:
             MetricError: If fewer than two images were seen.
         """
-        _require_two(self.n)
+        require_two(self.n)
         sigma = (self._scatter + self._scatter.T) / (2 * (self.n - 1))
         return FeatureStatistics(self._mu.clone(), sigma, self.n)
 
@@ -89,30 +90,3 @@ class StreamingStatistics:
         self._scatter = self._scatter + scatter + torch.outer(delta, delta) * (self.n * n / total)
         self._mu = self._mu + delta * (n / total)
         self.n = total
-
-
-def _checked(features: Tensor, dim: int | None) -> Tensor:
-    """Return features as float64 [B, D] on the CPU after checking them; ``dim`` None takes any D."""
-    if features.ndim != 2 or (dim is not None and features.shape[1] != dim):
-        expected = "D" if dim is None else dim
-        raise MetricError(f"Features: found shape {list(features.shape)}, expected [N, {expected}].")
-    _require_finite(features)
-    return _float64(features)
-
-
-def _float64(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float64)
-
-
-def _require_finite(values: Tensor) -> None:
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        raise MetricError(
-            f"Features: found {bad} of {values.numel()} values that are NaN or infinite, expected none. "
-            "Look at the generated images: a sampler that diverged produces them."
-        )
-
-
-def _require_two(n: int) -> None:
-    if n < 2:
-        raise MetricError(f"Features: found {n} image(s), expected at least 2; raise evaluation.samples.")
