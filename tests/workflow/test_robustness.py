@@ -3,18 +3,12 @@
 The sweep with more than a hundred moments is `make robustness`.
 """
 
-import fcntl
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +16,6 @@ import yaml
 from PIL import Image
 
 import robustness
-from fewshot_diffusion.tooling.instances import BusyError, _started, answer_in_a_thread, claim, clear_dead_locks
 
 BIN = Path(sys.executable).parent
 
@@ -44,99 +37,7 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-# --- locks ----------------------------------------------------------------------------------------------------------
-
-
-def leave_locks(folder: Path) -> None:
-    (folder / "locks").mkdir(parents=True, exist_ok=True)
-    (folder / "locks" / "0.output.lock").write_text("results/a.csv\n")
-
-
-@contextmanager
-def parsed(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has read the Snakefile and not yet claimed the folder."""
-    code = (
-        "import pathlib, signal, sys; from fewshot_diffusion.tooling.instances import clear_dead_locks\n"
-        "clear_dead_locks(pathlib.Path(sys.argv[1])); print(flush=True); signal.pause()"
-    )
-    command = [sys.executable, "-c", code, str(folder)]
-    variables = environment() | {"PYTHONPATH": str(robustness.ROOT / "workflow" / "scripts")}
-    with subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "\n"
-        yield process
-        process.kill()
-
-
-def test_locks_of_a_dead_run_are_cleared(tmp_path: Path) -> None:
-    assert not clear_dead_locks(tmp_path), "there are none yet"
-    with parsed(tmp_path):
-        leave_locks(tmp_path)
-    assert clear_dead_locks(tmp_path)
-    assert not (tmp_path / "locks").exists()
-
-
-def test_locks_of_a_run_that_makes_its_environments_are_left(tmp_path: Path) -> None:
-    """Snakemake locks, then creates envs for minutes, then runs `onstart`, where the folder is claimed."""
-    with parsed(tmp_path) as run:
-        leave_locks(tmp_path)
-        with parsed(tmp_path):  # another reads the Snakefile meanwhile, and ends before it
-            assert not clear_dead_locks(tmp_path)
-        assert not clear_dead_locks(tmp_path)
-        assert (tmp_path / "locks").exists()
-        run.kill()
-        robustness.wait_until(lambda: _started(run.pid) == "never")  # dead, though nobody has waited for it
-        assert clear_dead_locks(tmp_path)
-
-
-@pytest.mark.parametrize("runs", ["host elsewhere, process 1, started 5\n", ""])
-def test_locks_of_another_machine_or_of_nobody_known_are_left(tmp_path: Path, runs: str) -> None:
-    leave_locks(tmp_path)
-    (tmp_path / "runs.txt").write_text(runs)
-    assert not clear_dead_locks(tmp_path)
-    assert (tmp_path / "locks" / "0.output.lock").exists()
-    # Once somebody has removed them, what was elsewhere is forgotten.
-    shutil.rmtree(tmp_path / "locks")
-    clear_dead_locks(tmp_path)
-    assert "elsewhere" not in (tmp_path / "runs.txt").read_text()
-
-
-def test_a_number_that_another_process_uses_again_keeps_no_locks(tmp_path: Path) -> None:
-    leave_locks(tmp_path)
-    clear_dead_locks(tmp_path)
-    line = (tmp_path / "runs.txt").read_text()
-    assert f"process {os.getpid()}, started {_started(os.getpid())} " in line
-    (tmp_path / "runs.txt").write_text(line.replace(_started(os.getpid()), "7"))
-    assert clear_dead_locks(tmp_path)
-
-
-def test_a_second_run_is_refused(tmp_path: Path) -> None:
-    assert claim(tmp_path / "own")
-    (tmp_path / "running.lock").write_text("host here, process 5, started 6\n")
-    with (tmp_path / "running.lock").open() as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(BusyError, match=r"another snakemake works here \(host here, process 5\)\."):
-            claim(tmp_path)
-    assert claim(tmp_path)
-
-
-def test_a_signal_s_answer_may_wait_for_what_the_main_thread_holds() -> None:
-    held, answered = threading.Lock(), threading.Event()
-
-    def answer(*about: object) -> None:
-        if held.acquire(timeout=10):
-            answered.set()
-
-    before = signal.signal(signal.SIGTERM, answer)
-    try:
-        answer_in_a_thread(signal.SIGTERM)
-        with held:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.1)  # handlers run between two instructions of this thread
-            assert not answered.is_set()
-        assert answered.wait(10)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+# --- two instances --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -158,6 +59,7 @@ def test_two_instances_in_one_folder(tree: Path) -> None:
             assert said in refused.stderr, refused.stderr
             assert "Traceback" not in refused.stderr
         assert snakemake(tree, "-n", second, *smoke).returncode == 0, "a dry run disturbs nobody"
+        assert list((tree / ".snakemake" / "locks").iterdir()), "nobody took the living run's locks"
     finally:
         os.kill(running.pid, signal.SIGCONT)
     assert running.wait(timeout=300) == 0, (tree / "first.log").read_text()

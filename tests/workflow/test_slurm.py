@@ -1,4 +1,4 @@
-"""The profile for Slurm, what a killed run leaves in the queue, and a run through a real Slurm of one node."""
+"""The profile for Slurm, and a run through a real Slurm of one node, killed and typed again."""
 
 import re
 import shutil
@@ -10,7 +10,6 @@ import yaml
 
 from cluster import BATCH, CHECKPOINT, CONFIG, STEPS, Story, Tree, jobs_of, rule_of
 from determinism import products
-from fewshot_diffusion.tooling.orphans import OrphanError, cancel_orphans
 from robustness import warm_run
 from support import ROOT, SMOKE, copy_tree, planned_jobs, snakemake
 
@@ -125,50 +124,3 @@ def test_a_run_survives_a_cancelled_job_and_a_killed_snakemake(
     with warm_run(local, ["--cores", "2", *CONFIG], tmp_path / "local.txt") as status:
         assert status() == 0, (tmp_path / "local.txt").read_text()
     assert story.products == dict(products(local))
-
-
-# --- what a killed run leaves, without a cluster --------------------------------------------------------------------
-
-
-@pytest.fixture
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what squeue is asked and prints, `asked` and `jobs`, and with what scancel ends, `cancelled`."""
-    program(tmp_path, "squeue", 'echo "$@" >> "$queue/asked"; cat "$queue/jobs"')
-    program(tmp_path, "scancel", 'echo "$@" > "$queue/cancelled"; : > "$queue/jobs"')
-    monkeypatch.setenv("queue", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    return tmp_path
-
-
-def program(folder: Path, name: str, script: str) -> None:
-    path = folder / "bin" / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
-def test_jobs_of_the_last_run_are_cancelled(queue: Path) -> None:
-    (queue / "jobs").write_text("1\n2\n")
-    assert cancel_orphans("first", queue) == [], "there was no run before"
-    assert not (queue / "asked").exists()
-    assert cancel_orphans("second", queue) == ["1", "2"]
-    assert (queue / "cancelled").read_text() == "--quiet 1 2\n"
-    assert cancel_orphans("third", queue) == []
-    asked = (queue / "asked").read_text().splitlines()
-    assert [line.split()[-1] for line in asked] == ["--name=first", "--name=first", "--name=second"]
-
-
-def test_jobs_that_do_not_end_are_named_and_not_forgotten(queue: Path) -> None:
-    cancel_orphans("first", queue)
-    (queue / "jobs").write_text("17\n")
-    program(queue, "scancel", "true")
-    for _ in range(2):
-        with pytest.raises(OrphanError, match="jobs 17 of a killed run have not ended"):
-            cancel_orphans("second", queue, patience=0)
-
-
-def test_a_slurm_that_does_not_answer_is_named(queue: Path) -> None:
-    cancel_orphans("first", queue)
-    program(queue, "squeue", "echo 'Unable to contact controller' >&2; exit 1")
-    with pytest.raises(OrphanError, match="Unable to contact controller"):
-        cancel_orphans("second", queue)
