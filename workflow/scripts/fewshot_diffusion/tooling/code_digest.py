@@ -3,8 +3,8 @@
 What changes no computation changes no digest: comments, docstrings, descriptions of fields, and in which file a
 definition stands. A reference counts by what it leads to, not by the alias or the module that it goes through.
 
-In doubt too much is reached. Not seen: the order of statements that bind different names, classes that register
-themselves through ``__init_subclass__``, modules imported by a computed name, and files that are no code.
+In doubt too much is reached. Not seen: the order of statements that bind different names; what an assignment or a
+class does when it is executed, if nothing uses its name; modules imported by a computed name; files that are no code.
 """
 
 import ast
@@ -14,21 +14,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .code_modules import EFFECTS, LIBRARY, Key, Module, Modules, Stamp, effects_of, kept, read, stamps
-from .code_text import Reader, Scope
+from .code_files import CodeError, Module, Stamp, imports_of, kept, read, stamps
+from .code_modules import EFFECTS, Key, Modules, effects_of
+from .code_text import NOWHERE, Reader
 
-_PURE = (
-    "abc.",
-    "contextlib.",
-    "dataclasses.",
-    "enum.",
-    "functools.",
-    "typing.",
-    "torch.inference_mode",
-    "torch.no_grad",
-)
+__all__ = ["CodeError", "code_digest", "imported_modules", "reached"]
+
+LIBRARY = "fewshot_diffusion"
+
+_DEPTH = 6  # steps that a reference is followed to tell apart definitions of one name and one text
 _DEFINING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _BINDING = ("Assign", "AnnAssign", "TypeAlias")  # by name: Python 3.11 has no TypeAlias
+_PURE = (  # decorators that register nothing
+    "<contextlib.",
+    "<dataclasses.",
+    "<enum.",
+    "<functools.cache>",
+    "<functools.lru_cache>",
+    "<torch.inference_mode>",
+    "<torch.no_grad>",
+    "<typing.",
+)
 
 
 def code_digest(script: Path, env: Path) -> str:
@@ -41,13 +47,13 @@ def code_digest(script: Path, env: Path) -> str:
         CodeError: A file cannot be read or parsed, or an import leads nowhere.
     """
     code, main = _open(script)
-    lines = (line.partition(" #")[0].rstrip() for line in read(env).decode().splitlines())
+    lines = (line.partition(" #")[0].rstrip() for line in read(env).decode(errors="surrogateescape").splitlines())
     pins = [line for line in lines if line and not line.lstrip().startswith("#")]
     return _sha256(*sorted({code.fingerprint(key) for key in code.counted(main)}), *pins)[:16]
 
 
 def reached(script: Path) -> set[tuple[Path, str]]:
-    """Return file and name of every definition that a script reaches: why its digest changed.
+    """Return file and name of every definition that a script reaches: what its digest is made of.
 
     The name ``<module>`` stands for what acts when the file is imported.
 
@@ -72,9 +78,12 @@ def imported_modules(script: Path) -> set[str]:
 
 def _open(script: Path) -> tuple["_Code", Module]:
     path = script.resolve()
-    read(path)
     root = next((folder for folder in path.parents if (folder / LIBRARY / "__init__.py").is_file()), path.parent)
+    if not path.is_file():
+        raise CodeError(f"{script}: found no file, expected a Python script.")
     code = _code((path.parent, root), tuple(stamps(str(root))))
+    if not code.modules.has(path):
+        raise CodeError(f"{script}: found a file of another kind, expected a Python script, not hidden, named *.py.")
     return code, code.modules.module(path)
 
 
@@ -85,7 +94,7 @@ def _code(folders: tuple[Path, ...], files: tuple[Stamp, ...]) -> "_Code":
 
 @dataclass(frozen=True)
 class _Definition:
-    """Digest of the text without references, these as they follow each other, all that is reached, packages."""
+    """Digest of the text, to what it refers in order of occurrence, all that it reaches, packages that it imports."""
 
     digest: str
     links: tuple[frozenset[Key], ...]
@@ -127,18 +136,21 @@ class _Code:
                 waiting += [module for module, _ in effects_of(targets)] + self.modules.parents(module)
         return found
 
-    def _fingerprint(self, key: Key) -> str:
-        """Digest a text together with the texts of what it refers to: a name alone does not tell which is meant."""
+    def _fingerprint(self, key: Key, depth: int = _DEPTH) -> str:
+        """Digest a text together with those that it refers to: a name alone does not tell which is meant."""
         definition = self.definition(key)
-        linked = [sorted(self.definition(to).digest for to in link if to[1] != EFFECTS) for link in definition.links]
-        return _sha256(definition.digest, *map(str, linked))
+        if not depth or not definition.links:
+            return definition.digest
+        links = [sorted(self.fingerprint(to, depth - 1) for to in link) for link in definition.links]
+        return _sha256(definition.digest, *map(str, links))
 
     def _define(self, key: Key) -> _Definition:
         module, name = key
         reader = Reader(self.modules, module)
-        text = reader.text(self.effects(module) if name == EFFECTS else module.statements[name], Scope())
+        text = reader.text(self.effects(module) if name == EFFECTS else module.statements[name], NOWHERE)
+        links = [frozenset(to for to in link if to[1] != EFFECTS) for link in reader.links]
         uses = reader.uses | (self._loaded_with(module) if name == EFFECTS else set())
-        return _Definition(_sha256(text), tuple(reader.links), frozenset(uses), frozenset(reader.packages))
+        return _Definition(_sha256(text), tuple(links), frozenset(uses), frozenset(reader.packages))
 
     def _loaded_with(self, module: Module) -> set[Key]:
         """Return what counts once anything of a module does: its packages, ``*``, modules loaded but never named."""
@@ -152,7 +164,7 @@ class _Code:
                 found |= effects_of(modules)
         return found
 
-    def _select_effects(self, module: Module) -> list[ast.stmt]:
+    def _select_effects(self, module: Module) -> list[ast.AST]:
         return [statement for statement in module.body if self._acts(module, statement)]
 
     def _acts(self, module: Module, node: ast.AST) -> bool:
@@ -163,14 +175,14 @@ class _Code:
             inner = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
             return any(self._acts(module, child) for child in kept(inner))
         if isinstance(node, ast.Import | ast.ImportFrom):
-            return node.names[0].name == "*"
+            stars = [one for one in imports_of(module, [node]) if one.name == "*"]
+            return any(isinstance(target, str) for one in stars for target in self.modules.targets(one))
         return type(node).__name__ not in _BINDING or any(map(_is_store_into, ast.walk(node)))
 
     def _is_pure(self, module: Module, decorator: ast.expr) -> bool:
         """Whether a decorator is known not to register what it decorates."""
         called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        meanings = Reader(self.modules, module).text(called, Scope()).split("|")
-        return all(text.startswith("<") and text[1:].startswith(_PURE) for text in meanings)
+        return all(text.startswith(_PURE) for text in Reader(self.modules, module).text(called, NOWHERE).split("|"))
 
 
 def _is_store_into(node: ast.AST) -> bool:

@@ -4,9 +4,12 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from .code_modules import Bound, Import, Key, Module, Modules, effects_of, imports_of, kept
+from .code_files import Bound, Import, Module, imports_of, kept
+from .code_modules import Key, Modules, effects_of
 
 Scope = frozenset[str]  # the names that are local where a node stands
+
+NOWHERE: Scope = frozenset()  # outside of functions
 
 _OPAQUE = ("eval", "exec", "globals")  # may use any name of their module
 _UNSEEN = {"ctx", "kind", "type_comment"}  # these fields of nodes compute nothing
@@ -19,7 +22,7 @@ class Reader:
     """
 
     def __init__(self, modules: Modules, module: Module) -> None:
-        self.links: list[frozenset[Key]] = []
+        self.links: list[set[Key]] = []
         self.uses: set[Key] = set()
         self.packages: set[str] = set()
         self._modules = modules
@@ -28,12 +31,13 @@ class Reader:
         self._types = 0  # how many types the node is part of
 
     def text(self, node: object, scope: Scope) -> str:
-        if isinstance(node, list):
-            items = kept(node) if node and isinstance(node[0], ast.stmt) else node
-            return f"[{','.join([self.text(item, scope) for item in items])}]"
-        if not isinstance(node, ast.AST):
-            return repr(node)
-        return _SPECIAL.get(type(node), Reader._fields)(self, node, scope)
+        special = _SPECIAL.get(type(node))
+        if special:
+            return special(self, node, scope)
+        return self._fields(node, scope) if isinstance(node, ast.AST) else repr(node)
+
+    def _list(self, nodes: list[ast.AST], scope: Scope) -> str:
+        return f"[{','.join([self.text(node, scope) for node in kept(nodes)])}]"
 
     def _fields(self, node: ast.AST, scope: Scope, apart: str = "") -> str:
         parts = [type(node).__name__]
@@ -61,9 +65,10 @@ class Reader:
         self.text(tree.body, scope)
 
     def _call(self, node: ast.Call, scope: Scope) -> str:
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        keywords = [keyword for keyword in node.keywords if (name, keyword.arg) != ("Field", "description")]
-        return self._fields(ast.Call(node.func, node.args, keywords), scope)
+        if getattr(node.func, "attr", getattr(node.func, "id", "")) == "Field":
+            keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+            node = ast.Call(node.func, node.args, keywords)
+        return self._fields(node, scope)
 
     def _scope(self, node: Any, scope: Scope) -> str:
         """Read a function, a lambda or a class, whose body sees other names than what surrounds it."""
@@ -76,6 +81,12 @@ class Reader:
             arguments = {child.arg for child in ast.iter_child_nodes(node.args) if isinstance(child, ast.arg)}
             inner = (scope | bound.names | arguments) - bound.elsewhere - {one.bound for one in imports}
         return self._fields(node, scope, apart="body") + self.text(node.body, inner)
+
+    def _comprehension(self, node: Any, scope: Scope) -> str:
+        """Read what has names of its own, which its first iterable does not see."""
+        targets = [part for generator in node.generators for part in ast.walk(generator.target)]
+        names = {part.id for part in targets if isinstance(part, ast.Name)}
+        return self.text(node.generators[0].iter, scope) + self._fields(node, scope | names)
 
     def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> str:
         targets = [to for one in imports_of(self._module, [node]) for to in self._modules.targets(one)]
@@ -111,12 +122,13 @@ class Reader:
             text, keys = f"{text}|{local_text}", keys | local_keys
         if not text and root in _OPAQUE:
             keys = self._modules.everything(self._module)
-        self.links.append(frozenset(keys))
+        self.links += [keys] if keys else []
         self.uses |= keys
         return text or plain
 
 
-_SPECIAL: dict[type[ast.AST], Callable[[Reader, Any, Scope], str]] = {
+_SPECIAL: dict[type, Callable[[Reader, Any, Scope], str]] = {
+    list: Reader._list,
     ast.Name: Reader._chain,
     ast.Attribute: Reader._chain,
     ast.Constant: Reader._constant,
@@ -125,4 +137,5 @@ _SPECIAL: dict[type[ast.AST], Callable[[Reader, Any, Scope], str]] = {
     ast.Import: Reader._import,
     ast.ImportFrom: Reader._import,
     **dict.fromkeys((ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda), Reader._scope),
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), Reader._comprehension),
 }
