@@ -3,23 +3,27 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
 from diffusers import DDIMPipeline
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewshot_diffusion.attributes.guidance import attribute_guidance
-from fewshot_diffusion.attributes.heads import AttributeHead
-from fewshot_diffusion.config.denoiser import ScheduleConfig
-from fewshot_diffusion.config.model import load_config
+from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
-from fewshot_diffusion.diffusion.features import describe_taps, extract, forward_with_features
-from fewshot_diffusion.diffusion.guidance import ExactGuidance, Guidance, ReadoutGuidance, guide_eps, guided, unguided
+from fewshot_diffusion.diffusion.features import extract, forward_with_features
+from fewshot_diffusion.diffusion.guidance import (
+    CleanImageGuidance,
+    ExactGuidance,
+    Guidance,
+    ReadoutGuidance,
+    guide_eps,
+    guided,
+    likelihood_gradient,
+    unguided,
+)
 from fewshot_diffusion.diffusion.sampling import count_forwards, sample_ddim
 from fewshot_diffusion.diffusion.schedule import make_scheduler, output_of_epsilon, pred_epsilon, pred_original_sample
 from fewshot_diffusion.errors import GuidanceError
@@ -27,9 +31,9 @@ from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import SampleNoise, generator
 
 PREDICTION_TYPES = ["epsilon", "v_prediction"]
-MODES = ["exact", "readout"]
+MODES = ["exact", "readout", "clean_image"]
 TAPS = ["mid_block", "up_blocks.0"]
-CONFIG = Path(__file__).parents[2] / "config" / "config.yaml"
+BFLOAT16 = replace(CPU, dtype=torch.bfloat16)
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -39,6 +43,10 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 def difference(found: Tensor, expected: Tensor) -> float:
     """Relative to the expected tensor's norm."""
     return float((found - expected).norm() / expected.norm())
+
+
+def alpha_bar(timestep: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return make_scheduler(ScheduleConfig()).alphas_cumprod[timestep].to(dtype)
 
 
 # --- a mixture of two Gaussians: everything is known in closed form ---
@@ -72,10 +80,6 @@ class Mixture:
         return torch.stack(eps).sum(0)
 
 
-def alpha_bar(timestep: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return make_scheduler(ScheduleConfig()).alphas_cumprod[timestep].to(dtype)
-
-
 def mixture_guidance(y: int, prediction_type: str) -> Guidance:
     def guidance(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
         mixture = Mixture()
@@ -93,21 +97,19 @@ def test_guided_noise_is_the_noise_of_the_conditional(y: int, timestep: int) -> 
     eps = mixture.eps(x_t, alpha_bar_t).detach()
     expected = mixture.conditional_eps(x_t, alpha_bar_t, y).detach()
 
-    def guided_by(sign: float, scale: float) -> Tensor:
+    def error(sign: float, scale: float) -> float:
         log_prob = sign * mixture.log_posterior(x_t, alpha_bar_t)[:, y]
-        return guide_eps(eps, log_prob, x_t, alpha_bar_t, scale)
+        return float((guide_eps(eps, log_prob, x_t, alpha_bar_t, scale) - expected).norm())
 
-    found = guided_by(1, 1)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-    assert not found.requires_grad
+    assert error(1, 1) < 1e-8
     # The wrong sign, no guidance, twice as much, and the score's scale instead of the noise's all miss it.
     shift = float((eps - expected).norm())
     assert shift > 1e-4
-    assert float((guided_by(-1, 1) - expected).norm()) == pytest.approx(2 * shift)
-    assert float((guided_by(1, 0) - expected).norm()) == pytest.approx(shift)
-    assert float((guided_by(1, 2) - expected).norm()) == pytest.approx(shift)
+    assert error(-1, 1) == pytest.approx(2 * shift)
+    assert error(1, 0) == pytest.approx(shift)
+    assert error(1, 2) == pytest.approx(shift)
     excess = 1 / math.sqrt(1 - alpha_bar_t)
-    assert float((guided_by(1, excess) - expected).norm()) == pytest.approx((excess - 1) * shift, rel=1e-3)
+    assert error(1, excess) == pytest.approx((excess - 1) * shift, rel=1e-3)
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
@@ -123,99 +125,57 @@ def test_the_predictor_guides_the_same_noise_whatever_the_denoiser_predicts(
 
 
 def test_guided_sampling_of_the_rare_class_has_its_moments() -> None:
-    class Noise:
-        def draw(self) -> Tensor:
-            return normal(4000, 2, 1, 1)
-
+    noise = SimpleNamespace(draw=lambda: normal(4000, 2, 1, 1))
     predict = guided(mixture_guidance(1, "v_prediction"), 1.0, "v_prediction")
-    drawn = sample_ddim(predict, make_scheduler(ScheduleConfig()), Noise(), 100, eta=0.0).flatten(1)
+    drawn = sample_ddim(predict, make_scheduler(ScheduleConfig()), noise, 100, eta=0.0).flatten(1)
     torch.testing.assert_close(drawn.mean(0), Mixture.mean[1], rtol=0, atol=0.03)
     torch.testing.assert_close(drawn.T.cov(), Mixture.covariance[1], rtol=0, atol=0.03)
 
 
-# --- guidance_scale 0 is the plain sampler ---
+# --- guidance of a network ---
 
 
-def random_head(denoiser: Denoiser, taps: Sequence[str] = TAPS, timesteps: Sequence[int] = (100,)) -> AttributeHead:
-    num_inputs = sum(2 * tap.num_chs * 4 for tap in describe_taps(denoiser.unet, taps))
-    head = AttributeHead(list(taps), 2, num_inputs, list(timesteps), "Beard")
-    head.weight.data = normal(*head.weight.shape, seed=5, dtype=torch.float32) / num_inputs**0.5
-    head.bias.data.fill_(0.1)
-    return head.requires_grad_(False).eval()
+def curved(maps: Sequence[Tensor], timestep: int) -> Tensor:
+    """Some smooth likelihood of all activations and their label, with a different weight for each."""
+    weights = [normal(*found.shape[1:], seed=i, dtype=found.dtype) for i, found in enumerate(maps)]
+    logits = [(torch.sin(found) * weight).sum((1, 2, 3)) for found, weight in zip(maps, weights, strict=True)]
+    return F.logsigmoid(0.05 * torch.stack(logits).sum(0) + timestep / 1000)
 
 
-@pytest.mark.parametrize("clip_sample", [False, True])
-@pytest.mark.parametrize("eta", [0.0, 0.5])
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-def test_guidance_scale_zero_is_the_ddim_pipeline_bit_for_bit(
-    tiny_denoiser: Denoiser, prediction_type: str, eta: float, clip_sample: bool
-) -> None:
-    denoiser = replace(tiny_denoiser, schedule=ScheduleConfig(prediction_type=prediction_type))
-    scheduler, seeds = make_scheduler(denoiser.schedule, clip_sample, "leading"), [4, 0, 17]
-    pipeline = DDIMPipeline(denoiser.unet, scheduler)
-    pipeline.set_progress_bar_config(disable=True)
-    last: list[Tensor] = []
-    step = pipeline.scheduler.step
-
-    def recording_step(*args: object, **kwargs: object) -> object:
-        result = step(*args, **kwargs)
-        last[:] = [result.prev_sample]
-        return result
-
-    # Recorded before the pipeline clamps to [0, 1].
-    pipeline.scheduler.step = recording_step
-    streams = [generator("sampling", seed) for seed in seeds]
-    pipeline(
-        batch_size=3,
-        generator=streams,
-        eta=eta,
-        num_inference_steps=4,
-        use_clipped_model_output=clip_sample,
-        output_type="np",
-    )
-
-    guidance = attribute_guidance("exact", denoiser, random_head(denoiser), True, CPU)
-    predictors = {scale: guided(guidance, scale, prediction_type) for scale in (0.0, 5.0)}
-    for predict, equal in [(unguided(denoiser, CPU), True), (predictors[0.0], True), (predictors[5.0], False)]:
-        noise = SampleNoise(seeds, denoiser.sample_shape, CPU.device)
-        drawn = sample_ddim(predict, scheduler, noise, 4, eta)
-        assert drawn.isfinite().all()
-        assert torch.equal(drawn, last[0]) is equal
-
-
-def test_guide_eps_at_scale_zero_returns_eps() -> None:
-    x_t = normal(2, 3, 4, 4).requires_grad_()
-    eps = normal(2, 3, 4, 4, seed=1)
-    found = guide_eps(eps, x_t.sum((1, 2, 3)), x_t, torch.tensor(0.5), 0)
-    assert torch.equal(found, eps)
-    assert not found.requires_grad
-
-
-# --- the gradient of both modes ---
-
-
-def curved_log_likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
-    """Some smooth function of all activations, in their own precision, with a different weight for each."""
-    logit = sum(
-        (torch.sin(found) * normal(*found.shape[1:], seed=i, dtype=found.dtype)).sum((1, 2, 3))
-        for i, found in enumerate(maps)
-    )
-    assert isinstance(logit, Tensor)
-    return F.logsigmoid(0.05 * logit)
-
-
-def curved_guidance(mode: str, denoiser: Denoiser) -> Guidance:
+def guidance_of(mode: str, denoiser: Denoiser) -> Guidance:
     if mode == "exact":
-        return ExactGuidance(denoiser, curved_log_likelihood, TAPS, 100, CPU)
-    return ReadoutGuidance(denoiser, curved_log_likelihood, TAPS, CPU)
+        return ExactGuidance(denoiser, curved, TAPS, 100, CPU)
+    if mode == "readout":
+        return ReadoutGuidance(denoiser, curved, TAPS, CPU)
+    return CleanImageGuidance(denoiser, curved, CPU)
+
+
+def as_predicting(denoiser: Denoiser, prediction_type: str) -> Denoiser:
+    return replace(denoiser, schedule=ScheduleConfig(prediction_type=prediction_type))
 
 
 def gradient_of(guidance: Guidance, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-    """The gradient that the guided noise contains: unit scale, divided by its known factor."""
     x_t = x_t.detach().requires_grad_()
-    output, log_prob = guidance(x_t, timestep, alpha_bar_t)
-    zero = torch.zeros_like(output)
-    return -guide_eps(zero, log_prob, x_t, alpha_bar_t, 1.0) / (1 - alpha_bar_t).sqrt()
+    return likelihood_gradient(guidance(x_t, timestep, alpha_bar_t)[1], x_t)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_reads_what_it_says(tiny_denoiser_float64: Denoiser, mode: str, prediction_type: str) -> None:
+    """exact: the denoiser's view of x0_hat at its own label; readout: that of x_t at t; clean_image: x0_hat itself."""
+    denoiser = as_predicting(tiny_denoiser_float64, prediction_type)
+    alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16)
+    with torch.no_grad():
+        plain, maps = forward_with_features(denoiser.unet, x_t, 600, TAPS)
+        x0_hat = pred_original_sample(plain, x_t, alpha_bar_t, prediction_type)
+        expected = {
+            "exact": curved(extract(denoiser.unet, x0_hat, 100, TAPS), 100),
+            "readout": curved(maps, 600),
+            "clean_image": curved([x0_hat], 600),
+        }[mode]
+        output, log_prob = guidance_of(mode, denoiser)(x_t, 600, alpha_bar_t)
+    assert torch.equal(output, plain)
+    assert torch.equal(log_prob, expected)
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
@@ -223,9 +183,8 @@ def gradient_of(guidance: Guidance, x_t: Tensor, timestep: int, alpha_bar_t: Ten
 def test_the_gradient_agrees_with_finite_differences(
     tiny_denoiser_float64: Denoiser, mode: str, prediction_type: str
 ) -> None:
-    denoiser = replace(tiny_denoiser_float64, schedule=ScheduleConfig(prediction_type=prediction_type))
-    guidance, alpha_bar_t = curved_guidance(mode, denoiser), alpha_bar(600)
-    x_t = normal(2, 3, 16, 16)
+    guidance = guidance_of(mode, as_predicting(tiny_denoiser_float64, prediction_type))
+    alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16)
     gradient = gradient_of(guidance, x_t, 600, alpha_bar_t)
     assert gradient.dtype == torch.float64
     for seed in range(1, 5):
@@ -236,26 +195,14 @@ def test_the_gradient_agrees_with_finite_differences(
         assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-5)
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-def test_the_exact_gradient_is_that_of_two_whole_passes(tiny_denoiser_float64: Denoiser, prediction_type: str) -> None:
-    denoiser = replace(tiny_denoiser_float64, schedule=ScheduleConfig(prediction_type=prediction_type))
-    alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16).requires_grad_()
-    eps = pred_epsilon(denoiser.unet(x_t, 600).sample, x_t, alpha_bar_t, prediction_type)
-    x0_hat = (x_t - (1 - alpha_bar_t).sqrt() * eps) / alpha_bar_t.sqrt()
-    _, maps = forward_with_features(denoiser.unet, x0_hat, 100, TAPS)
-    (expected,) = torch.autograd.grad(curved_log_likelihood(maps, 100).sum(), x_t)
-    found = gradient_of(curved_guidance("exact", denoiser), x_t, 600, alpha_bar_t)
-    assert difference(found, expected) < 1e-6
-
-
 def test_the_gradient_through_the_predicted_noise_matters(tiny_denoiser_float64: Denoiser) -> None:
     alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16).requires_grad_()
     output = tiny_denoiser_float64.unet(x_t, 600).sample.detach()
-    x0_hat = pred_original_sample(output, x_t, alpha_bar_t, "v_prediction")
-    maps = extract(tiny_denoiser_float64.unet, x0_hat, 100, TAPS)
-    (without,) = torch.autograd.grad(curved_log_likelihood(maps, 100).sum(), x_t)
-    found = gradient_of(curved_guidance("exact", tiny_denoiser_float64), x_t, 600, alpha_bar_t)
-    assert difference(without, found) > 0.1
+    maps = extract(
+        tiny_denoiser_float64.unet, pred_original_sample(output, x_t, alpha_bar_t, "v_prediction"), 100, TAPS
+    )
+    without = likelihood_gradient(curved(maps, 100), x_t)
+    assert difference(without, gradient_of(guidance_of("exact", tiny_denoiser_float64), x_t, 600, alpha_bar_t)) > 0.1
 
 
 class EpsilonOf(nn.Module):
@@ -283,7 +230,7 @@ def test_one_denoiser_in_both_parametrisations_is_guided_alike(tiny_denoiser_flo
     found = []
     for denoiser in (tiny_denoiser_float64, as_epsilon):
         kind = denoiser.schedule.prediction_type
-        output = guided(curved_guidance(mode, denoiser), 3.0, kind)(x_t, 600, alpha_bar_t)
+        output = guided(guidance_of(mode, denoiser), 3.0, kind)(x_t, 600, alpha_bar_t)
         found.append(pred_epsilon(output, x_t, alpha_bar_t, kind))
     torch.testing.assert_close(*found, rtol=0, atol=1e-9)
     plain = pred_epsilon(unguided(tiny_denoiser_float64, CPU)(x_t, 600, alpha_bar_t), x_t, alpha_bar_t, "v_prediction")
@@ -291,9 +238,8 @@ def test_one_denoiser_in_both_parametrisations_is_guided_alike(tiny_denoiser_flo
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_guided_batch_equals_guided_singles(tiny_denoiser: Denoiser, mode: str) -> None:
-    head = random_head(tiny_denoiser, timesteps=[100, 700])
-    predict = guided(attribute_guidance(mode, tiny_denoiser, head, True, CPU), 30.0, "v_prediction")
+def test_batch_mates_do_not_matter(tiny_denoiser: Denoiser, mode: str) -> None:
+    predict = guided(guidance_of(mode, tiny_denoiser), 30.0, "v_prediction")
     x_t, alpha_bar_t = normal(4, 3, 16, 16, dtype=torch.float32), alpha_bar(600, torch.float32)
     batch = predict(x_t, 600, alpha_bar_t)
     singles = torch.cat([predict(single, 600, alpha_bar_t) for single in x_t.split(1)])
@@ -301,49 +247,113 @@ def test_a_guided_batch_equals_guided_singles(tiny_denoiser: Denoiser, mode: str
     assert float((batch - unguided(tiny_denoiser, CPU)(x_t, 600, alpha_bar_t)).abs().max()) > 1e-2
 
 
-@pytest.mark.parametrize("value", [True, False])
-@pytest.mark.parametrize("mode", MODES)
-def test_a_step_along_the_gradient_raises_the_likelihood_of_the_wanted_value(
-    tiny_denoiser: Denoiser, mode: str, value: bool
+# --- guidance_scale 0 is the plain sampler ---
+
+
+@pytest.mark.parametrize("clip_sample", [False, True])
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_guidance_scale_zero_is_the_ddim_pipeline_bit_for_bit(
+    tiny_denoiser: Denoiser, prediction_type: str, eta: float, clip_sample: bool
 ) -> None:
-    guidance = attribute_guidance(mode, tiny_denoiser, random_head(tiny_denoiser), value, CPU)
-    x_t, alpha_bar_t = normal(3, 3, 16, 16, dtype=torch.float32), alpha_bar(600, torch.float32)
-    gradient = gradient_of(guidance, x_t, 600, alpha_bar_t)
-    before, after = (guidance(x, 600, alpha_bar_t)[1] for x in (x_t, x_t + 0.05 * gradient / gradient.norm()))
-    assert (after > before).all()
+    denoiser = as_predicting(tiny_denoiser, prediction_type)
+    scheduler, seeds = make_scheduler(denoiser.schedule, clip_sample, "leading"), [4, 0, 17]
+    pipeline = DDIMPipeline(denoiser.unet, scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    last: list[Tensor] = []
+    step = pipeline.scheduler.step
+
+    def recording_step(*args: object, **kwargs: object) -> object:
+        result = step(*args, **kwargs)
+        last[:] = [result.prev_sample]
+        return result
+
+    # Recorded before the pipeline clamps to [0, 1].
+    pipeline.scheduler.step = recording_step
+    streams = [generator("sampling", seed) for seed in seeds]
+    options = {"eta": eta, "num_inference_steps": 4, "use_clipped_model_output": clip_sample, "output_type": "np"}
+    pipeline(batch_size=3, generator=streams, **options)
+
+    predictors = [unguided(denoiser, CPU)]
+    predictors += [guided(guidance_of(mode, denoiser), 0.0, prediction_type) for mode in MODES]
+    predictors += [guided(guidance_of("exact", denoiser), 5.0, prediction_type)]
+    for predict, equal in zip(predictors, [True, True, True, True, False], strict=True):
+        drawn = sample_ddim(predict, scheduler, SampleNoise(seeds, denoiser.sample_shape, CPU.device), 4, eta)
+        assert drawn.isfinite().all()
+        assert torch.equal(drawn, last[0]) is equal
+
+
+def test_guide_eps_at_scale_zero_returns_eps() -> None:
+    x_t = normal(2, 3, 4, 4).requires_grad_()
+    found = guide_eps(x_t, x_t.sum((1, 2, 3)), x_t, torch.tensor(0.5), 0)
+    assert torch.equal(found, x_t)
+    assert not found.requires_grad
+
+
+def test_outside_its_interval_the_predictor_is_the_plain_one(tiny_denoiser: Denoiser) -> None:
+    plain, guidance = unguided(tiny_denoiser, CPU), guidance_of("readout", tiny_denoiser)
+    always, within = (guided(guidance, 5.0, "v_prediction", plain, found) for found in ((0, 999), (100, 900)))
+    x_t, alpha_bar_t = normal(2, 3, 16, 16, dtype=torch.float32), torch.tensor(0.5)
+    for timestep in (0, 99, 100, 500, 900, 901, 999):
+        expected = always if 100 <= timestep <= 900 else plain
+        assert torch.equal(within(x_t, timestep, alpha_bar_t), expected(x_t, timestep, alpha_bar_t))
+    assert not torch.equal(always(x_t, 0, alpha_bar_t), plain(x_t, 0, alpha_bar_t))
+
+
+# --- precision ---
+
+
+def test_the_clean_estimate_and_what_guidance_returns_are_in_full_precision(tiny_denoiser: Denoiser) -> None:
+    """Of a bfloat16 network only the output is rough: 1 / sqrt(alpha_bar_t) would amplify more."""
+    denoiser, seen = as_predicting(tiny_denoiser, "epsilon"), []
+    x_t, alpha_bar_t = normal(2, 3, 16, 16, dtype=torch.float32), torch.tensor(1e-3)
+    with torch.no_grad(), BFLOAT16.autocast():
+        rough = denoiser.unet(x_t, 900).sample
+    assert rough.dtype == torch.bfloat16
+
+    def record(maps: Sequence[Tensor], timestep: int) -> Tensor:
+        seen.append(maps[0])
+        return maps[0].float().square().mean((1, 2, 3))
+
+    guidances = {
+        "clean_image": CleanImageGuidance(denoiser, record, BFLOAT16),
+        "exact": ExactGuidance(denoiser, record, TAPS, 100, BFLOAT16),
+        "readout": ReadoutGuidance(denoiser, record, TAPS, BFLOAT16),
+    }
+    for mode, guidance in guidances.items():
+        output, log_prob = guidance(x_t, 900, alpha_bar_t)
+        assert torch.equal(output, rough.float()) and output.dtype == torch.float32
+        assert log_prob.dtype == torch.float32
+        if mode == "clean_image":
+            assert torch.equal(seen[-1], pred_original_sample(rough.float(), x_t, alpha_bar_t, "epsilon"))
+        else:
+            assert seen[-1].dtype == torch.bfloat16, "convolutions, of both passes"
+        assert guided(guidance, 1.0, "epsilon")(x_t, 900, alpha_bar_t).dtype == torch.float32
+    assert torch.equal(unguided(denoiser, BFLOAT16)(x_t, 900, alpha_bar_t), rough.float())
 
 
 # --- cost ---
 
 
 def test_counted_cost_of_a_guided_step_of_the_default_architecture() -> None:
-    config = load_config(yaml.safe_load(CONFIG.read_text()))
-    unet = build_unet(config.denoiser.architecture, config.data.image_size).requires_grad_(False).eval()
-    denoiser = Denoiser(unet, config.denoiser.schedule, "0" * 64)
-    head = random_head(denoiser, ["mid_block"])
-    cost = {
-        mode: count_forwards(
-            guided(attribute_guidance(mode, denoiser, head, True, CPU), 1.0, "v_prediction"), denoiser, CPU
-        )
-        for mode in MODES
-    }
+    unet = build_unet(ArchitectureConfig(block_out_channels=(32, 48, 96, 128)), 64).requires_grad_(False).eval()
+    denoiser = Denoiser(unet, ScheduleConfig(), "0" * 64)
+    exact = ExactGuidance(denoiser, curved, ["mid_block"], 100, CPU)
+    readout = ReadoutGuidance(denoiser, curved, ["mid_block"], CPU)
+    cost = [count_forwards(guided(guidance, 1.0, "v_prediction"), denoiser, CPU) for guidance in (exact, readout)]
     assert count_forwards(unguided(denoiser, CPU), denoiser, CPU) == 1
     # A backward pass cannot be free: below these bounds something was not counted or not differentiated.
-    assert 2.2 < cost["exact"] <= 2.6
-    assert 1.1 < cost["readout"] <= 1.35
+    assert 2.2 < cost[0] <= 2.6
+    assert 1.1 < cost[1] <= 1.35
 
 
 # --- what is refused, what stays frozen ---
 
 
-def test_log_prob_must_be_attached() -> None:
-    x_t, alpha_bar_t = normal(2, 3, 4, 4).requires_grad_(), torch.tensor(0.5)
-    with pytest.raises(GuidanceError, match="requires_grad"):
-        guide_eps(x_t, x_t.sum((1, 2, 3)).detach(), x_t, alpha_bar_t, 1.0)
-
-
-def test_log_prob_of_another_pass_is_refused() -> None:
+def test_log_prob_must_hang_on_x_t() -> None:
     x_t, other = normal(2, 3, 4, 4).requires_grad_(), normal(2, 3, 4, 4).requires_grad_()
+    with pytest.raises(GuidanceError, match="requires_grad"):
+        guide_eps(x_t, x_t.sum((1, 2, 3)).detach(), x_t, torch.tensor(0.5), 1.0)
     with pytest.raises(GuidanceError, match="another pass"):
         guide_eps(x_t, other.sum((1, 2, 3)), x_t, torch.tensor(0.5), 1.0)
 
@@ -359,7 +369,7 @@ def test_a_gradient_that_is_not_finite_is_refused(bad: float) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_predictor_refuses_a_detached_likelihood(tiny_denoiser: Denoiser, mode: str) -> None:
-    guidance = replace(curved_guidance(mode, tiny_denoiser), log_likelihood=lambda maps, _: maps[0].detach().sum())
+    guidance = replace(guidance_of(mode, tiny_denoiser), log_likelihood=lambda maps, _: maps[0].detach().sum())
     with pytest.raises(GuidanceError, match="does not depend"):
         guided(guidance, 1.0, "v_prediction")(torch.zeros(1, 3, 16, 16), 600, torch.tensor(0.5))
 
@@ -367,15 +377,12 @@ def test_a_predictor_refuses_a_detached_likelihood(tiny_denoiser: Denoiser, mode
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_parameter_receives_a_gradient(tiny_denoiser: Denoiser, mode: str, frozen: bool) -> None:
-    head = random_head(tiny_denoiser)
-    parameters = [*tiny_denoiser.unet.parameters(), *head.parameters()]
-    assert not any(parameter.requires_grad for parameter in parameters)
-    for parameter in parameters:
+    for parameter in tiny_denoiser.unet.parameters():
+        assert not parameter.requires_grad
         parameter.requires_grad_(not frozen)
     x_t = normal(2, 3, 16, 16, dtype=torch.float32)
-    predict = guided(attribute_guidance(mode, tiny_denoiser, head, True, CPU), 5.0, "v_prediction")
-    output = predict(x_t, 600, torch.tensor(0.3))
-    assert all(parameter.grad is None for parameter in parameters)
+    output = guided(guidance_of(mode, tiny_denoiser), 5.0, "v_prediction")(x_t, 600, torch.tensor(0.3))
+    assert all(parameter.grad is None for parameter in tiny_denoiser.unet.parameters())
     assert x_t.grad is None and not x_t.requires_grad
     assert not output.requires_grad
 
@@ -383,27 +390,14 @@ def test_no_parameter_receives_a_gradient(tiny_denoiser: Denoiser, mode: str, fr
 def test_a_clipped_step_moves_along_its_guidance() -> None:
     """With the noise of the unclipped estimate, the step of a saturated pixel would run the other way."""
     scheduler = make_scheduler(ScheduleConfig(), clip_sample=True)
-    noise = SampleNoise([3], (1, 8, 8), torch.device("cpu"))
 
-    def towards_white(strength: float) -> Tensor:
+    def mean_towards_white(strength: float) -> float:
         def predict(x_t: Tensor, _timestep: int, alpha_bar_t: Tensor) -> Tensor:
             eps = torch.zeros_like(x_t) - strength * (1 - alpha_bar_t).sqrt()
             return output_of_epsilon(eps, x_t, alpha_bar_t, "v_prediction")
 
-        return sample_ddim(predict, scheduler, SampleNoise([3], (1, 8, 8), noise.draw().device), 10, 0.0)
+        return float(sample_ddim(predict, scheduler, SampleNoise([3], (1, 8, 8), CPU.device), 10, 0.0).mean())
 
-    means = [float(towards_white(strength).mean()) for strength in (0.0, 1.0, 30.0)]
+    means = [mean_towards_white(strength) for strength in (0.0, 1.0, 30.0)]
     assert means == sorted(means)
     assert means[-1] > 0.9
-
-
-def test_outside_its_interval_the_predictor_is_the_plain_one(tiny_denoiser: Denoiser) -> None:
-    def never(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
-        raise AssertionError("guided")
-
-    plain = unguided(tiny_denoiser, CPU)
-    predict = guided(never, 5.0, "v_prediction", plain, (100, 900))
-    x_t, alpha_bar_t = torch.randn(2, 3, 16, 16), torch.tensor(0.5)
-    assert torch.equal(predict(x_t, 950, alpha_bar_t), plain(x_t, 950, alpha_bar_t))
-    with pytest.raises(AssertionError, match="guided"):
-        predict(x_t, 900, alpha_bar_t)
