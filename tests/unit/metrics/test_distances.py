@@ -1,6 +1,7 @@
-"""Distances against closed forms, pytorch-fid's formula and naive loops."""
+"""Distances and intervals against closed forms, pytorch-fid's formula and naive loops."""
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ from fewshot_diffusion.metrics.distances import (
     frechet_to_reference,
     kernel_distance,
 )
-from fewshot_diffusion.metrics.intervals import wilson_interval
+from fewshot_diffusion.metrics.intervals import bootstrap_interval, wilson_interval
 from fewshot_diffusion.metrics.moments import FeatureStatistics, StreamingStatistics
+from fewshot_diffusion.seeds import generator
 
-torch.set_num_threads(1)
 MANY = 10**6  # as if infinitely many images were behind the statistics
 
 
@@ -39,6 +40,13 @@ def statistics(features: Tensor) -> FeatureStatistics:
     streaming = StreamingStatistics(features.shape[1])
     streaming.update(features)
     return streaming.result()
+
+
+def reference_root() -> ReferenceRoot:
+    return ReferenceRoot.from_statistics(statistics(correlated(500, 24, 20)))
+
+
+# --- the Frechet distance ---
 
 
 def reference_formula(a: FeatureStatistics, b: FeatureStatistics) -> float:
@@ -73,10 +81,11 @@ def test_frechet_of_two_non_commuting_gaussians_in_closed_form() -> None:
     assert found == pytest.approx(5 + 6 - 2 * overlap, rel=1e-12)
 
 
-def test_frechet_equals_pytorch_fid_at_full_rank() -> None:
+def test_frechet_equals_pytorch_fid_at_full_rank_and_is_symmetric() -> None:
     generated, reference = statistics(correlated(400, 96, 1, 0.2)), statistics(correlated(500, 96, 2))
-    expected = reference_formula(generated, reference)
-    assert frechet_distance(generated, reference) == pytest.approx(expected, rel=1e-8)
+    found = frechet_distance(generated, reference)
+    assert found == pytest.approx(reference_formula(generated, reference), rel=1e-8)
+    assert found == pytest.approx(frechet_distance(reference, generated), rel=1e-10)
 
 
 @pytest.mark.parametrize("n", [2, 20, 64, 65, 200])
@@ -106,90 +115,27 @@ def test_identical_sets_have_distance_zero(n: int) -> None:
     assert abs(frechet_to_reference(features, ReferenceRoot.from_statistics(same))) < 1e-7 * scale
 
 
-def test_frechet_is_symmetric() -> None:
-    a, b = statistics(correlated(200, 32, 9)), statistics(correlated(300, 32, 10, 0.5))
-    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-10)
+# --- the kernel distance ---
 
 
-def test_statistics_equal_numpy() -> None:
-    features = correlated(50, 8, 11, 1e4)  # a large mean, at which a plain sum of squares cancels
-    found = statistics(features)
-    np.testing.assert_allclose(found.mu, features.mean(0), rtol=1e-14)
-    np.testing.assert_allclose(found.sigma, np.cov(features.numpy().T), rtol=1e-9, atol=1e-12)
-    assert found.n == 50
+def kernel(x: Tensor, y: Tensor) -> float:
+    return (float(x @ y) / len(x) + 1) ** 3
 
 
-def test_statistics_of_float32_features_are_computed_in_float64() -> None:
-    features = (normal(1000, 3, 12) + 1000).float()
-    found = statistics(features)
-    assert found.sigma.dtype == torch.float64
-    np.testing.assert_allclose(found.sigma, np.cov(features.double().numpy().T), rtol=1e-10)
+def mean_within(features: Tensor, drawn: list[int]) -> float:
+    """Mean kernel over pairs of draws, without those of an image with itself or its copy."""
+    pairs = [(i, j) for i, j in permutations(drawn, 2) if i != j]
+    return sum(kernel(features[i], features[j]) for i, j in pairs) / len(pairs)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_features_that_are_not_finite_are_refused(bad: float) -> None:
-    features, good = normal(5, 3, 13), normal(5, 3, 14)
-    root = ReferenceRoot.from_statistics(statistics(good))
-    features[2, 1] = bad
-    streaming = StreamingStatistics(3)
-    for attempt in (
-        lambda: streaming.update(features),
-        lambda: frechet_to_reference(features, root),
-        lambda: kernel_distance(features, good),
-        lambda: kernel_distance(good, features),
-    ):
-        with pytest.raises(MetricError, match="1 of 15 values"):
-            attempt()
-    assert streaming.n == 0
-    with pytest.raises(MetricError, match="1 of 3 values"):
-        FeatureStatistics(features[2], torch.eye(3), 5)
-
-
-def test_one_image_is_refused() -> None:
-    one, good = normal(1, 3, 15), normal(5, 3, 16)
-    streaming, root = StreamingStatistics(3), ReferenceRoot.from_statistics(statistics(good))
-    streaming.update(one)
-    for attempt in (
-        streaming.result,
-        lambda: frechet_to_reference(one, root),
-        lambda: kernel_distance(one, good),
-        lambda: kernel_distance(good, one),
-        lambda: bootstrap_frechet(one, root, 20, 0),
-    ):
-        with pytest.raises(MetricError, match=r"found 1 image\(s\), expected at least 2"):
-            attempt()
-
-
-def test_wrong_dimension_is_refused() -> None:
-    root = ReferenceRoot.from_statistics(statistics(normal(9, 4, 17)))
-    three = normal(9, 3, 17)
-    streaming = StreamingStatistics(4)
-    for attempt in (
-        lambda: streaming.update(three),
-        lambda: streaming.update(three[0]),
-        lambda: streaming.merge(StreamingStatistics(3)),
-        lambda: frechet_to_reference(three, root),
-        lambda: frechet_distance(statistics(three), statistics(normal(9, 4, 17))),
-        lambda: kernel_distance(three, normal(9, 4, 17)),
-    ):
-        with pytest.raises(MetricError, match="found"):
-            attempt()
-
-
-def naive_kernel_distance(a: Tensor, b: Tensor) -> float:
-    def k(x: Tensor, y: Tensor) -> float:
-        return (float(x @ y) / len(x) + 1) ** 3
-
-    def within(s: Tensor) -> float:
-        n = len(s)
-        return sum(k(s[i], s[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
-
-    return within(a) + within(b) - 2 * sum(k(x, y) for x in a for y in b) / (len(a) * len(b))
+def naive_kernel_distance(a: Tensor, b: Tensor, drawn: list[int]) -> float:
+    across = sum(kernel(a[i], y) for i in drawn for y in b) / (len(drawn) * len(b))
+    return mean_within(a, drawn) + mean_within(b, list(range(len(b)))) - 2 * across
 
 
 def test_kernel_distance_equals_a_double_loop() -> None:
     a, b = normal(7, 5, 18), normal(9, 5, 19) + 0.4
-    assert kernel_distance(a, b) == pytest.approx(naive_kernel_distance(a, b), rel=1e-10)
+    assert kernel_distance(a, b) == pytest.approx(naive_kernel_distance(a, b, list(range(7))), rel=1e-10)
 
 
 def test_kernel_distance_of_one_distribution_has_mean_zero() -> None:
@@ -199,8 +145,30 @@ def test_kernel_distance_of_one_distribution_has_mean_zero() -> None:
     assert min(draws) < 0  # unbiased, so not a non-negative number
 
 
-def reference_root() -> ReferenceRoot:
-    return ReferenceRoot.from_statistics(statistics(correlated(500, 24, 20)))
+# --- the bootstrap ---
+
+
+def draws(n: int, replicates: int, seed: int) -> list[list[int]]:
+    """The resampled images, as documented: their own stream for every seed."""
+    stream = generator("bootstrap", seed)
+    return [torch.randint(n, (n,), generator=stream).tolist() for _ in range(replicates)]
+
+
+def test_frechet_replicates_are_distances_of_the_resampled_images() -> None:
+    """Multiplicities stand for repeated rows: the slow way gives the same spread."""
+    features, root = correlated(16, 24, 22, 0.3), reference_root()
+    slow = [frechet_to_reference(features[drawn], root) for drawn in draws(16, 25, 3)]
+    interval = bootstrap_frechet(features, root, 25, 3)
+    assert interval.high - interval.value == pytest.approx(1.96 * float(np.std(slow, ddof=1)), rel=1e-5)
+
+
+def test_kernel_replicates_leave_out_an_image_with_its_copy() -> None:
+    features, reference = correlated(12, 8, 24, 0.3), correlated(9, 8, 25)
+    slow = [naive_kernel_distance(features, reference, drawn) for drawn in draws(12, 20, 5)]
+    interval = bootstrap_kernel(features, reference, 20, 5)
+    assert interval.value == pytest.approx(kernel_distance(features, reference), rel=1e-12)
+    assert interval.high - interval.value == pytest.approx(1.96 * float(np.std(slow, ddof=1)), rel=1e-8)
+    assert interval.value - interval.low == pytest.approx(interval.high - interval.value)
 
 
 @pytest.mark.parametrize("n", [16, 60])  # the n x n and the D x D form
@@ -213,57 +181,30 @@ def test_frechet_interval_contains_the_value_and_is_reproducible(n: int) -> None
     assert interval != bootstrap_frechet(features, root, 40, 1)
 
 
-def test_frechet_replicates_are_distances_of_the_resampled_images() -> None:
-    """Multiplicities stand for repeated rows: the slow way gives the same spread."""
-    from fewshot_diffusion.seeds import generator
-
-    features, root = correlated(16, 24, 22, 0.3), reference_root()
-    stream = generator("bootstrap", 3)
-    slow = [frechet_to_reference(features[torch.randint(16, (16,), generator=stream)], root) for _ in range(25)]
-    interval = bootstrap_frechet(features, root, 25, 3)
-    assert interval.high - interval.value == pytest.approx(1.96 * float(np.std(slow, ddof=1)), rel=1e-5)
-
-
-def test_intervals_shrink_with_more_images() -> None:
-    root, reference = reference_root(), correlated(300, 24, 20)
-    frechet = [bootstrap_frechet(correlated(n, 24, 23, 1.0), root, 60, 0) for n in (40, 640)]
-    kernel = [bootstrap_kernel(correlated(n, 24, 23, 1.0), reference, 60, 0) for n in (40, 640)]
-    for small, large in (frechet, kernel):
-        ratio = (small.high - small.low) / (large.high - large.low)
-        assert 2 < ratio < 8  # 4 = sqrt(640 / 40)
+def test_intervals_shrink_with_more_images_and_match_the_spread_of_fresh_samples() -> None:
+    root, reference = reference_root(), correlated(100, 24, 20)
+    for distance, bootstrap in [
+        (lambda x: frechet_to_reference(x, root), lambda x, seed: bootstrap_frechet(x, root, 60, seed)),
+        (lambda x: kernel_distance(x, reference), lambda x, seed: bootstrap_kernel(x, reference, 60, seed)),
+    ]:
+        small, large = (bootstrap(correlated(n, 24, 23, 1.0), 0) for n in (40, 640))
+        assert 2 < (small.high - small.low) / (large.high - large.low) < 8  # 4 = sqrt(640 / 40)
+        fresh = np.std([distance(correlated(100, 24, 1000 + s, 1.0)) for s in range(150)])
+        intervals = [bootstrap(correlated(100, 24, 2000 + s, 1.0), s) for s in range(10)]
+        assert 0.7 < np.mean([(interval.high - interval.value) / 1.96 for interval in intervals]) / fresh < 1.5
 
 
-def test_frechet_interval_matches_the_spread_of_fresh_samples() -> None:
-    root = reference_root()
-    fresh = np.std([frechet_to_reference(correlated(100, 24, 1000 + s, 1.0), root) for s in range(150)])
-    intervals = [bootstrap_frechet(correlated(100, 24, 2000 + s, 1.0), root, 60, s) for s in range(10)]
-    estimated = np.mean([(interval.high - interval.value) / 1.96 for interval in intervals])
-    assert 0.7 < estimated / fresh < 1.5
-
-
-def test_kernel_interval_matches_the_spread_of_fresh_samples() -> None:
-    reference = correlated(100, 24, 20)
-    fresh = np.std([kernel_distance(correlated(100, 24, 1000 + s, 1.0), reference) for s in range(150)])
-    intervals = [bootstrap_kernel(correlated(100, 24, 2000 + s, 1.0), reference, 60, s) for s in range(10)]
-    estimated = np.mean([(interval.high - interval.value) / 1.96 for interval in intervals])
-    assert 0.7 < estimated / fresh < 1.5
-
-
-def test_kernel_interval_contains_the_value() -> None:
-    features, reference = correlated(30, 24, 24, 0.3), correlated(50, 24, 25)
-    interval = bootstrap_kernel(features, reference, 40, 0)
-    assert interval.value == pytest.approx(kernel_distance(features, reference), rel=1e-12)
-    assert interval.low < interval.value < interval.high
-
-
-def test_bootstrap_of_two_images_ignores_resamples_of_a_single_one() -> None:
+def test_resamples_without_a_distance_are_left_out_until_none_is_left() -> None:
     interval = bootstrap_frechet(normal(2, 24, 26), reference_root(), 60, 0)
     assert math.isfinite(interval.low) and math.isfinite(interval.high)
-
-
-def test_one_replicate_is_refused() -> None:
+    with pytest.raises(MetricError, match="found 1 usable replicates, expected at least 2; draw more images"):
+        found = iter([1.0, 2.0, math.nan, math.nan])
+        bootstrap_interval(lambda _: next(found), 5, 3, 0)
     with pytest.raises(MetricError, match="found 1 replicates, expected at least 2"):
         bootstrap_kernel(normal(9, 3, 27), normal(9, 3, 28), 1, 0)
+
+
+# --- shares ---
 
 
 def test_wilson_interval_of_known_shares() -> None:
@@ -274,9 +215,74 @@ def test_wilson_interval_of_known_shares() -> None:
     assert interval.low < 0.35 < interval.high
     assert wilson_interval(0, 10).low == 0.0
     assert wilson_interval(10, 10).high == 1.0
+    for successes, n in [(0, 0), (-1, 5), (6, 5)]:
+        with pytest.raises(MetricError, match=f"found {successes} of {n}"):
+            wilson_interval(successes, n)
 
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
-def test_impossible_shares_are_refused(successes: int, n: int) -> None:
-    with pytest.raises(MetricError, match=f"found {successes} of {n}"):
-        wilson_interval(successes, n)
+# --- moments, and what is refused ---
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_everything_is_computed_in_float64(dtype: torch.dtype) -> None:
+    """A large mean, at which a plain sum of squares cancels; rough features are upcast before they are summed."""
+    features, reference = correlated(60, 8, 11, 1e3).to(dtype), correlated(60, 8, 12, 1e3).to(dtype)
+    found, exact = statistics(features), features.double()
+    assert found.sigma.dtype == found.mu.dtype == torch.float64 and found.n == 60
+    np.testing.assert_allclose(found.mu, exact.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(found.sigma, np.cov(exact.numpy().T), rtol=1e-9, atol=1e-12)
+    root = ReferenceRoot.from_statistics(statistics(reference))
+    assert bootstrap_frechet(features, root, 5, 0) == bootstrap_frechet(exact, root, 5, 0)
+    assert bootstrap_kernel(features, reference, 5, 0) == bootstrap_kernel(exact, reference.double(), 5, 0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_are_refused(bad: float) -> None:
+    features, good = normal(5, 3, 13), normal(5, 3, 14)
+    root, streaming = ReferenceRoot.from_statistics(statistics(good)), StreamingStatistics(3)
+    features[2, 1] = bad
+    for attempt in (
+        lambda: streaming.update(features),
+        lambda: bootstrap_frechet(features, root, 5, 0),
+        lambda: frechet_to_reference(features, root),
+        lambda: kernel_distance(features, good),
+        lambda: kernel_distance(good, features),
+    ):
+        with pytest.raises(MetricError, match="1 of 15 values"):
+            attempt()
+    assert streaming.n == 0
+    for mu, sigma in [(features[2], torch.eye(3)), (good[0], torch.diag(features[2]))]:
+        with pytest.raises(MetricError, match=r"1 of \d values"):
+            FeatureStatistics(mu, sigma, 5)
+
+
+def test_one_image_is_refused() -> None:
+    one, good = normal(1, 3, 15), normal(5, 3, 16)
+    streaming, root = StreamingStatistics(3), ReferenceRoot.from_statistics(statistics(good))
+    streaming.update(one)
+    for attempt in (
+        streaming.result,
+        lambda: FeatureStatistics(one[0], torch.eye(3), 1),
+        lambda: frechet_to_reference(one, root),
+        lambda: kernel_distance(one, good),
+        lambda: kernel_distance(good, one),
+        lambda: bootstrap_frechet(one, root, 20, 0),
+    ):
+        with pytest.raises(MetricError, match=r"found 1 image\(s\), expected at least 2"):
+            attempt()
+
+
+def test_wrong_dimension_is_refused() -> None:
+    root, three, four = reference_root(), normal(9, 3, 17), normal(9, 4, 17)
+    streaming = StreamingStatistics(4)
+    for attempt in (
+        lambda: streaming.update(three),
+        lambda: streaming.update(three[0]),
+        lambda: streaming.merge(StreamingStatistics(3)),
+        lambda: frechet_to_reference(three, root),
+        lambda: frechet_distance(statistics(three), statistics(four)),
+        lambda: kernel_distance(three, four),
+        lambda: FeatureStatistics(three[0], torch.eye(4), 9),
+    ):
+        with pytest.raises(MetricError, match="found"):
+            attempt()

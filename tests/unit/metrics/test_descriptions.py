@@ -1,0 +1,120 @@
+"""Descriptions of image sets, and the metrics that tables take from them."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fewshot_diffusion.config.evaluation import EvaluationConfig
+from fewshot_diffusion.errors import CorruptFileError
+from fewshot_diffusion.judges import AttributeClassifier
+from fewshot_diffusion.metrics.descriptions import (
+    GALLERY_SIZE,
+    Cost,
+    Description,
+    describe,
+    load_description,
+    save_description,
+)
+from fewshot_diffusion.metrics.distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
+from fewshot_diffusion.metrics.intervals import Interval
+from fewshot_diffusion.metrics.measures import METRICS, measured, metric_of
+from fewshot_diffusion.metrics.moments import StreamingStatistics
+from fewshot_diffusion.seeds import generator
+
+IMAGES = torch.randint(0, 256, (70, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+COST = Cost(forwards_per_sample=2.5, seconds_per_sample=0.25, acceptance_rate=0.5)
+
+
+class MeanColour:
+    name = "mean_colour"
+    dim = 3
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.float().mean((2, 3))
+
+
+@pytest.fixture(scope="module")
+def judge() -> AttributeClassifier:
+    torch.manual_seed(0)
+    return AttributeClassifier(["Red", "Dull"]).requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def described(judge: AttributeClassifier) -> Description:
+    return describe(IMAGES, torch.arange(100, 170), "exact", [MeanColour()], judge, COST)
+
+
+def test_every_image_is_described_once(described: Description, judge: AttributeClassifier) -> None:
+    assert len(described) == 70 and described.ids.tolist() == list(range(100, 170))
+    assert torch.equal(described.features["mean_colour"], IMAGES.float().mean((2, 3)))
+    assert set(described.probabilities) == {"Red", "Dull"}
+    assert torch.equal(described.probabilities["Dull"], judge.probability(IMAGES, "Dull"))
+    assert torch.equal(described.gallery, IMAGES[:GALLERY_SIZE])
+    assert (described.method, described.cost) == ("exact", COST)
+    unjudged = describe(IMAGES, described.ids, "real", [MeanColour()], None)
+    assert not unjudged.probabilities
+    assert (unjudged.cost.forwards_per_sample, unjudged.cost.acceptance_rate) == (0, 1)
+    assert math.isnan(unjudged.cost.seconds_per_sample)
+
+
+def test_images_are_selected_with_all_that_is_known_of_them(described: Description) -> None:
+    wanted = described.judged("Red", True)
+    assert torch.equal(wanted, described.probabilities["Red"] > 0.5)
+    assert torch.equal(described.judged("Red", False), ~wanted)
+    for index in (wanted, torch.tensor([3, 1])):
+        chosen = described.select(index)
+        assert torch.equal(chosen.ids, described.ids[index])
+        assert torch.equal(chosen.features["mean_colour"], described.features["mean_colour"][index])
+        assert torch.equal(chosen.probabilities["Dull"], described.probabilities["Dull"][index])
+        assert torch.equal(chosen.gallery, described.gallery)
+    assert described.first(2).ids.tolist() == [100, 101]
+    assert len(described.first(1000)) == 70
+
+
+def test_a_description_comes_back_and_is_refused_in_another_s_place(described: Description, tmp_path: Path) -> None:
+    path = tmp_path / "exact.safetensors"
+    save_description(described, path, {"target": "Red"})
+    found = load_description(path, {"target": "Red", "method": "exact"})
+    assert (found.method, found.cost) == ("exact", COST)
+    for name in ("ids", "gallery"):
+        assert torch.equal(getattr(found, name), getattr(described, name))
+    for part in ("features", "probabilities"):
+        read, written = getattr(found, part), getattr(described, part)
+        assert list(read) == sorted(written)
+        assert all(torch.equal(read[name], written[name]) for name in written)
+    for expected in ({"target": "Blond"}, {"method": "readout"}):
+        with pytest.raises(CorruptFileError, match=r"exact\.safetensors: was made for"):
+            load_description(path, expected)
+
+
+# --- the metrics as records ---
+
+
+def test_only_inception_s_distances_are_called_fid_and_kid() -> None:
+    columns = [metric.column(extractor) for extractor in ("inception", "other_net") for metric in METRICS]
+    assert columns == ["fid", "kid", "fd_other_net", "kd_other_net"]
+    assert [metric_of(column) for column in columns] == [*METRICS, *METRICS]
+    for unknown in ("accuracy", "fdx", "kidney"):
+        with pytest.raises(KeyError, match=unknown):
+            metric_of(unknown)
+    assert {metric.direction for metric in METRICS} == {"lower"}
+
+
+def test_measures_are_the_bootstrapped_distances_to_their_reference() -> None:
+    settings = EvaluationConfig(
+        extractors=[{"kind": "efficientnet_lite0"}], samples=10, bootstrap=20, kernel_subset=12, seed=3
+    )
+    reference, features = (torch.randn(n, 5, generator=torch.Generator().manual_seed(n)) for n in (30, 10))
+    statistics = StreamingStatistics(5)
+    statistics.update(reference)
+    root = ReferenceRoot.from_statistics(statistics.result())
+    subset = reference[torch.randperm(30, generator=generator("kernel subset", 3))[:12]]
+    frechet, kernel = (metric.prepare(reference, settings) for metric in METRICS)
+    assert measured(frechet, features) == bootstrap_frechet(features, root, 20, 3)
+    assert measured(kernel, features) == bootstrap_kernel(features, subset, 20, 3)
+    nothing: Interval = measured(frechet, features[:1])
+    assert all(math.isnan(value) for value in (nothing.value, nothing.low, nothing.high))
+    assert math.isfinite(measured(frechet, features[:2]).value)
