@@ -19,7 +19,6 @@ from fewshot_diffusion.metrics.distances import (
 from fewshot_diffusion.metrics.intervals import wilson_interval
 from fewshot_diffusion.metrics.moments import StreamingStatistics
 
-torch.set_num_threads(1)
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 DIM = 4
