@@ -1,13 +1,15 @@
-"""What all tests share: a denoiser for unit tests, small, its every weight random and non-zero; a run on a cluster."""
+"""What all tests share: a denoiser for unit tests, small, its every weight random and non-zero; a run of the workflow."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import UNet2DModel
 
-import cluster
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
-from support import once
+from support import SMOKE, copy_tree, once
 
 torch.set_num_threads(1)
 
@@ -48,7 +50,16 @@ def tiny_denoiser_float64() -> Denoiser:
 
 
 @pytest.fixture(scope="session")
-def cluster_tree(tmp_path_factory: pytest.TempPathFactory) -> cluster.Tree:
-    """A tree in which the smoke workflow ran through Slurm and in envs of conda: one for all processes."""
-    folder = once(tmp_path_factory, "cluster", lambda folder: cluster.run(folder / "a tree"))
-    return cluster.Tree(folder / "a tree")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A function that returns a copy of the tree in which the smoke configuration has run: one for all processes.
+
+    Its jobs share their imports. Jobs that start from nothing run through Slurm and in envs of conda.
+    """
+    from warm import warm_run
+
+    def run(tree: Path) -> None:
+        log = tree.with_suffix(".txt")
+        with warm_run(copy_tree(tree), ["--cores", "2", *SMOKE], log) as status:
+            assert status() == 0, log.read_text()
+
+    return lambda: once(tmp_path_factory, "smoke", run)

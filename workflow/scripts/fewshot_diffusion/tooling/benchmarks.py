@@ -7,42 +7,35 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import DataError
-from ..storage.tensors import read_tensors
 
-COLUMNS = [
-    "data_set", "step", "jobs", "seconds_mean", "seconds_total", "cpu_seconds_total", "max_rss_mb", "forward_passes",
-]  # fmt: skip
+COLUMNS = ["data_set", "step", "jobs", "seconds_mean", "seconds_total", "cpu_seconds_total", "max_rss_mb"]
 
 
-# Folder of benchmarks -> folder of the shards that its jobs wrote.
-SHARDS = {"sample": "samples", "sweep": "sweep", "sample_masks": "mask_samples", "mask_sweep": "mask_sweep"}
+def gather_benchmarks(benchmarks: Path) -> pd.DataFrame:
+    """Return one row per data set and step, a step being a rule and its first wildcard: ``sample_attributes/exact``.
 
-
-def gather_benchmarks(benchmarks: Path, results: Path) -> pd.DataFrame:
-    """Return one row per data set and step, a step being a rule and its first wildcard, such as ``sample/exact``.
-
-    ``forward_passes`` counts those of the sets whose shards say what a sample cost, and is empty elsewhere. A job that
-    continued or repeated an earlier one has only its own seconds.
+    A job that continued or repeated an earlier one has only its own seconds.
 
     Args:
-        benchmarks: Folder of ``<data set>/<step>/...tsv``.
-        results: Folder of ``<data set>/samples`` and of the other sample sets.
+        benchmarks: Folder of ``<data set>/<rule>/...tsv``.
 
     Raises:
         DataError: If there is no benchmark.
     """
-    rows = [_row(path, path.relative_to(benchmarks), results) for path in sorted(benchmarks.rglob("*.tsv"))]
+    rows = [_row(path, path.relative_to(benchmarks)) for path in sorted(benchmarks.rglob("*.tsv"))]
     if not rows:
         raise DataError(f"{benchmarks}: found no benchmark. Run a target first, e.g. `snakemake --cores all`.")
-    groups = pd.DataFrame(rows).groupby(["data_set", "step"], sort=True)
-    table = groups.agg(
-        jobs=("seconds", "size"),
-        seconds_mean=("seconds", "mean"),
-        seconds_total=("seconds", "sum"),
-        cpu_seconds_total=("cpu_seconds", "sum"),
-        max_rss_mb=("max_rss_mb", "max"),
+    table = (
+        pd.DataFrame(rows)
+        .groupby(["data_set", "step"], sort=True)
+        .agg(
+            jobs=("seconds", "size"),
+            seconds_mean=("seconds", "mean"),
+            seconds_total=("seconds", "sum"),
+            cpu_seconds_total=("cpu_seconds", "sum"),
+            max_rss_mb=("max_rss_mb", "max"),
+        )
     )
-    table["forward_passes"] = groups["forward_passes"].sum(min_count=1)
     return table.round(1).reset_index().reindex(columns=COLUMNS)
 
 
@@ -69,28 +62,20 @@ def step_of(benchmark: Path) -> str:
     return "/".join(benchmark.with_suffix("").parts[1:-1][:2]) or benchmark.stem
 
 
-def _row(path: Path, inside: Path, results: Path) -> dict[str, object]:
+def _row(path: Path, inside: Path) -> dict[str, object]:
     try:
         measured = pd.read_csv(path, sep="\t").iloc[0][["s", "max_rss", "cpu_time"]]
     except (ValueError, LookupError) as error:
         raise DataError(f"{path}: not a benchmark of Snakemake's ({error}). Delete it.") from error
+    # Jobs under a second have neither time nor memory.
+    cpu_seconds, memory = (pd.to_numeric(measured[name], errors="coerce") for name in ("cpu_time", "max_rss"))
     return {
         "data_set": inside.parts[0],
         "step": step_of(inside),
         "seconds": measured["s"],
-        "cpu_seconds": pd.to_numeric(measured["cpu_time"], errors="coerce"),  # jobs under a second have none
-        "max_rss_mb": pd.to_numeric(measured["max_rss"], errors="coerce"),
-        "forward_passes": _forward_passes(inside, results),
+        "cpu_seconds": cpu_seconds,
+        "max_rss_mb": memory,
     }
-
-
-def _forward_passes(inside: Path, results: Path) -> float:
-    folder = SHARDS.get(inside.parts[1])
-    shard = results / inside.parts[0] / str(folder) / Path(*inside.parts[2:]).with_suffix(".safetensors")
-    if folder is None or not shard.is_file():
-        return float("nan")
-    tensors, provenance = read_tensors(shard, "seeds")
-    return float(provenance["forwards_per_sample"]) * len(tensors["seeds"])
 
 
 def _mean(sums: pd.DataFrame) -> dict[str, float]:

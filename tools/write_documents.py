@@ -6,11 +6,14 @@ from fewshot_diffusion import cli
 from fewshot_diffusion.tooling.documentation import write_documents
 
 
-def main() -> None:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("config"), help="where they go")
-    write_documents(parser.parse_args().folder)
+def write(folder: Path = Path("config")) -> None:
+    """Write both documents.
+
+    Args:
+        folder: Where they go.
+    """
+    write_documents(folder)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(write)
