@@ -3,19 +3,19 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup weights restore store verify demo reproduce test robustness determinism overhead benchmarks estimate lint lock report docs clean
+.PHONY: help setup restore check test demo reproduce store verify report docs estimate benchmarks mutation robustness \
+  determinism lint lock clean
 
 BIN := .venv/bin
 # A version manager may offer a python3.11 that does not start: take the first that does.
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c pass 2> /dev/null && echo $$p && break; done)
-TABLE := results/tables/celeba_fid.csv
-ACCURACY := results/tables/attribute_accuracy.csv
-FACES := results/tables/celebahq32
-FIGURE := results/figures/attributes
-BENCHMARKS := results/tables/benchmarks.csv
-TARGET := all
-# Of a reproduction that is under way.
-BEFORE := checkpoints/reproduction
+DATA := avatars64
+RESULTS := results/$(DATA)
+BENCHMARKS := results/benchmarks.csv
+# What `make estimate` and `make reproduce` are about: attributes, masks, classes, all, or a file.
+TARGET := attributes
+# Shipped weights that no rule makes when they come from the store.
+WEIGHTS := denoiser masks/segmenters masks/controlnets classes/generator
 
 # Rules call plain `python`: it must be this environment's, with nothing mixed in.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -39,88 +39,72 @@ setup: .venv/.installed ## Create .venv with the exact versions of requirements.
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-weights: setup ## Fetch the shipped weights alone
+restore: setup ## Fetch the shipped weights and samples: `dvc pull`
 	@[ -e .git ] || $(BIN)/dvc config --quiet --local core.no_scm true  # an unpacked archive
-	find weights -name '*.dvc' -print0 | xargs -0 --no-run-if-empty $(BIN)/dvc pull || {
-	  echo "make weights: run \`make store\` to keep weights that you changed, or \`dvc pull --force\` to discard them." >&2
+	$(BIN)/dvc pull || {
+	  echo "make restore: \`dvc pull --force\` discards products that you made anew; \`make store\` keeps them." >&2
 	  exit 1
 	}
 
-restore: weights ## Fetch the shipped weights, and the samples and caches of the demo (DVC, from dvc-remote/)
-	@[ ! -e dvc.yaml ] || $(BIN)/dvc pull demo || {
-	  echo "make restore: \`dvc pull --force\` discards products that you made anew." >&2
-	  exit 1
-	}
-	$(BIN)/python workflow/scripts/adopt_records.py
+demo: restore ## Steer the shipped denoiser with heads from 50 + 50 labels, judge and show the samples (about 5 minutes)
+	@mkdir -p $(RESULTS)-demo/judges
+	cp -r $(RESULTS)/judges/judge $(RESULTS)-demo/judges  # its training takes longer than all the rest
+	$(BIN)/snakemake --cores all attributes --configfile config/demo.yaml
+	$(BIN)/python tools/show_table.py --tables $(RESULTS)-demo/tables
+	echo
+	echo "Figure: $(CURDIR)/$(RESULTS)-demo/figures/attributes.png"
+	echo "24 samples per row and method say little. The full table, 200 per row with intervals, is"
+	echo "results/tables/celeba_fid.csv; \`make reproduce\` computes it anew from the shipped weights."
 
-# The stored products carry a digest of the code that made them: an edit of any module behind them makes them stale,
-# for every clone, and Snakemake says so. Before a release: `make reproduce store`, then commit what is staged.
-# DVC only stores. It gets one frozen stage that names files; `dvc repro` would run everything as one job.
-store: setup ## Store changed weights and the demo's finished products: DVC copies them to its remote, git gets the rest
-	@find weights -name '*.safetensors' -print0 | xargs -0 --no-run-if-empty $(BIN)/dvc add
-	mkdir -p .snakemake
-	$(BIN)/snakemake --summary > .snakemake/summary.tsv
-	$(BIN)/python workflow/scripts/store_products.py --summary .snakemake/summary.tsv --command "snakemake --cores all"
-	$(BIN)/dvc commit --force demo
+reproduce: restore ## Recompute TARGET from the shipped weights alone, in reproduction/, and compare the tables
+	@[ ! -e reproduction/finished ] || rm -r reproduction
+	mkdir -p reproduction  # of a killed one, it goes on
+	cp -r Snakefile config envs profiles workflow reproduction
+	for folder in $(WEIGHTS); do
+	  mkdir -p reproduction/$(RESULTS)/$$folder
+	  cp -r $(RESULTS)/$$folder/. reproduction/$(RESULTS)/$$folder
+	done
+	(cd reproduction && ../$(BIN)/snakemake --cores all $(TARGET))
+	$(BIN)/python tools/compare_tables.py --before $(RESULTS)/tables --after reproduction/$(RESULTS)/tables
+	touch reproduction/finished
+
+# Records of stored products name the code that made them, by its definitions: an edit that changes one makes these
+# products stale, for every clone, and Snakemake says so. Before a release: run what is stale, store, and commit.
+store: setup ## Store the finished products of this folder: DVC copies them to its remote, Git gets pointers and records
+	@$(BIN)/snakemake --summary | $(BIN)/python tools/store_products.py --results $(RESULTS) | xargs -d '\n' $(BIN)/dvc add
 	$(BIN)/dvc push
-	git add dvc.yaml dvc.lock weights dvc-remote results
+	git add results dvc-remote
 	echo "Now run \`git commit\`: pointers, records and contents are staged."
 
-verify: setup ## Check every stored file against its recorded digest
-	@$(BIN)/python workflow/scripts/verify.py
+verify: setup ## Say which files differ from what is stored (dvc status) or committed (git status)
+	@$(BIN)/dvc status
+	git status --short
+	echo "Above, DVC names stored products that are missing or differ, and Git files that do. Damaged ones come back with" \
+	  "\`dvc pull --force\` and \`git checkout -- FILE\`."
 
-define show
-echo
-$(BIN)/python workflow/scripts/show_table.py $(TABLE) --accuracy $(ACCURACY)
-echo
-echo "Figure: $(CURDIR)/$(FIGURE).png"
-endef
-
-demo: weights ## Redraw the FID table and the attribute figure from the stored samples, and show them
-	@[ ! -e dvc.yaml ] || $(BIN)/dvc pull demo ||
-	  echo "make demo: goes on with products that you made anew; \`dvc pull --force\` discards them." >&2
-	$(BIN)/snakemake --cores all --forcerun make_tables draw_attributes_figure -- $(TABLE) $(FIGURE).png
-	$(show)
-
-reproduce: weights ## Recompute all of it from the shipped weights, and compare with the committed tables
-	@exec 9> .venv/.reproduce.lock  # snakemake inherits it: the lock outlives a killed make
-	flock --nonblock 9 || { echo "make reproduce: already running in this folder." >&2; exit 1; }
-	mkdir -p $(BEFORE)
-	if [ ! -e $(BEFORE)/started ]; then  # a killed one goes on
-	  for table in $(TABLE) $(ACCURACY); do
-	    git show HEAD:$$table > $(BEFORE)/$${table##*/} 2> /dev/null || cp $$table $(BEFORE)/
-	  done
-	  $(BIN)/snakemake --summary > $(BEFORE)/summary.tsv
-	  $(BIN)/python workflow/scripts/forget_units.py --summary $(BEFORE)/summary.tsv --checkpoints checkpoints/samples
-	  $(BIN)/snakemake --cores 1 --delete-all-output
-	  touch $(BEFORE)/started
-	fi
-	$(BIN)/snakemake --cores all
-	$(show)
-	echo
-	$(BIN)/python workflow/scripts/compare_tables.py --before $(BEFORE)/$(notdir $(TABLE)) $(BEFORE)/$(notdir $(ACCURACY)) \
-	  --after $(TABLE) $(ACCURACY)
-	rm -r $(BEFORE)
+check: export OMP_NUM_THREADS := 1
+check: lint ## Lint, then all tests but slow ones (90 seconds on two cores)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test: export OMP_NUM_THREADS := 1
-test: weights lint ## Lint, then run all tests in two processes
+test: restore lint ## Lint, then all tests in two processes (about 20 minutes)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 10 minutes)
-	@$(BIN)/python tests/robustness.py
+	@$(BIN)/python tests/platform/robustness.py
 
 determinism: setup ## Make all products of a small run in 13 ways and compare one SHA-256 (about 15 minutes)
-	@$(BIN)/python tests/determinism.py
+	@$(BIN)/python tests/platform/determinism.py
 
-overhead: setup ## Say how much of the last run was start-up and Snakemake (after make reproduce; two minutes)
-	@$(BIN)/python tests/overhead.py --cores "$$(nproc)" --output results/overhead.csv
+mutation: setup ## Change the library in hundreds of small ways and say which changes no test sees (hours)
+	@$(BIN)/python tests/platform/mutation.py
 
-benchmarks: setup ## Gather time, memory and forward passes of the jobs that ran here into one table
-	@$(BIN)/python workflow/scripts/gather_benchmarks.py --output $(BENCHMARKS)
+benchmarks: setup ## Gather time and memory of the jobs that ran here into one table
+	@$(BIN)/python tools/gather_benchmarks.py --output $(BENCHMARKS)
 
-estimate: setup ## Say how long what is left of a target takes, even while it runs: make estimate TARGET=table2
+estimate: setup ## Say how long what is left of TARGET takes, even while it runs: make estimate TARGET=classes
 	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
-	$(BIN)/python workflow/scripts/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)" <<< "$$plan"
+	$(BIN)/python tools/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)" <<< "$$plan"
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check
@@ -138,22 +122,21 @@ lock: ## Write requirements.lock from the current .venv
 	} > .venv/requirements.lock
 	mv .venv/requirements.lock requirements.lock
 
-report: setup ## Write results/report.html: the results with captions, code and run times
-	@echo "Of what was restored, or is only in git, Snakemake knows no run times."
-	$(BIN)/snakemake --report results/report.html -- all segmentation table2 2> >(grep -v "^Missing metadata for file" >&2)
+report: setup ## Write results/report.html: all results with captions, code and run times
+	@echo "Of what was restored, or is only in Git, Snakemake knows no run times."
+	$(BIN)/snakemake --report results/report.html -- all 2> >(grep -v "^Missing metadata for file" >&2)
 
-docs: setup ## Write config/README.md, config/schema.json and the README's results from model and tables
-	@$(BIN)/python workflow/scripts/write_documents.py
-	section() { $(BIN)/python workflow/scripts/write_readme.py --section "$$1" --layout "$$2" --tables "$${@:3}"; }
-	section results distances $(TABLE) $(ACCURACY)
-	section faces distances $(FACES)_fid.csv $(FACES)_accuracy.csv
-	section masks masks results/tables/segmentation.csv
-	section face_masks masks results/tables/celebamask64_segmentation.csv
-	section classes accuracies results/tables/tiny_imagenet_accuracy.csv results/tables/acceptance.csv
+docs: setup ## Write config/README.md, config/schema.json and the results in the README from model and tables
+	@$(BIN)/python tools/write_documents.py
+	section() { $(BIN)/python tools/write_readme.py --section "$$1" --layout "$$2" --tables "$${@:3}"; }
+	tables=$(RESULTS)/tables
+	section attributes attributes $$tables/attributes.csv $$tables/attributes_judge.csv
+	section masks masks $$tables/masks.csv
+	section classes classes $$tables/classes.csv $$tables/classes_acceptance.csv
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find workflow tests -name __pycache__ -type d -prune -exec rm -rf {} +
-	for folder in results checkpoints weights; do
+	find workflow tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	for folder in results checkpoints; do
 	  [ ! -d $$folder ] || find $$folder -name '.*' ! -name .gitignore -mtime +0 -prune -exec rm -rf {} +
 	done

@@ -77,11 +77,11 @@ def write_records(products: Iterable[str], records: Path = RECORDS) -> None:
     digests = _digests(made)
     texts = sorted({text for record in made.values() for text in record["params"]})
     files, params = ({name: number for number, name in enumerate(names)} for names in (digests, texts))
-    products: list[Any] = [
+    entries = [
         (name, [record["rule"], [files[read] for read in record["input"]], [params[text] for text in record["params"]]])
         for name, record in sorted(made.items())
     ]
-    lines = {"files": list(digests.items()), "params": texts, "products": products}
+    lines = {"files": list(digests.items()), "params": texts, "products": entries}
     blocks = [f'"{key}": [\n' + ",\n".join(map(_dense, values)) + "\n]" for key, values in lines.items()]
     _replace(records, "{\n" + ",\n".join(blocks) + "\n}\n")
 
