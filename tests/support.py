@@ -32,7 +32,8 @@ def smoke_config() -> Config:
 
 def one_class() -> dict[str, object]:
     """Return an overlay that leaves the first of the smoke configuration's two classes."""
-    return {"targets": yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())["targets"][:1]}
+    smoke = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    return {"attributes": {"targets": smoke["attributes"]["targets"][:1]}}
 
 
 def run(script: str, *words: object) -> None:
@@ -87,13 +88,13 @@ def start(
 
 
 def copy_tree(folder: Path) -> Path:
-    """Copy what git tracks or would track; weights come along where they are."""
+    """Copy what Git tracks or would track, without results and tests."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for name in filter(None, listed.stdout.split("\0")):
         source, target = ROOT / name, folder / name
-        if not source.exists() or name.startswith(("dvc-remote/", ".snakemake/", "results/", "tests/")):
+        if not source.exists() or name.startswith(("dvc-remote/", "results/", "tests/")):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)

@@ -13,9 +13,11 @@ sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.tooling.code_digest import code_digest
+from fewshot_diffusion.tooling.store import adopt_records
 
 try:
     CONFIG = load_config(config)
+    adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))
 
