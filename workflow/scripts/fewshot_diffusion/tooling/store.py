@@ -126,7 +126,10 @@ def adopt_records(records: Path = RECORDS) -> list[str]:
 
 def record_path(product: str) -> Path:
     """Return where Snakemake keeps its record of a file: the path in base64, in pieces that are valid names."""
-    METADATA.mkdir(parents=True, exist_ok=True)
+    if not METADATA.is_dir():
+        # Alone, it would be taken for the folder of an old Snakemake.
+        METADATA.with_name("incomplete").mkdir(parents=True, exist_ok=True)
+        METADATA.mkdir(exist_ok=True)
     name = urlsafe_b64encode(product.encode()).decode()
     length = os.pathconf(METADATA, "PC_NAME_MAX") - 1
     pieces = [name[start : start + length] for start in range(0, len(name), length)]
