@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.storage.weights import WEIGHTS_FILES
 from fewshot_diffusion.tooling.benchmarks import planned_steps
+from fewshot_diffusion.tooling.store import WEIGHTS
 from support import BIN, ROOT, SMOKE, command, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
 
 OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
-WEIGHTS = ("config.json", "diffusion_pytorch_model.safetensors")
 RESULTS = "results/smoke"
 
 
@@ -34,15 +35,14 @@ def put_weights(tree: Path, *folders: str) -> None:
     """Put empty weights where a configuration expects a user's own, or those of the store: a plan needs no more."""
     for folder in folders:
         (tree / folder).mkdir(parents=True, exist_ok=True)
-        for name in WEIGHTS:
+        for name in WEIGHTS_FILES:
             (tree / folder / name).touch()
 
 
 def put_stored_weights(tree: Path) -> None:
-    results = "results/avatars64"
-    put_weights(tree, f"{results}/denoiser", f"{results}/classes/generator")
-    put_weights(tree, *(f"{results}/masks/segmenters/{judge}" for judge in ("judge", "tuning_judge")))
-    put_weights(tree, *(f"{results}/masks/controlnets/{shots}" for shots in (20, 200, 2000)))
+    names = [name for stored in WEIGHTS.values() for name in stored]
+    parts = {"masks/segmenters": ("judge", "tuning_judge"), "masks/controlnets": ("20", "200", "2000")}
+    put_weights(tree, *(f"results/avatars64/{name}/{part}" for name in names for part in parts.get(name, (".",))))
 
 
 # --- without running a job ------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def put_stored_weights(tree: Path) -> None:
 
 @pytest.mark.slow
 def test_snakemake_and_snakefmt_find_nothing_to_complain_about(tree: Path) -> None:
-    done = snakemake(tree, "--lint")
+    done = snakemake(tree, "--lint", "--configfile", "config/train.yaml")
     assert done.status == 0, done.text
     done = command(tree, str(BIN / "snakefmt"), "--check", "Snakefile", "workflow/rules")
     assert done.status == 0, done.text
@@ -67,9 +67,9 @@ def test_the_default_is_planned(tree: Path) -> None:
 
 
 def test_missing_weights_are_named(tree: Path) -> None:
-    done = snakemake(tree, "-n", "--configfile", overlay(tree, "absent.yaml", data={"name": "absent"}))
+    done = snakemake(tree, "-n")
     assert done.status != 0
-    assert "results/absent/denoiser" in done.text
+    assert "results/avatars64/denoiser: weights are missing. Run `make restore`" in done.text
 
 
 PLANS = {  # configuration files -> a target, and jobs that it must plan

@@ -13,10 +13,11 @@ sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.tooling.code_digest import code_digest
-from fewshot_diffusion.tooling.store import adopt_records
+from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
 try:
     CONFIG = load_config(config)
+    require_weights(CONFIG, Path("results", CONFIG.data.name))
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))

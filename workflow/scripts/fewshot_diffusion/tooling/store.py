@@ -35,6 +35,13 @@ STORED = (
 )
 """Below ``results/<data set>/``: weights that take long to train, and what steers and draws the attributes' samples."""
 
+WEIGHTS = {
+    "denoiser": ("denoiser",),
+    "masks": ("masks/segmenters", "masks/controlnets"),
+    "classes": ("classes/generator",),
+}
+"""Section of the configuration -> the weights that no rule makes if its ``source`` is the store."""
+
 RECORDS = Path("results/records.json")
 METADATA = Path(".snakemake/metadata")
 FORMAT = 6  # Snakemake's, of its records
@@ -47,6 +54,20 @@ class StoreError(FewshotError):
 def stored_paths(results: Path) -> list[Path]:
     """Return what DVC stores of one data set and is there."""
     return [path for name in STORED if (path := results / name).exists()]
+
+
+def require_weights(config: object, results: Path) -> None:
+    """Stop if the configuration takes weights from the store that are not here.
+
+    With committed tables in place, Snakemake would say that nothing is to be done, whatever the configuration.
+
+    Raises:
+        StoreError: Names what is missing and what to do.
+    """
+    stored = [key for key in WEIGHTS if getattr(getattr(config, key), "source", None) == "store"]
+    for key, path in ((key, results / name) for key in stored for name in WEIGHTS[key]):
+        if not path.is_dir():
+            raise StoreError(f"{path}: weights are missing. Run `make restore`, or set {key}.source to train.")
 
 
 def planned_products(summary: str) -> list[str]:
