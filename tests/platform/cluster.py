@@ -1,8 +1,8 @@
 """One run of the smoke workflow as on a cluster: through a real Slurm of one node, in envs of conda; tests look at it.
 
 A training job is cancelled, Snakemake is killed while its jobs draw samples, and the same command is typed again.
-Every job starts from nothing, as users' do. One of the smoke configuration's two classes, so every rule of its default
-target. Where Slurm cannot run, the run is local; where the interpreter is not that of the env files, without conda.
+Every job starts from nothing, as users' do. One of the smoke configuration's two classes, so every rule of the
+attributes. Where Slurm cannot run, the run is local; where the interpreter is not that of the env files, without conda.
 """
 
 import fcntl
@@ -20,9 +20,9 @@ from pathlib import Path
 from conda.channel import build_channel
 from conda.standin import write_base
 from determinism import products
-from support import BIN, ROOT, Finished, copy_tree, one_class, overlay, snakemake, start
+from support import BIN, Finished, copy_tree, one_class, overlay, snakemake, start
 
-PROGRAM = ROOT / "tests" / "slurm" / "cluster.sh"
+PROGRAM = Path(__file__).with_name("cluster.sh")
 CANNOT_RUN = 3  # its exit status where Slurm cannot run at all
 HAS_CONDA = sys.version_info[:2] == (3, 11)
 PIP = os.environ.get("CONDA_STANDIN_PIP", "link")
@@ -68,13 +68,13 @@ class Tree:
     def story(self) -> Story:
         return Story(**json.loads((self.folder.parent / "story.json").read_text()))
 
-    def command(self, *options: str, targets: tuple[str, ...] = ("all",)) -> tuple[str, ...]:
+    def command(self, *options: str, targets: tuple[str, ...] = ("attributes",)) -> tuple[str, ...]:
         return (*options, *CONFIG, *(("--sdm", "conda") if HAS_CONDA else ()), "--", *targets)
 
     def variables(self) -> dict[str, str]:
         return {**WORDS, "PATH": os.pathsep.join((str(self.base / "bin"), str(BIN), os.environ["PATH"]))}
 
-    def run(self, *options: str, targets: tuple[str, ...] = ("all",)) -> Finished:
+    def run(self, *options: str, targets: tuple[str, ...] = ("attributes",)) -> Finished:
         return snakemake(self.folder, *self.command(*options, targets=targets), **self.variables())
 
 
@@ -117,7 +117,7 @@ def disturb(tree: Tree, story: Story) -> None:
         wait_until(process, said, lambda: seen_images(tree.folder))
         [story.cancelled] = jobs_of("train_denoiser", jobs())
         subprocess.run(["scancel", story.cancelled], check=True)
-        wait_until(process, said, lambda: any_runs("sample_guided", jobs()))
+        wait_until(process, said, lambda: any_runs("sample_attributes", jobs()))
     finally:
         process.kill()
         process.wait()

@@ -7,7 +7,7 @@ set -euo pipefail
 folder=${FEWSHOT_SLURM:-/tmp/fewshot-slurm} # keys, sockets, state, logs
 settings=/etc/slurm                         # where slurmstepd looks, whatever SLURM_CONF says
 files=(slurm.conf cgroup.conf gres.conf)
-mark="# Written by tests/slurm/cluster.sh"
+mark="# Written by tests/platform/cluster.sh"
 programs=(munged slurmctld slurmd sbatch)
 export PATH="$PATH:/usr/sbin:/sbin"
 

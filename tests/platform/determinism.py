@@ -1,9 +1,9 @@
 """Run the whole smoke workflow in every way that must not matter, and compare one SHA-256 of all products.
 
-    python tests/determinism.py --output results/determinism.csv
+    python tests/platform/determinism.py --output results/determinism.csv
 
-The digest covers every file below results/ by name and content. Three things are left out or joined: measured seconds,
-the digest column that follows from them, and the borders of sample shards, whose number is one of the ways.
+The digest covers every file below results/ by name and content. Two things are left out or joined: measured seconds,
+and the borders of sample shards, whose number is one of the ways.
 """
 
 import argparse
@@ -19,15 +19,16 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow" / "scripts")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "platform"), str(ROOT / "workflow" / "scripts")]
 
-import robustness  # noqa: E402 - the tests are no package
-from fewshot_diffusion.storage.tables import DIGEST, write_csv  # noqa: E402
-from fewshot_diffusion.storage.tensors import pixel_digest, read_tensors  # noqa: E402
+from fewshot_diffusion.storage.records import read_records  # noqa: E402 - the tests are no package
+from fewshot_diffusion.storage.tables import write_csv  # noqa: E402
+from robustness import copy_workflow  # noqa: E402
+from warm import Warm  # noqa: E402
 
-TARGETS = ("all", "segmentation", "table2")
-SECONDS = ["seconds_per_sample", "seconds", DIGEST]
+TARGETS = ("attributes", "masks", "classes")
+SECONDS = ["seconds_per_sample", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ WAYS = [
 def overlay(shards: int) -> dict[str, object]:
     """Return a configuration with enough work units for eight shards."""
     return {
-        "sampling": {"units_per_target": 8, "shards_per_target": shards, "shards_unguided": shards},
-        "classification": {"sampling": {"shards": shards}},
+        "attributes": {"sets": {"units_per_target": 8, "shards_per_target": shards, "shards_unguided": shards}},
+        "classes": {"sampling": {"shards": shards}},
     }
 
 
@@ -72,11 +73,11 @@ def run(way: Way, folder: Path) -> Path:
     """
     tree = folder / way.folder
     tree.mkdir(parents=True)
-    robustness.copy_workflow(tree)
+    copy_workflow(tree)
     (tree / "ways.yaml").write_text(yaml.safe_dump(overlay(way.shards)))
     before = dict(os.environ)
     os.environ.update(way.variables)
-    runner = robustness.Warm(folder / "warm", way.variables)
+    runner = Warm(folder / "warm", way.variables)
     try:
         for targets in way.commands:
             log = folder / "log"
@@ -112,14 +113,12 @@ def products(tree: Path) -> Iterator[tuple[str, str]]:
 
 
 def joined_digest(shards: list[Path]) -> str:
-    """Return the digest of the images and seeds of all shards of a set, in order of seeds."""
-    tensors = [read_tensors(path, "images", "seeds")[0] for path in shards]
-    rows = [
-        (int(seed), pixel_digest(*(part[name][index] for name in sorted(part))))
-        for part in tensors
-        for index, seed in enumerate(part["seeds"])
-    ]
-    return hashlib.sha256(str(sorted(rows)).encode()).hexdigest()
+    """Return the digest of all records of a set, in order of seeds, and of what each shard says of itself."""
+    read = [read_records(path, "seed") for path in shards]
+    rows = pd.concat([frame for frame, _ in read]).sort_values("seed", ignore_index=True)
+    cells = [[hashlib.sha256(repr(cell).encode()).hexdigest() for cell in row] for row in rows.to_numpy().tolist()]
+    about = {str(sorted(about.items())) for _, about in read}
+    return hashlib.sha256(str([cells, sorted(about)]).encode()).hexdigest()
 
 
 def compare(ways: list[Way], output: Path | None = None) -> pd.DataFrame:

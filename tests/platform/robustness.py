@@ -1,6 +1,6 @@
 """Interrupt the workflow at random moments in every way that machines do, resume it, and compare every byte.
 
-    python tests/robustness.py --moments 120 --output results/robustness.csv
+    python tests/platform/robustness.py --moments 120 --output results/robustness.csv
 
 A run of ten jobs (training, fine-tuning, sampling, generation, one classifier) is interrupted again and again until it
 is through; then it starts anew. Every run is the same plain command. The disk that fills is a small tmpfs of its own.
@@ -19,26 +19,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow" / "scripts")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "platform"), str(ROOT / "workflow" / "scripts")]
 
-import warm  # noqa: E402 - the tests are no package
-from fewshot_diffusion.storage.tables import write_csv  # noqa: E402
+from fewshot_diffusion.storage.tables import write_csv  # noqa: E402 - the tests are no package
+from warm import Cold, Run, Warm, wait_until  # noqa: E402
 
-TARGETS = ("results/smoke/samples/unguided/all/1-of-1.safetensors", "results/smoke/cells/resnet18/plain/1_none.csv")
+TARGETS = (
+    "results/smoke/attributes/samples/unguided/pool/1-of-1.parquet",
+    "results/smoke/classes/cells/resnet18/plain/1_none.csv",
+)
 OVERLAY = {
-    "data": {"splits": {"class_train": 200, "class_test": 24}},
     "denoiser": {"training": {"num_images": 192, "checkpoint_images": 16}},
-    "sampling": {"shards_unguided": 1, "units_unguided": 16},
-    "classification": {
+    "attributes": {"sets": {"shards_unguided": 1, "units_unguided": 16}},
+    "classes": {
+        "splits": {"class_train": 200, "class_test": 24},
         "conditional": {"num_images": 32},
         "sampling": {"shards": 1},
         "architectures": [{"name": "resnet18", "epochs": 1, "seeds": [0, 1, 2], "controls": False}],
@@ -46,114 +48,7 @@ OVERLAY = {
 }
 COMMAND = ["--cores", "2", *TARGETS, "--configfile", "config/smoke.yaml", "robustness.yaml"]
 DISK = 64  # MiB
-PATIENCE = 3600  # seconds: low priority on a busy machine may mean minutes without a step
 COLUMNS = ["kind", "moments", "resumed", "finished_units", "units_redone", "equal_bytes", "runs_compared", "imports"]
-
-
-# --- the workflow, warm or from scratch -----------------------------------------------------------------------------
-
-
-class Warm:
-    """Runs forked from a process that has imported everything."""
-
-    imports = "shared"
-
-    def __init__(self, folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.folder = folder
-        environment = plain_environment(Path(sys.executable).parent) | variables
-        self._server = subprocess.Popen([sys.executable, str(ROOT / "tests" / "warm.py"), str(folder)], env=environment)
-        wait_until(lambda: (folder / "socket").exists() or self._server.poll() is not None)
-
-    def start(self, tree: Path, output: int, command: Sequence[str] = COMMAND) -> "Run":
-        environment = plain_environment(self.folder / "bin") | {"WARM_SOCKET": str(self.folder / "socket")}
-        connection = warm.ask(self.folder, list(command), tree, environment, output)
-        group = int.from_bytes(connection.recv(4), "big")
-
-        def status() -> int:
-            with connection:
-                said = connection.recv(1)
-            return said[0] if said else warm.KILLED
-
-        return Run(group, status)
-
-    def close(self) -> None:
-        self._server.kill()
-        self._server.wait()
-
-
-class Cold:
-    """Runs as a user starts them."""
-
-    imports = "own"
-
-    def start(self, tree: Path, output: int) -> "Run":
-        words = [str(Path(sys.executable).parent / "snakemake"), *COMMAND]
-        environment = plain_environment(Path(sys.executable).parent)
-        process = subprocess.Popen(
-            words, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT, process_group=0
-        )
-        return Run(process.pid, process.wait)
-
-    def close(self) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def warm_run(tree: Path, command: Sequence[str], log: Path) -> Iterator[Callable[[], int]]:
-    """Start Snakemake in a tree with shared imports; yields what waits for its exit status. It speaks into ``log``."""
-    with tempfile.TemporaryDirectory() as name:
-        runner = Warm(Path(name) / "warm")
-        try:
-            with log.open("w") as file:
-                run = runner.start(tree, file.fileno(), command)
-            yield run.status
-        finally:
-            runner.close()
-
-
-@dataclass(frozen=True)
-class Run:
-    """A started command: its process group, and how to wait for its exit status."""
-
-    group: int
-    status: Callable[[], int]
-
-    def members(self) -> Iterator[tuple[int, str]]:
-        """Yield the process ids and names of the group."""
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                name, _, rest = path.read_text().partition("(")[2].rpartition(")")
-                state, _, group = rest.split()[:3]
-                if int(group) == self.group and state not in "ZX":
-                    yield int(path.parent.name), name
-
-    def jobs(self) -> list[int]:
-        """Return the processes of scripts."""
-        return [process for process, name in self.members() if name == "job" or _is_script(process)]
-
-    def is_over(self) -> bool:
-        """Return whether the command itself has ended; a job of it may live on."""
-        return self.group not in [process for process, _ in self.members()]
-
-
-def _is_script(process: int) -> bool:
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-        return len(words) > 1 and words[1].startswith(b"workflow/scripts/")
-    return False
-
-
-def plain_environment(first: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
-    return kept | {"PATH": f"{first}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not reached():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing happened within {PATIENCE} s")
-        time.sleep(0.01)
 
 
 # --- interruptions --------------------------------------------------------------------------------------------------
@@ -216,7 +111,7 @@ KINDS: dict[str, Callable[[Run, Path], None]] = {
 
 def work_units(tree: Path) -> dict[str, int]:
     """Return the finished work units and outputs, each with the time of its last writing."""
-    units = [*tree.glob("checkpoints/*/*/unit-*.safetensors"), *tree.glob("checkpoints/*/*/seed-*.json")]
+    units = [*tree.glob("checkpoints/**/unit-*.safetensors"), *tree.glob("checkpoints/**/seed-*.json")]
     units = [path for path in units if path.suffix == ".json" or path.with_suffix(".json").exists()]
     found = {str(path.relative_to(tree)): path.stat().st_mtime_ns for path in units}
     records, incomplete = (set(_recorded(tree / ".snakemake" / name)) for name in ("metadata", "incomplete"))
@@ -237,7 +132,7 @@ def _recorded(folder: Path) -> Iterator[str]:
 def repeated_steps(tree: Path) -> int:
     """Return how many checkpoints of a training were reached twice."""
     repeated = 0
-    for path in tree.glob("checkpoints/*/*/log.jsonl"):
+    for path in tree.glob("checkpoints/**/log.jsonl"):
         highest = 0
         for line in path.read_text().splitlines():
             with contextlib.suppress(ValueError):  # a full disk cuts lines
@@ -292,7 +187,7 @@ class Sweep:
 
     def start(self) -> Run:
         with self.log.open("a") as file:
-            return self.runner.start(self.tree, file.fileno())
+            return self.runner.start(self.tree, file.fileno(), COMMAND)
 
     def run_to_the_end(self) -> int:
         run = self.start()

@@ -4,19 +4,27 @@ An interruption then costs a second instead of half a minute of imports, and a r
 command lines, the rules, the scripts, the files and the signals are the real ones; only the imports are shared.
 """
 
+import contextlib
 import importlib
 import json
 import os
 import runpy
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
+import time
 import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow" / "scripts"
 KILLED = 128 + signal.SIGKILL
+PATIENCE = 3600  # seconds: low priority on a busy machine may mean minutes without a step
 
 # What rules find as `python`: it hands its command line and streams over, and waits for the exit status.
 CLIENT = f"""#!{sys.executable} -IS
@@ -32,6 +40,126 @@ connection.sendall(asked)
 status = connection.recv(1)
 sys.exit(status[0] if status else {KILLED})
 """
+
+
+# --- what asks ------------------------------------------------------------------------------------------------------
+
+
+class Warm:
+    """Runs forked from a process that has imported everything."""
+
+    imports = "shared"
+
+    def __init__(self, folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.folder = folder
+        environment = plain_environment(Path(sys.executable).parent) | variables
+        self._server = subprocess.Popen([sys.executable, str(Path(__file__).resolve()), str(folder)], env=environment)
+        wait_until(lambda: (folder / "socket").exists() or self._server.poll() is not None)
+
+    def start(self, tree: Path, output: int, command: Sequence[str]) -> "Run":
+        environment = plain_environment(self.folder / "bin") | {"WARM_SOCKET": str(self.folder / "socket")}
+        connection = ask(self.folder, list(command), tree, environment, output)
+        group = int.from_bytes(connection.recv(4), "big")
+
+        def status() -> int:
+            with connection:
+                said = connection.recv(1)
+            return said[0] if said else KILLED
+
+        return Run(group, status)
+
+    def close(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+
+class Cold:
+    """Runs as a user starts them."""
+
+    imports = "own"
+
+    def start(self, tree: Path, output: int, command: Sequence[str]) -> "Run":
+        words = [str(Path(sys.executable).parent / "snakemake"), *command]
+        environment = plain_environment(Path(sys.executable).parent)
+        process = subprocess.Popen(
+            words, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT, process_group=0
+        )
+        return Run(process.pid, process.wait)
+
+    def close(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def warm_run(tree: Path, command: Sequence[str], log: Path) -> Iterator[Callable[[], int]]:
+    """Start Snakemake in a tree with shared imports; yields what waits for its exit status. It speaks into ``log``."""
+    with tempfile.TemporaryDirectory() as name:
+        runner = Warm(Path(name) / "warm")
+        try:
+            with log.open("w") as file:
+                run = runner.start(tree, file.fileno(), command)
+            yield run.status
+        finally:
+            runner.close()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A started command: its process group, and how to wait for its exit status."""
+
+    group: int
+    status: Callable[[], int]
+
+    def members(self) -> Iterator[tuple[int, str]]:
+        """Yield the process ids and names of the group."""
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+                state, _, group = rest.split()[:3]
+                if int(group) == self.group and state not in "ZX":
+                    yield int(path.parent.name), name
+
+    def jobs(self) -> list[int]:
+        """Return the processes of scripts."""
+        return [process for process, name in self.members() if name == "job" or _is_script(process)]
+
+    def is_over(self) -> bool:
+        """Return whether the command itself has ended; a job of it may live on."""
+        return self.group not in [process for process, _ in self.members()]
+
+
+def _is_script(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        return len(words) > 1 and words[1].startswith(b"workflow/scripts/")
+    return False
+
+
+def ask(folder: Path, argv: list[str], cwd: Path, env: dict[str, str], output: int) -> socket.socket:
+    """Start a command in a process group of its own; the connection gives its status, or ends without one."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(folder / "socket"))
+    asked = json.dumps({"argv": argv, "cwd": str(cwd), "env": env, "group": 0}).encode()
+    with open(os.devnull) as nothing:
+        socket.send_fds(connection, [len(asked).to_bytes(4, "big")], [nothing.fileno(), output, output])
+    connection.sendall(asked)
+    return connection
+
+
+def plain_environment(first: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
+    return kept | {"PATH": f"{first}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing happened within {PATIENCE} s")
+        time.sleep(0.01)
+
+
+# --- what serves ----------------------------------------------------------------------------------------------------
 
 
 def preload() -> None:
@@ -61,17 +189,6 @@ def serve(folder: Path) -> None:
             listening.close()
             _work(connection)
         connection.close()
-
-
-def ask(folder: Path, argv: list[str], cwd: Path, env: dict[str, str], output: int) -> socket.socket:
-    """Start a command in a process group of its own; the connection gives its status, or ends without one."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(folder / "socket"))
-    asked = json.dumps({"argv": argv, "cwd": str(cwd), "env": env, "group": 0}).encode()
-    with open(os.devnull) as nothing:
-        socket.send_fds(connection, [len(asked).to_bytes(4, "big")], [nothing.fileno(), output, output])
-    connection.sendall(asked)
-    return connection
 
 
 def _work(connection: socket.socket) -> None:

@@ -117,8 +117,8 @@ def read_rules() -> list[tuple[str, str]]:
 
 @cache
 def rules() -> dict[str, str]:
-    """Return rule -> its text, of every rule with a command."""
-    return {name: body for name, body in read_rules() if "shell:" in body}
+    """Return rule -> its text, of every rule that runs a script."""
+    return {name: body for name, body in read_rules() if "workflow/scripts/" in body}
 
 
 def command(body: str) -> str:
@@ -134,7 +134,7 @@ def test_the_reader_sees_every_rule() -> None:
 def test_jobs_are_quoted_commands() -> None:
     texts = {path.name: path.read_text() for path in RULE_FILES}
     assert not {name for name, text in texts.items() if re.search(r"^\s+(run|script|notebook|wrapper):", text, re.M)}
-    bare = {name: re.findall(r"\{[^{}]+(?<!:q)\}", command(body)) for name, body in rules().items()}
+    bare = {name: re.findall(r"\{[^{}]+(?<!:q)\}", command(body)) for name, body in read_rules()}
     assert not {name: found for name, found in bare.items() if found}
 
 
@@ -156,12 +156,12 @@ def test_every_job_has_a_log_and_a_benchmark_of_the_same_name() -> None:
         names = re.search(r'log:\n\s+"<logs>/(.+)\.log",\n\s+benchmark:\n\s+"<benchmarks>/(.+)\.tsv"', body)
         assert names, name
         assert names[1] == names[2], name
-        assert names[1].split("/")[0] == name, name
 
 
 def test_every_rule_says_what_it_does() -> None:
-    for name, body in read_rules():
-        assert re.match(r'\s+"""[A-Z].*\.(?:"""|\n)', body), name
+    texts = "\n".join(path.read_text() for path in RULE_FILES)
+    said = re.findall(r'^ *rule (\w+):\n(\s+"""[A-Z].*\.(?:"""|\n))?', texts, re.MULTILINE)
+    assert not [name for name, docstring in said if not docstring]
 
 
 @pytest.mark.slow

@@ -64,10 +64,10 @@ def require_weights(config: object, results: Path) -> None:
     Raises:
         StoreError: Names what is missing and what to do.
     """
-    stored = [key for key in WEIGHTS if getattr(getattr(config, key), "source", None) == "store"]
-    for key, path in ((key, results / name) for key in stored for name in WEIGHTS[key]):
-        if not path.is_dir():
-            raise StoreError(f"{path}: weights are missing. Run `make restore`, or set {key}.source to train.")
+    for key, names in WEIGHTS.items():
+        absent = [results / name for name in names if not (results / name).is_dir()]
+        if absent and getattr(getattr(config, key), "source", None) == "store":
+            raise StoreError(f"{absent[0]}: weights are missing. Run `make restore`, or set {key}.source to train.")
 
 
 def planned_products(summary: str) -> list[str]:
