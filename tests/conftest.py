@@ -1,4 +1,4 @@
-"""What all tests share: a denoiser for unit tests, small, its every weight random and non-zero; a run of the workflow."""
+"""What all tests share: a small denoiser for unit tests, its every weight random and non-zero; a run of the workflow."""
 
 from collections.abc import Callable
 from pathlib import Path

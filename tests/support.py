@@ -105,7 +105,7 @@ def copy_products(run: Path, tree: Path) -> None:
     """Copy what the configured run left; another test may be adding a sweep to it."""
 
     def copy(source: str, target: str) -> str:
-        return shutil.copy2(source, target) if os.path.exists(source) else target
+        return shutil.copy2(source, target) if Path(source).exists() else target
 
     ignored = shutil.ignore_patterns(".[!s]*", "sweep", "tuning_judge*")
     for name in ("results", ".snakemake/metadata"):

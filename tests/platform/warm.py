@@ -140,7 +140,7 @@ def ask(folder: Path, argv: list[str], cwd: Path, env: dict[str, str], output: i
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(str(folder / "socket"))
     asked = json.dumps({"argv": argv, "cwd": str(cwd), "env": env, "group": 0}).encode()
-    with open(os.devnull) as nothing:
+    with Path(os.devnull).open() as nothing:
         socket.send_fds(connection, [len(asked).to_bytes(4, "big")], [nothing.fileno(), output, output])
     connection.sendall(asked)
     return connection

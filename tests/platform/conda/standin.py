@@ -185,17 +185,17 @@ def requirements_of(distribution: importlib.metadata.Distribution, extra: str) -
 def link_distribution(distribution: importlib.metadata.Distribution, packages: Path) -> None:
     for file in distribution.files or []:
         if ".." not in file.parts:  # commands in bin/
-            link(str(distribution.locate_file(file)), str(packages / file))
+            link(Path(str(distribution.locate_file(file))), packages / file)
 
 
-def link(source: str, target: str) -> None:
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+def link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source, target)
+        target.hardlink_to(source)
     except FileExistsError:
         pass  # shared by two distributions
     except OSError:  # another file system
-        os.symlink(source, target)
+        target.symlink_to(source)
 
 
 # --- command line ---------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def adopt_records(records: Path = RECORDS) -> list[str]:
     wanted = [
         (product, record)
         for product, (digest, record) in read_records(records).items()
-        if _is_wanted(product, record) and (not os.path.exists(product) or digest == file_sha256(product))
+        if _is_wanted(product, record) and (not Path(product).exists() or digest == file_sha256(Path(product)))
     ]
     for product, record in wanted:
         _replace(record_path(product), json.dumps(record))
@@ -157,9 +157,9 @@ def record_path(product: str) -> Path:
     return METADATA.joinpath(*(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
 
 
-def file_sha256(name: str) -> str:
+def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
-    with open(name, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -184,7 +184,7 @@ def _is_wanted(product: str, record: Record) -> bool:
     own = _own_record(product)
     if own is None:
         return True
-    replaced = os.path.exists(product) and os.path.getmtime(product) != own.get("endtime")
+    replaced = Path(product).exists() and Path(product).stat().st_mtime != own.get("endtime")
     return own != record and (own.get("starttime") == 0 or replaced)
 
 
@@ -207,8 +207,8 @@ def _digests(made: Mapping[str, Record]) -> dict[str, str | None]:
     for record in made.values():
         found |= {name: checksum.removeprefix("sha256:") for name, checksum in record["input_checksums"].items()}
     for name, read in found.items():
-        if os.path.isfile(name):
-            found[name] = file_sha256(name)
+        if Path(name).is_file():
+            found[name] = file_sha256(Path(name))
             if read not in (None, found[name]):
                 raise StoreError(f"{name}: products were made from another file of this name. Run `snakemake`.")
     return dict(sorted(found.items()))
