@@ -126,13 +126,9 @@ report: setup ## Write results/report.html: all results with captions, code and 
 	@echo "Of what was restored, or is only in Git, Snakemake knows no run times."
 	$(BIN)/snakemake --report results/report.html -- all 2> >(grep -v "^Missing metadata for file" >&2)
 
-docs: setup ## Write config/README.md, config/schema.json and the results in the README from model and tables
+docs: setup ## Write config/README.md, config/schema.json, docs/results.md and the README's overview from model and tables
 	@$(BIN)/python tools/write_documents.py
-	section() { $(BIN)/python tools/write_readme.py --section "$$1" --layout "$$2" --tables "$${@:3}"; }
-	tables=$(RESULTS)/tables
-	section attributes attributes $$tables/attributes.csv $$tables/attributes_judge.csv
-	section masks masks $$tables/masks.csv
-	section classes classes $$tables/classes.csv $$tables/classes_acceptance.csv
+	$(BIN)/python tools/write_readme.py
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

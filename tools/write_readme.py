@@ -1,28 +1,30 @@
-"""Write one section of a Markdown file from the committed tables."""
+"""Write the README's overview and docs/results.md from the committed tables."""
 
 from pathlib import Path
-from typing import Literal
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.storage.files import write_text
-from fewshot_diffusion.storage.tables import read_csv
-from fewshot_diffusion.tooling.readme import LAYOUTS, replace_section
+from fewshot_diffusion.tooling.readme import replace_section
+from fewshot_diffusion.tooling.results_page import overview, results_page
 
 
-def write_section(
-    section: str, layout: Literal["attributes", "masks", "classes"], tables: list[Path], file: Path = Path("README.md")
+def write(
+    results: Path = Path("results"),
+    published: Path = Path("config/published.csv"),
+    readme: Path = Path("README.md"),
+    page: Path = Path("docs/results.md"),
 ) -> None:
-    """Replace a marked section.
+    """Write both.
 
     Args:
-        section: Name of the section.
-        layout: Whose tables they are.
-        tables: CSVs, as the layout takes them.
-        file: Markdown file to update.
+        results: Folder of all data sets' tables.
+        published: The paper's numbers.
+        readme: File whose section ``overview`` is replaced.
+        page: File that is written whole.
     """
-    content = LAYOUTS[layout](*map(read_csv, tables))
-    write_text(file, replace_section(file.read_text(), section, content))
+    write_text(readme, replace_section(readme.read_text(), "overview", overview(results, published)))
+    write_text(page, results_page(results))
 
 
 if __name__ == "__main__":
-    cli.run(write_section)
+    cli.run(write)

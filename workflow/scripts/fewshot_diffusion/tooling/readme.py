@@ -1,18 +1,17 @@
 """Tables as people read them: Markdown in the layout of the paper."""
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from ..classes.table import poster_view
 from ..errors import DataError
+from ..metrics.measures import metric_of
 
 
 def wide_view(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return one metric in the poster's layout: attributes down, methods across, value with its interval."""
     rows = table[(table["metric"] == metric) & (table["kind"] != "published")].copy()
     half = (rows["ci_high"] - rows["ci_low"]) / 2
-    digits = 1 if metric.startswith("f") else 3
+    digits = metric_of(metric).digits
     rows["cell"] = [f"{v:.{digits}f} ± {h:.{digits}f}" for v, h in zip(rows["value"], half, strict=True)]
     wide = rows.pivot_table(index="attribute", columns="method", values="cell", aggfunc="first", sort=False)
     wide.insert(0, "floor", rows.groupby("attribute", sort=False)["floor"].first().map(f"{{:.{digits}f}}".format))
@@ -49,7 +48,7 @@ def attributes_section(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
     for metric in measured_metrics(table):
         n = table.loc[(table["metric"] == metric) & (table["kind"] != "published"), "n"]
         sizes = f"n = {n.min():.0f}" if n.min() == n.max() else f"n = {n.min():.0f} to {n.max():.0f}"
-        caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, lower is better ({data_set}, {kind}):"
+        caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, {metric_of(metric).direction} is better ({data_set}, {kind}):"
         blocks.append(f"{caption}\n\n{to_markdown(wide_view(table, metric))}")
     blocks.append(
         "Share that the independent judge takes for the wanted class "
@@ -105,13 +104,6 @@ def classes_section(table: pd.DataFrame, acceptance: pd.DataFrame) -> str:
         f"and {shares['rejected']} of the discarded ones."
     )
     return f"{caption}\n\n{to_markdown(poster_view(table))}\n\n{filtered}"
-
-
-LAYOUTS: dict[str, Callable[..., str]] = {
-    "attributes": attributes_section,
-    "masks": masks_section,
-    "classes": classes_section,
-}
 
 
 def replace_section(text: str, name: str, content: str) -> str:

@@ -100,13 +100,13 @@ def _classes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
 
 def kernel_metric(table: pd.DataFrame) -> str:
     """Return the column name of the kernel distance in a table."""
-    return next(name for name in table["metric"].unique() if name.startswith("k"))
+    return next(str(name) for name in table["metric"].unique() if str(name).startswith("k"))
 
 
 def _main_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the main preset and number of pairs: those that the ControlNet row is of."""
     main = table[table["method"] == "controlnet"].iloc[0]
-    return table[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
+    return table.loc[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
 
 
 def _attributes_part(results: Path) -> str:
