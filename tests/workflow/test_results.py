@@ -1,134 +1,118 @@
-"""What is committed under results/ agrees with the configuration and with the README."""
+"""What is committed under results/ agrees with the configuration, with the README and with docs/results.md."""
 
-from pathlib import Path
-
+import pandas as pd
 import pytest
 import yaml
 from snakemake.utils import update_config
 
-from fewshot_diffusion.attributes.evaluation import ACCURACY_COLUMNS, TABLE_COLUMNS
-from fewshot_diffusion.classes.table import TABLE_COLUMNS as CLASS_COLUMNS
 from fewshot_diffusion.config.model import Config, load_config
-from fewshot_diffusion.masks.evaluation import MASK_COLUMNS
 from fewshot_diffusion.storage.tables import read_csv
-from fewshot_diffusion.tooling.readme import replace_section, results_section
-from fewshot_diffusion.tooling.sections import augmentation_section, mask_section
+from fewshot_diffusion.tooling.readme import replace_section
+from fewshot_diffusion.tooling.results_page import overview, results_page
+from support import ROOT
 
-ROOT = Path(__file__).parents[2]
-TABLES = ROOT / "results" / "tables"
-SETS = {
-    "results": ("config/config.yaml", "celeba_fid.csv", "attribute_accuracy.csv", "guidance_sweep.csv"),
-    "faces": ("config/celebahq.yaml", "celebahq32_fid.csv", "celebahq32_accuracy.csv", "celebahq32_sweep.csv"),
-}
+RESULTS = ROOT / "results"
+ATTRIBUTES = {"avatars64": "config.yaml", "celebahq32": "celebahq.yaml"}
+MASKS = {"avatars64": "config.yaml", "celebamask64": "celebamask.yaml"}
 
 
-@pytest.mark.parametrize("section", SETS)
-def test_the_readme_shows_the_committed_tables(section: str) -> None:
-    _, table, accuracy, _ = SETS[section]
-    content = results_section(read_csv(TABLES / table), read_csv(TABLES / accuracy))
-    readme = (ROOT / "README.md").read_text()
-    assert replace_section(readme, section, content) == readme, "run `make docs`"
+def table(data_set: str, name: str) -> pd.DataFrame:
+    path = RESULTS / data_set / "tables" / f"{name}.csv"
+    if not path.exists():
+        pytest.skip(f"{path.relative_to(ROOT)} was not computed yet")
+    return read_csv(path)
 
 
-@pytest.mark.parametrize("section", SETS)
-def test_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
-    config, _, _, sweep = SETS[section]
-    chosen = read_csv(TABLES / sweep).query("chosen").set_index(["attribute", "mode"])["guidance_scale"]
-    targets = yaml.safe_load((ROOT / config).read_text())["targets"]
-    configured = {(t["label"], mode): scale for t in targets for mode, scale in t["guidance_scale"].items()}
-    assert configured == chosen.to_dict()
-
-
-@pytest.mark.parametrize("section", SETS)
-def test_tables_hold_every_row_with_floor_interval_and_cost(section: str) -> None:
-    config, table, accuracy, _ = SETS[section]
-    frame, shares = read_csv(TABLES / table), read_csv(TABLES / accuracy)
-    assert list(frame.columns) == TABLE_COLUMNS
-    assert list(shares.columns) == ACCURACY_COLUMNS
-    measured = frame[frame["kind"] != "published"]
-    labels = {target["label"] for target in yaml.safe_load((ROOT / config).read_text())["targets"]}
-    methods = {"naive", "unguided", "ddim_i", "ours_exact", "ours_readout"}
-    for _, rows in measured.groupby("metric"):
-        assert set(zip(rows["attribute"], rows["method"], strict=True)) == {(a, m) for a in labels for m in methods}
-    assert (measured["ci_low"] <= measured["value"]).all()
-    assert (measured["value"] <= measured["ci_high"]).all()
-    assert measured[["floor", "n", "judge_accuracy", "forwards_per_sample"]].notna().all(axis=None)
-    assert (frame["kind"] == "published").any()
-
-
-MASK_METHODS = ("unguided", "clean_image", "ours_exact", "ours_readout")
-MASKS = {
-    "masks": ("config/config.yaml", "segmentation.csv", "mask_guidance_sweep.csv"),
-    "face_masks": ("config/celebamask.yaml", "celebamask64_segmentation.csv", "celebamask64_mask_sweep.csv"),
-}
-
-
-def masks_config(overlay: str) -> Config:
+def config_of(overlay: str) -> Config:
     merged = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    update_config(merged, yaml.safe_load((ROOT / overlay).read_text()))
+    update_config(merged, yaml.safe_load((ROOT / "config" / overlay).read_text()))
     return load_config(merged)
 
 
-@pytest.mark.parametrize("section", MASKS)
-def test_mask_guidance_scales_are_those_that_the_sweep_chose(section: str) -> None:
-    overlay, _, sweep = MASKS[section]
-    frame, masks = read_csv(TABLES / sweep), masks_config(overlay).segmentation
-    assert set(frame["guidance_scale"]) == set(masks.guidance_scales)
-    best = frame.groupby("method")["tuning_miou"].transform("max")
-    enough = frame[frame["tuning_miou"] >= best - masks.tolerance]
-    chosen = enough.groupby("method")["guidance_scale"].min().to_dict()
-    assert masks.presets[masks.preset].guidance_scale.model_dump() == chosen
-    assert frame.query("chosen").set_index("method")["guidance_scale"].to_dict() == chosen
+def first_seed(seeds: pd.Series) -> int:
+    return int(seeds.str.extract(r"^(\d+)")[0].astype(int).min())
 
 
-@pytest.mark.parametrize("section", MASKS)
-def test_mask_tables_hold_every_method_and_their_seeds_were_never_tuned_on(section: str) -> None:
-    overlay, table, sweep = MASKS[section]
-    config = masks_config(overlay)
-    frame, masks = read_csv(TABLES / table), config.segmentation
-    assert list(frame.columns) == MASK_COLUMNS
-    compared = {(preset, method) for preset in masks.presets for method in MASK_METHODS}
-    compared |= {(masks.preset, "controlnet")}
-    shots = frame[frame["shots"].isin([0, masks.shots])]
-    assert set(zip(shots["preset"], shots["method"], strict=True)) == compared
-    assert (frame["n"] == masks.masks * masks.seeds_per_mask).all()
-    last = frame["seeds"].str.extract(r"-(\d+)")[0].astype(int).max()
-    assert last < read_csv(TABLES / sweep)["seeds"].str.extract(r"^(\d+)")[0].astype(int).min()
+def last_seed(seeds: pd.Series) -> int:
+    return int(seeds.str.extract(r"-(\d+)")[0].astype(int).max())
 
 
-@pytest.mark.parametrize("section", MASKS)
-def test_the_readme_shows_the_committed_mask_tables(section: str) -> None:
-    content = mask_section(read_csv(TABLES / MASKS[section][1]))
+def test_readme_and_page_show_the_committed_tables() -> None:
+    table("avatars64", "classes")
     readme = (ROOT / "README.md").read_text()
-    assert replace_section(readme, section, content) == readme, "run `make docs`"
+    shown = overview(RESULTS, ROOT / "config/published.csv")
+    assert replace_section(readme, "overview", shown) == readme, "run `make docs`"
+    assert (ROOT / "docs/results.md").read_text() == results_page(RESULTS), "run `make docs`"
 
 
-def test_the_classes_tables_hold_every_cell_and_stand_in_the_readme() -> None:
-    classes = load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text())).classification
-    table, acceptance = read_csv(TABLES / "tiny_imagenet_accuracy.csv"), read_csv(TABLES / "acceptance.csv")
-    assert list(table.columns) == CLASS_COLUMNS
-    ours = table[table["kind"] != "published"]
-    cells = set(zip(ours["architecture"], ours["mixup_cutmix"], ours["generated_ratio"], ours["control"], strict=True))
-    controls = {"matched_updates": 0, "unfiltered": classes.max_ratio, "generated_only": classes.max_ratio}
-    expected = {
-        (r.name, mixed, k, "none")
-        for r in classes.architectures
-        for k in classes.generated_ratios
-        for mixed in (True, False)
+def test_the_table_that_the_paper_s_commands_name_is_the_default_s() -> None:
+    table("avatars64", "attributes")
+    both = [RESULTS / "tables/celeba_fid.csv", RESULTS / "avatars64/tables/attributes.csv"]
+    assert both[0].read_bytes() == both[1].read_bytes()
+
+
+@pytest.mark.parametrize("data_set", ATTRIBUTES)
+def test_attribute_scales_are_those_that_the_sweep_chose_on_other_seeds(data_set: str) -> None:
+    settings = config_of(ATTRIBUTES[data_set]).attributes
+    assert settings is not None
+    sweep, rows = table(data_set, "attributes_sweep"), table(data_set, "attributes")
+    chosen = sweep.query("chosen").set_index(["attribute", "mode"])["guidance_scale"].to_dict()
+    configured = {
+        (target.label, mode): scale
+        for target in settings.targets
+        for mode, scale in target.guidance_scale.model_dump().items()
     }
-    expected |= {(r.name, False, k, name) for r in classes.architectures if r.controls for name, k in controls.items()}
-    assert cells == expected
-    assert len(table[table["kind"] == "published"]) == 24
+    assert configured == chosen
+    ours = rows[(rows["kind"] != "published") & rows["method"].isin(settings.modes)]
+    assert last_seed(ours["seeds"]) < first_seed(sweep["seeds"])
+
+
+@pytest.mark.parametrize("data_set", ATTRIBUTES)
+def test_attribute_tables_hold_every_row_with_floor_and_interval(data_set: str) -> None:
+    settings, frame = config_of(ATTRIBUTES[data_set]).attributes, table(data_set, "attributes")
+    assert settings is not None
+    measured = frame[frame["kind"] != "published"]
+    expected = {(target.label, method) for target in settings.targets for method in settings.methods}
+    for _, rows in measured.groupby("metric"):
+        assert set(zip(rows["attribute"], rows["method"], strict=True)) == expected
+    assert ((measured["ci_low"] <= measured["value"]) & (measured["value"] <= measured["ci_high"])).all()
+    assert measured[["floor", "n", "judge_accuracy"]].notna().all(axis=None)
+    assert (frame["kind"] == "published").any()
+
+
+@pytest.mark.parametrize("data_set", MASKS)
+def test_mask_scales_are_those_that_the_sweep_chose_on_other_seeds(data_set: str) -> None:
+    masks, sweep, rows = config_of(MASKS[data_set]).masks, table(data_set, "masks_sweep"), table(data_set, "masks")
+    assert masks is not None
+    best = sweep.groupby("method")["tuning_miou"].transform("max")
+    chosen = sweep[sweep["tuning_miou"] >= best - masks.sweep.tolerance].groupby("method")["guidance_scale"].min()
+    assert masks.presets[masks.preset].guidance_scale.model_dump() == chosen.to_dict()
+    assert sweep.query("chosen").set_index("method")["guidance_scale"].to_dict() == chosen.to_dict()
+    assert last_seed(rows["seeds"]) < first_seed(sweep["seeds"])
+
+
+@pytest.mark.parametrize("data_set", MASKS)
+def test_mask_tables_hold_every_method(data_set: str) -> None:
+    masks, frame = config_of(MASKS[data_set]).masks, table(data_set, "masks")
+    assert masks is not None
+    main = frame[frame["shots"].isin([0, masks.shots]) & (frame["preset"] == masks.preset)]
+    assert set(main["method"]) == set(masks.methods)
+    assert (frame["n"] == masks.masks * masks.seeds_per_mask).all()
+
+
+def test_the_table_of_classes_holds_every_cell() -> None:
+    classes = config_of("config.yaml").classes
+    assert classes is not None
+    rows, acceptance = table("avatars64", "classes"), table("avatars64", "classes_acceptance")
+    ours = rows[rows["kind"] != "published"]
+    plain = {
+        (r.name, mixed, k) for r in classes.architectures for k in classes.generated_ratios for mixed in (True, False)
+    }
+    cells = ours[ours["control"] == "none"]
+    assert set(zip(cells["architecture"], cells["mixup_cutmix"], cells["generated_ratio"], strict=True)) == plain
+    controlled = {recipe.name for recipe in classes.architectures if recipe.controls}
+    assert set(ours.loc[ours["control"] != "none", "architecture"]) == controlled
     seeds = {recipe.name: " ".join(map(str, recipe.seeds)) for recipe in classes.architectures}
     assert (ours["seeds"].astype(str) == ours["architecture"].map(seeds)).all()
     assert (acceptance["n_accepted"][:-1] >= classes.train_per_class * classes.max_ratio).all()
-    assert acceptance["threshold"].unique().tolist() == [classes.rejection.threshold]
-    readme = (ROOT / "README.md").read_text()
-    assert replace_section(readme, "classes", augmentation_section(table, acceptance)) == readme, "run `make docs`"
-
-
-def test_reported_seeds_were_never_tuned_on() -> None:
-    for _, table, _, sweep in SETS.values():
-        reported = read_csv(TABLES / table).query("method.str.startswith('ours') and kind != 'published'")["seeds"]
-        tuned = read_csv(TABLES / sweep)["seeds"]
-        assert reported.str.extract(r"-(\d+)")[0].astype(int).max() < tuned.str.extract(r"^(\d+)")[0].astype(int).min()
+    assert acceptance["threshold"].unique().tolist() == [classes.filter.threshold]

@@ -48,7 +48,8 @@ def attributes_section(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
     for metric in measured_metrics(table):
         n = table.loc[(table["metric"] == metric) & (table["kind"] != "published"), "n"]
         sizes = f"n = {n.min():.0f}" if n.min() == n.max() else f"n = {n.min():.0f} to {n.max():.0f}"
-        caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, {metric_of(metric).direction} is better ({data_set}, {kind}):"
+        better = f"{metric_of(metric).direction} is better"
+        caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, {better} ({data_set}, {kind}):"
         blocks.append(f"{caption}\n\n{to_markdown(wide_view(table, metric))}")
     blocks.append(
         "Share that the independent judge takes for the wanted class "

@@ -106,7 +106,8 @@ def kernel_metric(table: pd.DataFrame) -> str:
 def _main_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the main preset and number of pairs: those that the ControlNet row is of."""
     main = table[table["method"] == "controlnet"].iloc[0]
-    return table.loc[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
+    rows: pd.DataFrame = table[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
+    return rows
 
 
 def _attributes_part(results: Path) -> str:
