@@ -1,6 +1,5 @@
 """The class-conditional denoiser: the unconditional one with a label embedding, and classifier-free guidance."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -8,13 +7,77 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ..config.classes import FinetuningConfig
-from ..diffusion.denoiser import Denoiser, unet_config, unet_of_config
+from ..data.class_set import ClassSet
+from ..data.shots import ClassShots
+from ..diffusion.denoiser import Denoiser, load_denoiser, unet_config, unet_of_config
 from ..diffusion.guidance import Predictor
-from ..diffusion.training import DenoiserTraining, run_training
+from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..errors import WeightsError
-from ..runtime import Runtime
-from ..seeds import generator
-from ..storage.weights import check_reads, load_module
+from ..runtime import Runtime, make_runtime
+from ..seeds import generator as stream_of
+from ..storage.checkpoints import CheckpointFolder
+from ..storage.files import About
+from ..storage.tensors import pixel_digest
+from ..storage.weights import load_module, save_module, weights_digest
+
+
+def train_generator(
+    settings: FinetuningConfig,
+    real: ClassShots,
+    denoiser: Path,
+    checkpoints: Path,
+    output: Path,
+    device: str = "auto",
+) -> None:
+    """Fine-tune the unconditional denoiser as class-conditional; the same command starts, resumes and repeats.
+
+    Args:
+        settings: Section classes.conditional, JSON.
+        real: Real labelled images.
+        denoiser: Weights folder of the unconditional denoiser.
+        checkpoints: Folder that holds the states of all trainings.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    unconditional, shots = load_denoiser(denoiser, runtime), real.read()
+    about = {
+        "denoiser": unconditional.digest,
+        "recipe": settings.model_dump(mode="json"),
+        "images": pixel_digest(shots.images, shots.labels),
+    }
+    folder = CheckpointFolder(checkpoints, training_identity(about, runtime))
+    unet = finetune(unconditional, shots, settings, folder, runtime)
+    save_module(unet, unet_config(unet), output, about)
+
+
+def finetune(
+    denoiser: Denoiser, real: ClassSet, settings: FinetuningConfig, checkpoints: CheckpointFolder, runtime: Runtime
+) -> UNet2DModel:
+    """Fine-tune a denoiser with labels, each dropped to the null label with ``settings.label_dropout``. Resumable.
+
+    Args:
+        denoiser: Unconditional denoiser; it is not changed.
+        real: Labelled images.
+        settings: Recipe.
+        checkpoints: State of this training.
+        runtime: Device and precision.
+    """
+    torch.manual_seed(settings.seed)
+    null_label = len(real.classes)
+    unet = make_conditional(denoiser.unet, null_label).requires_grad_(True)
+
+    def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
+        stream = stream_of(f"label dropout {settings.seed}", training.step)
+        shown = drop_labels(real.labels[index], null_label, settings.label_dropout, stream)
+        output: Tensor = unet(x_t, timesteps, class_labels=shown.to(x_t.device)).sample
+        return output
+
+    reads_labels = [name for name, _ in unet.named_parameters() if "class_embedding" in name or "time_emb_proj" in name]
+    rates = dict.fromkeys(reads_labels, settings.label_rate)
+    training = DenoiserTraining(unet, predict, settings, denoiser.schedule, runtime, rates)
+    run_training(training, real.images, checkpoints)
+    return unet.requires_grad_(False).eval()
 
 
 def make_conditional(unet: UNet2DModel, classes: int) -> UNet2DModel:
@@ -26,8 +89,7 @@ def make_conditional(unet: UNet2DModel, classes: int) -> UNet2DModel:
         unet: Unconditional denoiser.
         classes: K.
     """
-    config = unet_config(unet) | {"num_class_embeds": classes + 1}
-    copy = unet_of_config(config)
+    copy = unet_of_config(unet_config(unet) | {"num_class_embeds": classes + 1})
     missing, unexpected = copy.load_state_dict(unet.state_dict(), strict=False)
     if unexpected or any(not name.startswith("class_embedding.") for name in missing):
         raise WeightsError(f"the denoiser does not fit its class-conditional copy: {[*missing, *unexpected]}")
@@ -36,64 +98,27 @@ def make_conditional(unet: UNet2DModel, classes: int) -> UNet2DModel:
     return copy
 
 
-def finetune_conditional(
-    denoiser: Denoiser,
-    images: Tensor,
-    labels: Tensor,
-    classes: int,
-    settings: FinetuningConfig,
-    checkpoints: Path,
-    identity: str,
-    runtime: Runtime,
-) -> UNet2DModel:
-    """Fine-tune a denoiser with labels, each dropped to the null label with ``settings.label_dropout``. Resumable.
-
-    Args:
-        denoiser: Unconditional denoiser; it is not changed.
-        images: uint8 [N, 3, H, W], 0..255.
-        labels: int64 [N], 0..K-1.
-        classes: K.
-        settings: Recipe.
-        checkpoints: Folder of the training state.
-        identity: Digest of everything that the result depends on.
-        runtime: Device and precision.
-    """
-    torch.manual_seed(settings.seed)
-    unet = make_conditional(denoiser.unet, classes).requires_grad_(True)
-
-    def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        stream = generator(f"label dropout {settings.seed}", training.step)
-        shown = drop_labels(labels[index], classes, settings.label_dropout, stream)
-        output: Tensor = unet(x_t, timesteps, class_labels=shown.to(x_t.device)).sample
-        return output
-
-    reads_labels = [name for name, _ in unet.named_parameters() if "class_embedding" in name or "time_emb_proj" in name]
-    rates = dict.fromkeys(reads_labels, settings.label_rate)
-    training = DenoiserTraining(
-        unet, predict, settings, denoiser.schedule, runtime, rates, timestep_power=settings.timestep_power
-    )
-    run_training(training, images, checkpoints, identity)
-    return unet.requires_grad_(False).eval()
-
-
 def drop_labels(labels: Tensor, null_label: int, probability: float, stream: torch.Generator) -> Tensor:
     """Return a copy of ``labels`` [B] in which each is the null label with ``probability``."""
     return labels.masked_fill(torch.rand(labels.shape, generator=stream) < probability, null_label)
 
 
-def load_conditional(folder: Path, unconditional: Denoiser) -> Denoiser:
+def load_generator(folder: Path, unconditional: Denoiser, expected: About | None = None) -> Denoiser:
     """Load the class-conditional denoiser that was fine-tuned from ``unconditional``, on its device.
 
+    Args:
+        folder: Weights folder.
+        unconditional: The denoiser that it must come from.
+        expected: What else it must say of itself, such as its ``images``.
+
     Raises:
-        WeightsError: If it was fine-tuned from another denoiser.
+        WeightsError: If it was fine-tuned from another denoiser, or on other images.
     """
-    check_reads(folder, unconditional.digest)
-    unet = load_module(unet_of_config, folder).to(unconditional.unet.device)
-    digest = hashlib.sha256(f"{unconditional.digest}{(folder / 'provenance.json').read_text()}".encode()).hexdigest()
-    return Denoiser(unet, unconditional.schedule, digest)
+    unet, _ = load_module(unet_of_config, folder, expected={"denoiser": unconditional.digest, **(expected or {})})
+    return Denoiser(unet.to(unconditional.unet.device), unconditional.schedule, weights_digest(folder))
 
 
-def classifier_free(conditional: Denoiser, labels: Tensor, guidance_scale: float, runtime: Runtime) -> Predictor:
+def classifier_free(conditional: Denoiser, labels: Tensor, classifier_free_scale: float, runtime: Runtime) -> Predictor:
     """Return a predictor with classifier-free guidance: null + w (conditional - null), in the denoiser's raw output.
 
     The output is linear in eps, so that guiding eps or v is the same. Both halves are one batch.
@@ -101,7 +126,7 @@ def classifier_free(conditional: Denoiser, labels: Tensor, guidance_scale: float
     Args:
         conditional: Class-conditional denoiser with K + 1 label rows.
         labels: int64 [B], 0..K-1; they are read, never written.
-        guidance_scale: w >= 0; at 1 the null half is not computed.
+        classifier_free_scale: w >= 0; at 1 the null half is not computed.
         runtime: Device and precision.
 
     Source: Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6 with w = 1 + their w.
@@ -115,9 +140,9 @@ def classifier_free(conditional: Denoiser, labels: Tensor, guidance_scale: float
         return output.to(x_t.dtype)
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-        if guidance_scale == 1:
+        if classifier_free_scale == 1:
             return forward(x_t, timestep, labels)
         wanted, plain = forward(torch.cat([x_t, x_t]), timestep, both).chunk(2)
-        return plain + guidance_scale * (wanted - plain)
+        return plain + classifier_free_scale * (wanted - plain)
 
     return predict

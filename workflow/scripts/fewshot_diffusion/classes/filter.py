@@ -9,14 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config.classes import RejectionConfig
-from ..diffusion.denoiser import Denoiser
+from ..config.classes import FilterConfig
+from ..data.class_set import ClassSet
+from ..data.shots import ClassShots
+from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.features import extract
+from ..images import to_signed
 from ..progress import Progress
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
-from ..storage.tensors import read_tensors, write_tensors
-from ..storage.weights import check_reads, load_module
+from ..storage.files import About
+from ..storage.tensors import pixel_digest, read_tensors, write_tensors
+from ..storage.weights import load_module, save_module
+
+_READS = {"tap", "timesteps", "precision"}  # of the settings: what the features depend on
 
 
 class RejectionHead(nn.Module):
@@ -61,6 +67,10 @@ class RejectionHead(nn.Module):
         return log_prob
 
 
+def _convolution(width: int) -> list[nn.Module]:
+    return [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.GroupNorm(32, width)]
+
+
 @dataclass(frozen=True)
 class ClassFeatures:
     """Cached activations of labelled images: computed once, whatever the number of epochs.
@@ -76,7 +86,36 @@ class ClassFeatures:
     classes: list[str]
 
 
-def rejection_maps(
+def extract_class_features(
+    settings: FilterConfig, real: ClassShots, denoiser: Path, output: Path, device: str = "auto"
+) -> None:
+    """Cache the activations that the filter reads, of labelled images and of their mirror images.
+
+    Args:
+        settings: Section classes.filter, JSON.
+        real: Real labelled images.
+        denoiser: Weights folder of the unconditional denoiser.
+        output: Cache to write, safetensors.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    unconditional, shots = load_denoiser(denoiser, runtime), real.read()
+    about = {
+        "denoiser": unconditional.digest,
+        "images": pixel_digest(shots.images, shots.labels),
+        **settings.model_dump(mode="json", include=_READS),
+    }
+    save_class_features(class_features(unconditional, shots, settings, runtime), output, about)
+
+
+def class_features(denoiser: Denoiser, real: ClassSet, settings: FilterConfig, runtime: Runtime) -> ClassFeatures:
+    """Return the activations that a head is trained on."""
+    views = (real.images, real.images.flip(-1))
+    maps = [filter_maps(denoiser, images, settings.tap, settings.timesteps, runtime) for images in views]
+    return ClassFeatures(torch.stack(maps), real.labels, real.classes)
+
+
+def filter_maps(
     denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int], runtime: Runtime, batch_size: int = 50
 ) -> Tensor:
     """Return the activations that the head reads, float16 [N, C, h, w]: the one function of training and of use.
@@ -91,26 +130,45 @@ def rejection_maps(
     """
     found = []
     for batch in images.split(batch_size):
-        samples = (batch.float() / 127.5 - 1).to(runtime.device)
+        samples = to_signed(batch).to(runtime.device)
         with torch.no_grad(), runtime.autocast():
             maps = [extract(denoiser.unet, samples, timestep, [tap])[0] for timestep in timesteps]
         found.append(torch.cat(maps, dim=1).half().cpu())
     return torch.cat(found)
 
 
-def save_class_features(features: ClassFeatures, path: Path, provenance: dict[str, object]) -> None:
+def save_class_features(features: ClassFeatures, path: Path, about: About) -> None:
     """Write cached activations."""
     tensors = {"maps": features.maps, "labels": features.labels}
-    write_tensors(path, tensors, {**provenance, "classes": features.classes})
+    write_tensors(path, tensors, {**about, "classes": features.classes})
 
 
-def load_class_features(path: Path) -> tuple[ClassFeatures, dict[str, Any]]:
-    """Read cached activations and their provenance."""
-    tensors, provenance = read_tensors(path)
-    return ClassFeatures(tensors["maps"], tensors["labels"], list(provenance["classes"])), provenance
+def load_class_features(path: Path, expected: About | None = None) -> tuple[ClassFeatures, dict[str, Any]]:
+    """Read cached activations, and what the file says of itself."""
+    tensors, about = read_tensors(path, "maps", "labels", expected=expected)
+    return ClassFeatures(tensors["maps"], tensors["labels"], list(about["classes"])), about
 
 
-def train_rejection_head(features: ClassFeatures, settings: RejectionConfig, runtime: Runtime) -> RejectionHead:
+def train_class_filter(settings: FilterConfig, features: Path, output: Path, device: str = "auto") -> None:
+    """Train the filter's head on cached activations.
+
+    Args:
+        settings: Section classes.filter, JSON.
+        features: Cached activations, safetensors.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        CorruptFileError: If the activations are of another tap, timestep or precision.
+    """
+    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    cached, about = load_class_features(features, settings.model_dump(mode="json", include=_READS))
+    head = fit_filter(cached, settings, runtime)
+    recipe = settings.model_dump(mode="json", exclude={"threshold", "max_attempts"})
+    save_module(head, head.config, output, {**{key: about[key] for key in ("denoiser", "images")}, "recipe": recipe})
+
+
+def fit_filter(features: ClassFeatures, settings: FilterConfig, runtime: Runtime) -> RejectionHead:
     """Train a head by cross-entropy on cached activations, Adam with weight decay; each image mirrored half the time.
 
     Args:
@@ -119,7 +177,7 @@ def train_rejection_head(features: ClassFeatures, settings: RejectionConfig, run
         runtime: Device.
     """
     torch.manual_seed(settings.seed)
-    shape = settings.model_dump(include={"tap", "timesteps", "hidden_channels", "dropout", "precision"})
+    shape = settings.model_dump(include={"hidden_channels", "dropout", *_READS})
     head = RejectionHead(features.maps.shape[2], features.classes, shape).to(runtime.device).train()
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches = max(1, len(features.labels) // settings.batch_size)
@@ -135,24 +193,20 @@ def train_rejection_head(features: ClassFeatures, settings: RejectionConfig, run
     return head.requires_grad_(False).eval()
 
 
-def load_rejection_head(folder: Path, denoiser_digest: str) -> RejectionHead:
-    """Load a head for use with the unconditional denoiser of this digest.
+def load_filter(folder: Path, denoiser: Denoiser) -> tuple[RejectionHead, dict[str, Any]]:
+    """Load a head, and what its weights say of themselves, for use with the unconditional denoiser, on its device.
 
     Raises:
         WeightsError: If the head was trained on another denoiser's activations.
     """
-    check_reads(folder, denoiser_digest)
-    return load_module(lambda config: RejectionHead(**config), folder)
+    head, about = load_module(lambda config: RejectionHead(**config), folder, expected={"denoiser": denoiser.digest})
+    return head.to(denoiser.unet.device), about
 
 
 def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, runtime: Runtime, batch_size: int = 50) -> Tensor:
     """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
     # The features in the precision that the head was trained with, whatever the sampler's.
     runtime = make_runtime(str(runtime.device), head.settings["precision"], torch.get_num_threads())
-    maps = rejection_maps(denoiser, images, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
+    maps = filter_maps(denoiser, images, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
     with torch.inference_mode():
         return torch.cat([head.log_prob(part.to(runtime.device)).cpu() for part in maps.split(batch_size)])
-
-
-def _convolution(width: int) -> list[nn.Module]:
-    return [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.GroupNorm(32, width)]

@@ -4,17 +4,31 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..config.evaluation import ReportConfig
 from ..errors import DataError
-from ..storage.tables import read_source_csv
-from .cells import CELL_COLUMNS
+from ..storage.tables import read_csv, read_source_csv, write_csv
+from .cells import NO_CONTROL
 
+CELL_COLUMNS = [
+    "data_set", "n_classes", "architecture", "image_size", "mixup_cutmix", "generated_ratio", "control", "n_real",
+    "n_generated", "n_test", "epochs", "updates", "seeds", "top1_mean", "top1_sd",
+]  # fmt: skip
 TABLE_COLUMNS = [*CELL_COLUMNS, "published", "kind"]
-
-
 PAPER_NAMES = {"resnet18": "resnet18", "wide_resnet50": "wide_resnet50_2", "resnext50": "resnext50_32x4d"}
+_CELL = ["architecture", "mixup_cutmix", "generated_ratio", "control"]
 
 
-CELL = ["architecture", "mixup_cutmix", "generated_ratio", "control"]
+def make_classes_table(settings: ReportConfig, cells: list[Path], output: Path) -> None:
+    """Join the cells of Table 2 and put the paper's numbers beside them.
+
+    Args:
+        settings: Section report, JSON.
+        cells: Rows, CSV.
+        output: Table to write, CSV.
+    """
+    paper = published_accuracies(settings.published) if settings.published else None
+    rows = pd.concat([read_csv(path, *CELL_COLUMNS) for path in cells], ignore_index=True)
+    write_csv(output, classes_table(rows, paper, settings.stands_for, settings.kind))
 
 
 def published_accuracies(path: Path) -> pd.DataFrame:
@@ -34,15 +48,13 @@ def published_accuracies(path: Path) -> pd.DataFrame:
             "architecture": parts[0].map(PAPER_NAMES),
             "mixup_cutmix": parts[1] == "yes",
             "generated_ratio": parts[2].astype(int),
-            "control": "none",
+            "control": NO_CONTROL,
             "published": paper["value"] / 100,
         }
     ).reset_index(drop=True)
 
 
-def augmentation_table(
-    cells: pd.DataFrame, paper: pd.DataFrame | None, stands_for: str | None, kind: str
-) -> pd.DataFrame:
+def classes_table(cells: pd.DataFrame, paper: pd.DataFrame | None, stands_for: str | None, kind: str) -> pd.DataFrame:
     """Return our cells, then the paper's; ``published`` stands in our rows only if they are of the paper's data set.
 
     Args:
@@ -55,7 +67,7 @@ def augmentation_table(
     if paper is None:
         return ours.reindex(columns=TABLE_COLUMNS)
     same = paper[paper["data_set"] == stands_for].drop(columns="data_set")
-    ours = ours.merge(same, on=CELL, how="left")
+    ours = ours.merge(same, on=_CELL, how="left")
     theirs = paper.assign(kind="published")
     return pd.concat([ours, theirs], ignore_index=True).reindex(columns=TABLE_COLUMNS)
 
@@ -76,4 +88,4 @@ def _percent(mean: float, sd: float) -> str:
 
 
 def _suffix(control: str) -> str:
-    return "" if control == "none" else f" ({control.replace('_', ' ')})"
+    return "" if control == NO_CONTROL else f" ({control.replace('_', ' ')})"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,8 @@ import torch
 from ..errors import DataError
 from ..seeds import generator
 from ..storage.tables import read_source_csv
-from .image_set import ImageSet
+from .class_set import ClassSet
+from .image_set import ImageSet, load_image_set
 from .mask_set import MaskSet
 
 
@@ -89,3 +91,25 @@ def _named(path: Path) -> Iterator[None]:
 def join_pairs(images: ImageSet, masks: MaskSet) -> tuple[ImageSet, MaskSet]:
     """Return the images that have a mask, and their masks, in the order of the masks."""
     return images.by_ids(masks.ids.tolist()), masks
+
+
+@dataclass(frozen=True)
+class ClassShots:
+    """The few labelled images of every class that an experiment learns from.
+
+    Attributes:
+        images: Split that they are the first of, parquet.
+        per_class: Images of each class.
+    """
+
+    images: Path
+    per_class: int
+
+    def read(self) -> ClassSet:
+        """Return them, class by class.
+
+        Raises:
+            DataError: If the data set has no classes, or a class has too few images.
+        """
+        with _named(self.images):
+            return load_image_set(self.images).class_set().first_of_each(self.per_class)
