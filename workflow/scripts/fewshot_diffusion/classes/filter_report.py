@@ -16,7 +16,7 @@ from ..storage.tables import write_csv
 from ..storage.weights import weights_digest
 from .classifier import ClassClassifier, accuracy, load_class_judge
 from .filter import RejectionHead, load_filter, score
-from .generation import GeneratedSet, load_generated
+from .generated_set import GeneratedSet, load_generated
 
 ACCEPTANCE_COLUMNS = [
     "data_set", "class", "threshold", "n_drawn", "n_accepted", "acceptance_rate", "judge_accuracy_accepted",

@@ -1,12 +1,10 @@
 """Class-conditional sets: drawn in work units per class, filtered, extended and never redrawn."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,61 +12,19 @@ from ..config.classes import ClassSamplingConfig
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.sampling import WorkUnit, finish_unit, sample_ddim
 from ..diffusion.schedule import make_scheduler
-from ..errors import CorruptFileError, DataError
-from ..images import decode_images, encode_images
+from ..errors import DataError
 from ..progress import Progress
 from ..runtime import Runtime, make_runtime
 from ..seeds import SampleNoise
 from ..storage.checkpoints import CheckpointFolder
-from ..storage.files import About, fingerprint, require_sisters
-from ..storage.records import read_records, write_records
+from ..storage.files import fingerprint
 from ..storage.weights import weights_digest
 from .conditional import classifier_free, load_generator
 from .filter import RejectionHead, load_filter, score
+from .generated_set import GeneratedSet, is_accepted, made_with, save_generated
 
 CLASS_STRIDE = 1_000_000
 """Seeds of a class; far more than are ever drawn."""
-
-
-@dataclass(frozen=True)
-class GeneratedSet:
-    """Every sample that was drawn, kept or not, in the order of its class and seed.
-
-    Attributes:
-        images: uint8 [N, 3, H, W], 0..255.
-        labels: The class that each was to show, int64 [N].
-        seeds: int64 [N].
-        log_prob: The filter's log-probability of that class, nats, float32 [N].
-        accepted: Whether it passed the filter, bool [N].
-        classes: Names of the classes.
-    """
-
-    images: Tensor
-    labels: Tensor
-    seeds: Tensor
-    log_prob: Tensor
-    accepted: Tensor
-    classes: list[str]
-
-    def take(self, per_class: int, filtered: bool = True) -> tuple[Tensor, Tensor]:
-        """Return the first samples of every class, images and labels: fewer are a prefix of more, class by class.
-
-        Args:
-            per_class: Samples of each class.
-            filtered: Whether only accepted samples count; else the first ones drawn.
-
-        Raises:
-            DataError: If a class has fewer.
-        """
-        chosen = []
-        for label, name in enumerate(self.classes):
-            mine = self.labels == label
-            found = (mine & self.accepted if filtered else mine).nonzero().flatten()
-            if len(found) < per_class:
-                raise DataError(f"class {name!r}: found {len(found)} samples, expected {per_class}. Generate more.")
-            chosen.append(found[:per_class])
-        index = torch.cat(chosen)
-        return self.images[index], self.labels[index]
 
 
 @dataclass(frozen=True)
@@ -115,7 +71,7 @@ class ClassModelFolders:
     generator: Path
     filter: Path
 
-    def load(self, runtime: Runtime) -> tuple[ClassModels, dict[str, Any]]:
+    def load(self, runtime: Runtime) -> tuple[ClassModels, dict[str, str]]:
         """Return the models and their digests.
 
         Raises:
@@ -170,11 +126,12 @@ def sample_classes(
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads)
     loaded, digests = models.load(runtime)
-    drawn_with = {**_drawn_with(settings), "precision": str(runtime.dtype)}
-    checkpoints = CheckpointFolder(share.checkpoints, fingerprint(digests["generator"], drawn_with))
+    about = {**digests, **made_with(settings, quota.threshold), "precision": str(runtime.dtype)}
+    drawn_with = [about[key] for key in ("generator", "settings", "precision")]  # not the filter: it draws nothing
+    checkpoints = CheckpointFolder(share.checkpoints, fingerprint(drawn_with))
     labels = share.labels(len(loaded.head.classes))
     generated = generate(loaded, labels, settings, quota, checkpoints, runtime)
-    save_generated(generated, output, {**digests, **drawn_with, "threshold": quota.threshold})
+    save_generated(generated, output, about)
 
 
 def generate(
@@ -288,58 +245,3 @@ def fill_quota(
         seeds += unit.seeds
         log_prob = torch.cat([log_prob, log_prob_of(images[-1])[:, label]])
     return torch.cat(images), torch.tensor(seeds), log_prob
-
-
-def is_accepted(log_prob: Tensor, threshold: float) -> Tensor:
-    """Return which samples pass the filter, p >= threshold, bool [N]."""
-    return log_prob >= torch.tensor(threshold).log()  # not exp(log_prob): its rounding would move the threshold
-
-
-def save_generated(generated: GeneratedSet, path: Path, about: About) -> None:
-    """Write a shard as one parquet file: seed, label, image (lossless), log_prob and accepted."""
-    frame = pd.DataFrame(
-        {
-            "seed": generated.seeds.numpy(),
-            "label": generated.labels.numpy(),
-            "image": encode_images(generated.images),
-            "log_prob": generated.log_prob.numpy(),
-            "accepted": generated.accepted.numpy(),
-        }
-    )
-    write_records(path, frame, {**about, "classes": generated.classes})
-
-
-def load_generated(paths: Sequence[Path], expected: About | None = None) -> GeneratedSet:
-    """Read shards, each of some classes, into one set in order of classes and seeds.
-
-    Args:
-        paths: All shards of a set.
-        expected: What each must say of itself: what it was drawn and filtered with.
-
-    Raises:
-        CorruptFileError: If a shard is damaged or another than expected, or shards are of different computations, hold
-            the same seed, or leave a class out.
-    """
-    columns = ("seed", "label", "image", "log_prob", "accepted")
-    shards = [read_records(path, *columns, expected=expected) for path in paths]
-    require_sisters([(path, about) for path, (_, about) in zip(paths, shards, strict=True)])
-    frame = pd.concat([frame for frame, _ in shards if len(frame)]).sort_values("seed")
-    classes = list(shards[0][1]["classes"])
-    if frame["seed"].duplicated().any() or set(frame["label"]) != set(range(len(classes))):
-        raise CorruptFileError(
-            f"{paths[0]} and its sister shards do not hold every class once: one lies in another's place. "
-            "Delete them and run again."
-        )
-    seeds, labels, log_prob, accepted = (
-        torch.from_numpy(frame[column].to_numpy(copy=True)) for column in ("seed", "label", "log_prob", "accepted")
-    )
-    return GeneratedSet(decode_images(frame["image"]), labels, seeds, log_prob, accepted, classes)
-
-
-def expected_of(settings: ClassSamplingConfig, threshold: float) -> dict[str, Any]:
-    """Return what a shard must say of itself to be of this configuration, whatever the machine."""
-    return {**_drawn_with(settings), "threshold": threshold}
-
-
-def _drawn_with(settings: ClassSamplingConfig) -> dict[str, Any]:
-    return {"settings": settings.model_dump(mode="json", exclude={"shards"})}

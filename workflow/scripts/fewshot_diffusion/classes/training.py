@@ -21,7 +21,7 @@ from ..storage.tensors import pixel_digest
 from ..supervised import updates_per_epoch
 from .cells import Cell
 from .classifier import ClassifierRecipe, accuracy, train_classifier
-from .generation import GeneratedSet, expected_of, load_generated
+from .generated_set import GeneratedSet, load_generated, made_with
 from .table import CELL_COLUMNS
 
 
@@ -77,7 +77,7 @@ def train_cell(
     """
     runtime = make_runtime(device, settings.precision, cpu_threads=1)
     real = load_image_set(files.real).class_set().first_of_each(settings.train_per_class)
-    expected = expected_of(settings.sampling, settings.filter.threshold)
+    expected = made_with(settings.sampling, settings.filter.threshold)
     generated = load_generated(files.generated, expected) if files.generated else None
     images = CellImages(files.data_set, real, load_image_set(files.test).class_set(), generated)
     write_csv(output, run_cell(settings, cell, images, checkpoints, runtime))
