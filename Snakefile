@@ -22,6 +22,7 @@ if CONFIG.attributes:
     include: "workflow/rules/attributes/sample.smk"
     include: "workflow/rules/attributes/baselines.smk"
     include: "workflow/rules/attributes/evaluate.smk"
+    include: "workflow/rules/attributes/sweep.smk"
     include: "workflow/rules/attributes/figures.smk"
 
 

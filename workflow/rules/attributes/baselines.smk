@@ -1,50 +1,109 @@
-# Rejection: DDIM-I (in D2C's sense): an image-space classifier of the same shots keeps samples of the one pool.
-# in:  results/{data}/shots/{attribute}.csv, the unguided pool
-# out: results/{data}/image_classifier/{attribute}/, results/{data}/rejection/{target}.parquet
+# Baselines: what stands for a class without guidance. naive: real images of every class; unguided: the pool as it is;
+# ddim_i: what an image-space classifier of the same shots keeps of the pool. A further method is one more rule that
+# writes <results>/attributes/descriptions/<method>/{target}.safetensors.
+# in:  descriptions of the controls and of the pool, the pool, the shots
+# out: <results>/attributes/descriptions/{naive,unguided,ddim_i}/{target}.safetensors
+#      <results>/attributes/ddim_i/classifiers/{attribute}/, <results>/attributes/ddim_i/decisions/{target}.parquet
+
+UNSELECTED = {"naive": ("real/controls", "real"), "unguided": ("pool", "unguided")}
 
 
-rule train_image_classifier:
+def ddim_i_classifier(wildcards):
+    return f"<results>/attributes/ddim_i/classifiers/{wanted_attribute(wildcards)}/<weights>"
+
+
+rule select_images:
+    """Let real images (naive) or the unguided pool, whatever they show, stand for a class."""
     input:
-        shots="results/{data}/shots/{attribute}.csv",
-        pool="results/{data}/images/shots.safetensors",
-        records="results/{data}/images/shots.parquet",
+        lambda wildcards: f"<results>/attributes/descriptions/{UNSELECTED[wildcards.method][0]}.safetensors",
     output:
-        weights("results/{data}/image_classifier/{attribute}"),
+        "<results>/attributes/descriptions/{method}/{target}.safetensors",
     log:
-        "logs/{data}/train_image_classifier/{attribute}.log",
+        "<logs>/select_images/{method}/{target}.log",
     benchmark:
-        "benchmarks/{data}/train_image_classifier/{attribute}.tsv"
+        "<benchmarks>/select_images/{method}/{target}.tsv"
+    wildcard_constraints:
+        method="|".join(UNSELECTED),
     conda:
-        "../../envs/classifiers.yaml"
+        "../../../envs/evaluation.yaml"
+    params:
+        source_method=lambda wildcards: UNSELECTED[wildcards.method][1],
+        attribute=wanted_attribute,
+        value=wanted_value,
+        code=code("select_images.py", env="evaluation"),
+    shell:
+        "python workflow/scripts/select_images.py --source {input:q} --source-method {params.source_method:q}"
+        " --method {wildcards.method:q} --attribute {params.attribute:q} --value {params.value:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule train_ddim_i:
+    """Train DDIM-I's image-space classifier on the same shots as the heads."""
+    input:
+        shots="<results>/attributes/shots/{attribute}.csv",
+        pool="<results>/images/shots.parquet",
+    output:
+        config="<results>/attributes/ddim_i/classifiers/{attribute}/config.json",
+        weights="<results>/attributes/ddim_i/classifiers/{attribute}/<weights>",
+    log:
+        "<logs>/train_ddim_i/{attribute}.log",
+    benchmark:
+        "<benchmarks>/train_ddim_i/{attribute}.tsv"
+    conda:
+        "../../../envs/classifiers.yaml"
     resources:
         gpu=1,
     params:
-        settings=settings("image_classifier"),
-        folder="results/{data}/image_classifier/{attribute}",
-        code=code("train_image_classifier.py", env="classifiers"),
+        settings=settings("attributes.ddim_i"),
+        folder=subpath(output.weights, parent=True),
+        code=code("train_ddim_i.py", env="classifiers"),
     shell:
-        "python workflow/scripts/train_image_classifier.py --settings {params.settings:q}"
-        " --attribute {wildcards.attribute:q} --shots {input.shots:q} --pool {input.pool:q}"
-        " --output {params.folder:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/train_ddim_i.py --settings {params.settings:q} --attribute {wildcards.attribute:q}"
+        " --shots {input.shots:q} --pool {input.pool:q} --output {params.folder:q} 2> {log:q}"
 
 
-rule reject:
+rule reject_ddim_i:
+    """Decide which samples of the pool DDIM-I's classifier keeps for one class."""
     input:
-        classifier=lambda wildcards: weights(f"results/{DATA}/image_classifier/{target_attribute(wildcards)}"),
-        samples=gather.unguided("results/{{data}}/samples/unguided/all/{scatteritem}.safetensors"),
+        classifier=ddim_i_classifier,
+        samples=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.parquet"),
     output:
-        "results/{data}/rejection/{target}.parquet",
+        "<results>/attributes/ddim_i/decisions/{target}.parquet",
     log:
-        "logs/{data}/reject/{target}.log",
+        "<logs>/reject_ddim_i/{target}.log",
     benchmark:
-        "benchmarks/{data}/reject/{target}.tsv"
+        "<benchmarks>/reject_ddim_i/{target}.tsv"
     conda:
-        "../../envs/classifiers.yaml"
+        "../../../envs/classifiers.yaml"
     params:
-        attribute=target_attribute,
-        value=target_value,
-        classifier=folder_of("classifier"),
-        code=code("reject.py", env="classifiers"),
+        classifier=subpath(input.classifier, parent=True),
+        attribute=wanted_attribute,
+        value=wanted_value,
+        code=code("reject_ddim_i.py", env="classifiers"),
     shell:
-        "python workflow/scripts/reject.py --classifier {params.classifier:q} --attribute {params.attribute:q}"
-        " --value {params.value:q} --samples {input.samples:q} --output {output:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/reject_ddim_i.py --classifier {params.classifier:q}"
+        " --attribute {params.attribute:q} --value {params.value:q} --samples {input.samples:q}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule select_ddim_i:
+    """Let what DDIM-I keeps of the pool stand for a class."""
+    input:
+        source="<results>/attributes/descriptions/pool.safetensors",
+        decisions="<results>/attributes/ddim_i/decisions/{target}.parquet",
+    output:
+        "<results>/attributes/descriptions/ddim_i/{target}.safetensors",
+    log:
+        "<logs>/select_images/ddim_i/{target}.log",
+    benchmark:
+        "<benchmarks>/select_images/ddim_i/{target}.tsv"
+    conda:
+        "../../../envs/evaluation.yaml"
+    params:
+        attribute=wanted_attribute,
+        value=wanted_value,
+        code=code("select_images.py", env="evaluation"),
+    shell:
+        "python workflow/scripts/select_images.py --source {input.source:q} --source-method unguided --method ddim_i"
+        " --attribute {params.attribute:q} --value {params.value:q} --decisions {input.decisions:q}"
+        " --output {output:q} 2> {log:q}"

@@ -1,165 +1,149 @@
 # Evaluation: every image set is described once (features, judgements); distances and shares follow from that.
-# in:  images of the splits controls and reference, all sample sets, the judge, DDIM-I's decisions
-# out: results/{data}/descriptions/, results/{data}/evaluation/{target}.*.csv, results/tables/*.csv
+# in:  images of the splits controls and reference, all sample sets, the judge
+# out: <results>/attributes/descriptions/, <results>/attributes/evaluation/{target}.{distances,judge}.csv
+#      <results>/tables/attributes.csv, <results>/tables/attributes_judge.csv, results/tables/celeba_fid.csv
 
 
-rule describe_split:
+rule describe_images:
+    """Describe the real images of a split: features and the judge's opinion."""
     input:
-        images="results/{data}/images/{split}.safetensors",
-        records="results/{data}/images/{split}.parquet",
-        judge=weights("results/{data}/judges/judge"),
+        images="<results>/images/{split}.parquet",
+        judge="<results>/judges/judge/<weights>",
     output:
-        "results/{data}/descriptions/{split}.safetensors",
+        "<results>/attributes/descriptions/real/{split}.safetensors",
     log:
-        "logs/{data}/describe/{split}.log",
+        "<logs>/describe/real/{split}.log",
     benchmark:
-        "benchmarks/{data}/describe/{split}.tsv"
+        "<benchmarks>/describe/real/{split}.tsv"
     conda:
-        "../../envs/evaluation.yaml"
+        "../../../envs/evaluation.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("evaluation"),
-        judge=option_of("judge"),
-        code=code("describe_split.py", env="evaluation"),
+        judge=subpath(input.judge, parent=True),
+        code=code("describe_images.py", env="evaluation"),
     shell:
-        "python workflow/scripts/describe_split.py --settings {params.settings:q} --images {input.images:q}"
-        " {params.judge:q} --output {output:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/describe_images.py --settings {params.settings:q} --images {input.images:q}"
+        " --judge {params.judge:q} --output {output:q} 2> {log:q}"
 
 
-rule describe_guided:
+rule describe_samples:
+    """Describe the samples of one class and mode: features, the judge's opinion, and what they cost."""
     input:
-        samples=gather.guided("results/{{data}}/samples/{{mode}}/{{target}}/{scatteritem}.safetensors"),
-        judge=weights("results/{data}/judges/judge"),
+        samples=gather.guided("<results>/attributes/samples/{{mode}}/{{target}}/{scatteritem}.parquet"),
+        timings=gather.guided("<results>/attributes/samples/{{mode}}/{{target}}/{scatteritem}.timing.json"),
+        judge="<results>/judges/judge/<weights>",
     output:
-        "results/{data}/descriptions/samples/{mode}/{target}.safetensors",
+        "<results>/attributes/descriptions/{mode}/{target}.safetensors",
     log:
-        "logs/{data}/describe/{mode}/{target}.log",
+        "<logs>/describe/{mode}/{target}.log",
     benchmark:
-        "benchmarks/{data}/describe/{mode}/{target}.tsv"
+        "<benchmarks>/describe/{mode}/{target}.tsv"
     conda:
-        "../../envs/evaluation.yaml"
+        "../../../envs/evaluation.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("evaluation"),
-        judge=folder_of("judge"),
+        attribute=wanted_attribute,
+        value=wanted_value,
+        guidance_scale=guidance_scale,
+        judge=subpath(input.judge, parent=True),
         code=code("describe_samples.py", env="evaluation"),
     shell:
-        "python workflow/scripts/describe_samples.py --settings {params.settings:q} --samples {input.samples:q}"
-        " --judge {params.judge:q} --output {output:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/describe_samples.py --settings {params.settings:q} --method {wildcards.mode:q}"
+        " --attribute {params.attribute:q} --value {params.value:q} --guidance-scale {params.guidance_scale:q}"
+        " --samples {input.samples:q} --judge {params.judge:q} --output {output:q} 2> {log:q}"
 
 
-use rule describe_guided as describe_unguided with:
+rule describe_pool:
+    """Describe the unguided pool: features, the judge's opinion, and what it cost."""
     input:
-        samples=gather.unguided("results/{{data}}/samples/unguided/all/{scatteritem}.safetensors"),
-        judge=weights("results/{data}/judges/judge"),
+        samples=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.parquet"),
+        timings=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.timing.json"),
+        judge="<results>/judges/judge/<weights>",
     output:
-        "results/{data}/descriptions/samples/unguided/all.safetensors",
+        "<results>/attributes/descriptions/pool.safetensors",
     log:
-        "logs/{data}/describe/unguided/all.log",
+        "<logs>/describe/pool.log",
     benchmark:
-        "benchmarks/{data}/describe/unguided/all.tsv"
-
-
-rule evaluate:
-    input:
-        reference="results/{data}/descriptions/reference.safetensors",
-        reference_records="results/{data}/images/reference.parquet",
-        controls="results/{data}/descriptions/controls.safetensors",
-        controls_records="results/{data}/images/controls.parquet",
-        unguided="results/{data}/descriptions/samples/unguided/all.safetensors",
-        exact="results/{data}/descriptions/samples/exact/{target}.safetensors",
-        readout="results/{data}/descriptions/samples/readout/{target}.safetensors",
-        rejection="results/{data}/rejection/{target}.parquet",
-        unguided_timing=gather.unguided("results/{{data}}/samples/unguided/all/{scatteritem}.timing.json"),
-        exact_timing=gather.guided("results/{{data}}/samples/exact/{{target}}/{scatteritem}.timing.json"),
-        readout_timing=gather.guided("results/{{data}}/samples/readout/{{target}}/{scatteritem}.timing.json"),
-    output:
-        distances="results/{data}/evaluation/{target}.distances.csv",
-        accuracy="results/{data}/evaluation/{target}.accuracy.csv",
-    log:
-        "logs/{data}/evaluate/{target}.log",
-    benchmark:
-        "benchmarks/{data}/evaluate/{target}.tsv"
+        "<benchmarks>/describe/pool.tsv"
     conda:
-        "../../envs/evaluation.yaml"
+        "../../../envs/evaluation.yaml"
+    resources:
+        gpu=1,
     params:
         settings=settings("evaluation"),
-        target=target_json,
-        code=code("evaluate.py", env="evaluation"),
+        judge=subpath(input.judge, parent=True),
+        code=code("describe_samples.py", env="evaluation"),
     shell:
-        "python workflow/scripts/evaluate.py --settings {params.settings:q} --target {params.target:q}"
-        " --data-set {wildcards.data:q} --reference {input.reference:q}"
-        " --reference-records {input.reference_records:q} --controls {input.controls:q}"
-        " --controls-records {input.controls_records:q} --unguided {input.unguided:q} --exact {input.exact:q}"
-        " --readout {input.readout:q} --unguided-timing {input.unguided_timing:q}"
-        " --exact-timing {input.exact_timing:q} --readout-timing {input.readout_timing:q}"
-        " --rejection {input.rejection:q} --distances {output.distances:q} --accuracy {output.accuracy:q}"
-        " --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/describe_samples.py --settings {params.settings:q} --method unguided"
+        " --samples {input.samples:q} --judge {params.judge:q} --output {output:q} 2> {log:q}"
 
 
-rule make_tables:
+rule evaluate_attributes:
+    """Compare all methods with one class: distances, and the judge's shares."""
     input:
-        distances=expand("results/{data}/evaluation/{target}.distances.csv", data=DATA, target=TARGETS),
-        accuracies=expand("results/{data}/evaluation/{target}.accuracy.csv", data=DATA, target=TARGETS),
-        published=CONFIG.outputs.published or [],
+        methods=expand(
+            "<results>/attributes/descriptions/{method}/{{target}}.safetensors", method=CONFIG.attributes.methods
+        ),
+        reference="<results>/attributes/descriptions/real/reference.safetensors",
+        reference_images="<results>/images/reference.parquet",
+        controls="<results>/attributes/descriptions/real/controls.safetensors",
+        controls_images="<results>/images/controls.parquet",
     output:
-        table=report(f"results/tables/{CONFIG.outputs.fid_table}.csv", caption="../report/fid.rst", category="Tables"),
-        accuracy=report(
-            f"results/tables/{CONFIG.outputs.accuracy_table}.csv", caption="../report/accuracy.rst", category="Tables"
+        distances="<results>/attributes/evaluation/{target}.distances.csv",
+        judge="<results>/attributes/evaluation/{target}.judge.csv",
+    log:
+        "<logs>/evaluate_attributes/{target}.log",
+    benchmark:
+        "<benchmarks>/evaluate_attributes/{target}.tsv"
+    conda:
+        "../../../envs/evaluation.yaml"
+    params:
+        settings=settings("evaluation"),
+        target=lambda wildcards: target_of(wildcards).model_dump_json(),
+        data_set=DATA,
+        descriptions=subpath(input.reference, ancestor=2),
+        methods=CONFIG.attributes.methods,
+        code=code("evaluate_attributes.py", env="evaluation"),
+    shell:
+        "python workflow/scripts/evaluate_attributes.py --settings {params.settings:q} --target {params.target:q}"
+        " --data-set {params.data_set:q} --descriptions {params.descriptions:q} --methods {params.methods:q}"
+        " --reference {input.reference_images:q} --controls {input.controls_images:q}"
+        " --distances {output.distances:q} --shares {output.judge:q} 2> {log:q}"
+
+
+rule make_attributes_table:
+    """Join the rows of all classes into the tables that people read, with the paper's numbers beside them."""
+    input:
+        distances=expand("<results>/attributes/evaluation/{target}.distances.csv", target=TARGETS),
+        judge=expand("<results>/attributes/evaluation/{target}.judge.csv", target=TARGETS),
+        published=CONFIG.report.published or [],
+    output:
+        distances=report(
+            "<results>/tables/attributes.csv",
+            caption="../../report/attributes_table.rst",
+            category="Attributes",
+            labels={"what": "distances", "kind": "table"},
+        ),
+        judge=report(
+            "<results>/tables/attributes_judge.csv",
+            caption="../../report/attributes_judge.rst",
+            category="Attributes",
+            labels={"what": "the judge's shares", "kind": "table"},
         ),
     log:
-        f"logs/{DATA}/make_tables.log",
+        "<logs>/make_attributes_table.log",
     benchmark:
-        f"benchmarks/{DATA}/make_tables.tsv"
+        "<benchmarks>/make_attributes_table.tsv"
     conda:
-        "../../envs/evaluation.yaml"
+        "../../../envs/evaluation.yaml"
     params:
-        kind=CONFIG.outputs.kind,
-        stands_for=["--stands-for", CONFIG.outputs.stands_for] if CONFIG.outputs.stands_for else [],
-        code=code("make_tables.py", env="evaluation"),
+        settings=settings("report"),
+        code=code("make_attributes_table.py", env="evaluation"),
     shell:
-        "python workflow/scripts/make_tables.py --distances {input.distances:q} --accuracies {input.accuracies:q}"
-        " --published {input.published:q} --kind {params.kind:q} {params.stands_for:q} --table {output.table:q}"
-        " --accuracy-table {output.accuracy:q} --code {params.code:q} 2> {log:q}"
-
-
-rule score_sweep:
-    input:
-        samples=expand("results/{{data}}/sweep/{{mode}}/{{target}}/{scale}.safetensors", scale=SCALES),
-        judge=weights("results/{data}/judges/tuning_judge"),
-    output:
-        "results/{data}/sweep/{mode}/{target}.csv",
-    log:
-        "logs/{data}/score_sweep/{mode}/{target}.log",
-    benchmark:
-        "benchmarks/{data}/score_sweep/{mode}/{target}.tsv"
-    conda:
-        "../../envs/evaluation.yaml"
-    params:
-        settings=settings("tuning"),
-        target=target_json,
-        judge=folder_of("judge"),
-        code=code("score_sweep.py", env="evaluation"),
-    shell:
-        "python workflow/scripts/score_sweep.py --settings {params.settings:q} --target {params.target:q}"
-        " --data-set {wildcards.data:q} --mode {wildcards.mode:q} --judge {params.judge:q}"
-        " --samples {input.samples:q} --output {output:q} --code {params.code:q} 2> {log:q}"
-
-
-rule make_sweep_table:
-    input:
-        expand("results/{data}/sweep/{mode}/{target}.csv", data=DATA, mode=MODES, target=TARGETS),
-    output:
-        report(f"results/tables/{CONFIG.outputs.sweep_table}.csv", caption="../report/sweep.rst", category="Tables"),
-    log:
-        f"logs/{DATA}/make_sweep_table.log",
-    benchmark:
-        f"benchmarks/{DATA}/make_sweep_table.tsv"
-    conda:
-        "../../envs/evaluation.yaml"
-    params:
-        code=code("join_csv.py", env="evaluation"),
-    shell:
-        "python workflow/scripts/join_csv.py --parts {input:q} --output {output:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/make_attributes_table.py --settings {params.settings:q}"
+        " --distances {input.distances:q} --shares {input.judge:q} --output {output.distances:q}"
+        " --judge-output {output.judge:q} 2> {log:q}"

@@ -1,75 +1,91 @@
-# Figures: what people look at, drawn from descriptions alone.
-# in:  results/{data}/descriptions/
-# out: results/figures/
+# Figures: what people look at, drawn from descriptions alone; and the target of the whole experiment.
+# in:  <results>/attributes/descriptions/, <results>/tables/attributes.csv
+# out: <results>/figures/attributes.{png,pdf}, <results>/figures/attributes_sheet_{method}.png
+#      results/tables/celeba_fid.csv, a copy of the configured data set's table
+
+SHOWN = [method for method in CONFIG.attributes.methods if method in ("unguided", *MODES)]  # the same seeds
+
+
+def sheet_sources(wildcards):
+    files = ["pool"] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
+    return [f"<results>/attributes/descriptions/{file}.safetensors" for file in files]
 
 
 rule draw_attributes_figure:
+    """Draw real, unguided and guided images of every class, the same seeds side by side."""
     input:
-        controls=[f"results/{DATA}/descriptions/controls.safetensors"],
-        unguided=f"results/{DATA}/descriptions/samples/unguided/all.safetensors",
-        guided=expand(
-            "results/{data}/descriptions/samples/{mode}/{target}.safetensors", data=DATA, mode=MODES, target=TARGETS
-        ),
+        methods=expand("<results>/attributes/descriptions/{method}/{target}.safetensors", method=SHOWN, target=TARGETS),
+        real="<results>/attributes/descriptions/real/controls.safetensors",
     output:
         report(
-            f"results/figures/{CONFIG.outputs.attributes_figure}.png",
-            caption="../report/attributes.rst",
-            category="Figures",
+            "<results>/figures/attributes.png",
+            caption="../../report/attributes.rst",
+            category="Attributes",
+            labels={"what": "samples of every class", "kind": "figure"},
         ),
-        f"results/figures/{CONFIG.outputs.attributes_figure}.pdf",
+        "<results>/figures/attributes.pdf",
     log:
-        f"logs/{DATA}/draw_attributes_figure.log",
+        "<logs>/draw_attributes_figure.log",
     benchmark:
-        f"benchmarks/{DATA}/draw_attributes_figure.tsv"
+        "<benchmarks>/draw_attributes_figure.tsv"
     conda:
-        "../../envs/figures.yaml"
+        "../../../envs/figures.yaml"
     params:
-        targets=[target.model_dump_json() for target in CONFIG.targets],
-        show_real=str(CONFIG.outputs.show_real).lower(),
-        descriptions=folder_of("controls"),
+        targets=[target.model_dump_json() for target in CONFIG.attributes.targets],
+        methods=SHOWN,
+        show_real=CONFIG.report.show_real,
+        descriptions=subpath(input.real, ancestor=2),
         code=code("draw_attributes_figure.py", env="figures"),
     shell:
-        "python workflow/scripts/draw_attributes_figure.py --targets {params.targets:q}"
-        " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --output {output:q}"
-        " --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/draw_attributes_figure.py --targets {params.targets:q} --methods {params.methods:q}"
+        " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --output {output:q} 2> {log:q}"
 
 
-rule draw_unguided_sheet:
+rule draw_sheet:
+    """Write a contact sheet of one method: the first samples of each set, none left out."""
     input:
-        f"results/{DATA}/descriptions/samples/unguided/all.safetensors",
+        sheet_sources,
     output:
         report(
-            f"results/figures/{CONFIG.outputs.sheet_prefix}_unguided.png",
-            caption="../report/sheet.rst",
-            category="Contact sheets",
+            "<results>/figures/attributes_sheet_{method}.png",
+            caption="../../report/attributes_sheet.rst",
+            category="Attributes",
+            labels={"what": "contact sheet, {method}", "kind": "figure"},
         ),
     log:
-        f"logs/{DATA}/draw_sheet/unguided.log",
+        "<logs>/draw_sheet/{method}.log",
     benchmark:
-        f"benchmarks/{DATA}/draw_sheet/unguided.tsv"
+        "<benchmarks>/draw_sheet/{method}.tsv"
+    wildcard_constraints:
+        method="unguided|exact|readout",
     conda:
-        "../../envs/figures.yaml"
+        "../../../envs/figures.yaml"
     params:
-        rows=4,
+        rows=lambda wildcards: 4 if wildcards.method == "unguided" else 2,
         code=code("draw_sheet.py", env="figures"),
     shell:
         "python workflow/scripts/draw_sheet.py --descriptions {input:q} --rows {params.rows:q} --output {output:q}"
-        " --code {params.code:q} 2> {log:q}"
+        " 2> {log:q}"
 
 
-use rule draw_unguided_sheet as draw_guided_sheet with:
+rule celeba_fid:
+    """Copy the table of attributes to the place where the paper's commands look for it."""
     input:
-        expand("results/{data}/descriptions/samples/{{mode}}/{target}.safetensors", data=DATA, target=TARGETS),
+        "<results>/tables/attributes.csv",
     output:
-        report(
-            f"results/figures/{CONFIG.outputs.sheet_prefix}_{{mode}}.png",
-            caption="../report/sheet.rst",
-            category="Contact sheets",
-        ),
+        "results/tables/celeba_fid.csv",
     log:
-        f"logs/{DATA}/draw_sheet/{{mode}}.log",
-    benchmark:
-        f"benchmarks/{DATA}/draw_sheet/{{mode}}.tsv"
-    params:
-        rows=2,
-        code=code("draw_sheet.py", env="figures"),
+        "<logs>/celeba_fid.log",
+    conda:
+        "../../../envs/evaluation.yaml"
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"
+
+
+rule attributes:
+    """Table 1: samples with a wanted attribute; its tables and figures."""
+    input:
+        "results/tables/celeba_fid.csv",
+        "<results>/tables/attributes_judge.csv",
+        "<results>/figures/attributes.png",
+        expand("<results>/figures/attributes_sheet_{method}.png", method=SHOWN),

@@ -1,52 +1,95 @@
-# Heads: p(attribute | activations) from the cached features of 50 + 50 images.
-# in:  results/{data}/shot_features/{mode}/{attribute}.safetensors
-# out: results/{data}/heads/{mode}/{attribute}/
+# Heads: p(attribute | activations) from the denoiser's activations of 50 + 50 labelled images, computed once.
+# in:  <results>/denoiser/, <results>/images/shots.parquet
+# out: <results>/attributes/shots/{attribute}.csv
+#      <results>/attributes/features/{mode}/{attribute}.safetensors
+#      <results>/attributes/heads/{mode}/{attribute}/
+# Below, {target} is a row of the table (an attribute and its wanted value) and {mode} how a head is used.
+
+TARGETS = [target.name for target in CONFIG.attributes.targets]
+MODES = CONFIG.attributes.modes
 
 
-rule train_head:
+wildcard_constraints:
+    attribute="|".join(sorted({target.attribute for target in CONFIG.attributes.targets})),
+    target="|".join(TARGETS),
+    mode="exact|readout",
+
+
+def target_of(wildcards):
+    return CONFIG.attributes.target(wildcards.target)
+
+
+def wanted_attribute(wildcards):
+    return target_of(wildcards).attribute
+
+
+def wanted_value(wildcards):
+    return str(target_of(wildcards).value)
+
+
+rule draw_attribute_shots:
+    """Draw the labelled shots of one attribute from their pool."""
     input:
-        "results/{data}/shot_features/{mode}/{attribute}.safetensors",
+        "<results>/images/shots.parquet",
     output:
-        weights("results/{data}/heads/{mode}/{attribute}"),
+        "<results>/attributes/shots/{attribute}.csv",
     log:
-        "logs/{data}/train_head/{mode}/{attribute}.log",
+        "<logs>/draw_attribute_shots/{attribute}.log",
     benchmark:
-        "benchmarks/{data}/train_head/{mode}/{attribute}.tsv"
+        "<benchmarks>/draw_attribute_shots/{attribute}.tsv"
     conda:
-        "../../envs/diffusion.yaml"
+        "../../../envs/data.yaml"
     params:
-        settings=settings("head"),
-        folder="results/{data}/heads/{mode}/{attribute}",
-        code=code("train_head.py", env="diffusion"),
+        settings=settings("attributes.head"),
+        code=code("draw_attribute_shots.py", env="data"),
     shell:
-        "python workflow/scripts/train_head.py --settings {params.settings:q} --attribute {wildcards.attribute:q}"
-        " --features {input:q} --output {params.folder:q} --code {params.code:q} 2> {log:q}"
-# Features: denoiser activations of the labelled shots, computed once.
-# in:  the denoiser, results/{data}/shots/{attribute}.csv, the pool of the shots
-# out: results/{data}/shot_features/{mode}/{attribute}.safetensors
+        "python workflow/scripts/draw_attribute_shots.py --settings {params.settings:q}"
+        " --attribute {wildcards.attribute:q} --pool {input:q} --output {output:q} 2> {log:q}"
 
 
-rule extract_shot_features:
+rule extract_attribute_features:
+    """Cache what the head of one attribute reads: pooled denoiser activations of its shots."""
     input:
-        denoiser=weights("results/{data}/denoiser"),
-        shots="results/{data}/shots/{attribute}.csv",
-        pool="results/{data}/images/shots.safetensors",
-        records="results/{data}/images/shots.parquet",
+        denoiser="<results>/denoiser/<weights>",
+        shots="<results>/attributes/shots/{attribute}.csv",
+        pool="<results>/images/shots.parquet",
     output:
-        "results/{data}/shot_features/{mode}/{attribute}.safetensors",
+        "<results>/attributes/features/{mode}/{attribute}.safetensors",
     log:
-        "logs/{data}/extract_shot_features/{mode}/{attribute}.log",
+        "<logs>/extract_attribute_features/{mode}/{attribute}.log",
     benchmark:
-        "benchmarks/{data}/extract_shot_features/{mode}/{attribute}.tsv"
+        "<benchmarks>/extract_attribute_features/{mode}/{attribute}.tsv"
     conda:
-        "../../envs/diffusion.yaml"
+        "../../../envs/diffusion.yaml"
     resources:
         gpu=1,
     params:
-        settings=settings("head"),
-        denoiser=folder_of("denoiser"),
-        code=code("extract_shot_features.py", env="diffusion"),
+        settings=settings("attributes.head"),
+        denoiser=subpath(input.denoiser, parent=True),
+        code=code("extract_attribute_features.py", env="diffusion"),
     shell:
-        "python workflow/scripts/extract_shot_features.py --settings {params.settings:q} --mode {wildcards.mode:q}"
-        " --shots {input.shots:q} --pool {input.pool:q} --denoiser {params.denoiser:q} --output {output:q}"
-        " --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/extract_attribute_features.py --settings {params.settings:q}"
+        " --mode {wildcards.mode:q} --attribute {wildcards.attribute:q} --shots {input.shots:q}"
+        " --pool {input.pool:q} --denoiser {params.denoiser:q} --output {output:q} 2> {log:q}"
+
+
+rule train_attribute_head:
+    """Fit the few-shot head of one attribute on cached features."""
+    input:
+        "<results>/attributes/features/{mode}/{attribute}.safetensors",
+    output:
+        config="<results>/attributes/heads/{mode}/{attribute}/config.json",
+        weights="<results>/attributes/heads/{mode}/{attribute}/<weights>",
+    log:
+        "<logs>/train_attribute_head/{mode}/{attribute}.log",
+    benchmark:
+        "<benchmarks>/train_attribute_head/{mode}/{attribute}.tsv"
+    conda:
+        "../../../envs/diffusion.yaml"
+    params:
+        settings=settings("attributes.head"),
+        folder=subpath(output.weights, parent=True),
+        code=code("train_attribute_head.py", env="diffusion"),
+    shell:
+        "python workflow/scripts/train_attribute_head.py --settings {params.settings:q} --mode {wildcards.mode:q}"
+        " --attribute {wildcards.attribute:q} --features {input:q} --output {params.folder:q} 2> {log:q}"

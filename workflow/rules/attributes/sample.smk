@@ -1,89 +1,84 @@
-# Sampling: DDIM in fixed work units, shared among jobs; one unguided pool, one guided set per class and mode,
-# and the sweep over guidance_scale on seeds of its own.
+# Sampling: DDIM in fixed work units, shared among jobs: one unguided pool, one guided set per class and mode.
 # in:  the denoiser, a head
-# out: results/{data}/samples/unguided/all/{scatteritem}.safetensors
-#      results/{data}/samples/{mode}/{target}/{scatteritem}.safetensors
-#      results/{data}/sweep/{mode}/{target}/{scale}.safetensors
-# Finished work units lie in checkpoints/samples/<identity>/ until the shard is written, and after.
+# out: <results>/attributes/samples/unguided/pool/{scatteritem}.parquet
+#      <results>/attributes/samples/{mode}/{target}/{scatteritem}.parquet
+#      and beside each .timing.json: seconds that its drawing took
+# Finished work units lie in checkpoints/attributes/<code>/<identity>/ until the shard is written, and after.
+
+
+scattergather:
+    guided=CONFIG.attributes.sets.shards_per_target,
+    pool=CONFIG.attributes.sets.shards_unguided,
+
+
+def head_of(wildcards):
+    return f"<results>/attributes/heads/{wildcards.mode}/{wanted_attribute(wildcards)}/<weights>"
+
+
+def guidance_scale(wildcards):
+    return getattr(target_of(wildcards).guidance_scale, wildcards.mode)
 
 
 rule sample_unguided:
+    """Draw one shard of the unguided pool."""
     input:
-        denoiser=weights("results/{data}/denoiser"),
+        denoiser="<results>/denoiser/<weights>",
     output:
-        samples="results/{data}/samples/unguided/all/{scatteritem}.safetensors",
-        timing="results/{data}/samples/unguided/all/{scatteritem}.timing.json",
+        samples="<results>/attributes/samples/unguided/pool/{scatteritem}.parquet",
+        timing="<results>/attributes/samples/unguided/pool/{scatteritem}.timing.json",
     log:
-        "logs/{data}/sample/unguided/all/{scatteritem}.log",
+        "<logs>/sample_attributes/unguided/pool/{scatteritem}.log",
     benchmark:
-        "benchmarks/{data}/sample/unguided/all/{scatteritem}.tsv"
+        "<benchmarks>/sample_attributes/unguided/pool/{scatteritem}.tsv"
     conda:
-        "../../envs/diffusion.yaml"
+        "../../../envs/diffusion.yaml"
     threads: CONFIG.sampling.cpu_threads
     resources:
         gpu=1,
     params:
         settings=settings("sampling"),
-        units=CONFIG.sampling.units_unguided,
+        denoiser=subpath(input.denoiser, parent=True),
         first_seed=CONFIG.sampling.first_seed,
-        denoiser=folder_of("denoiser"),
-        code=code("sample.py", env="diffusion"),
+        units=CONFIG.attributes.sets.units_unguided,
+        code=code("sample_attributes.py", env="diffusion"),
     shell:
-        "python workflow/scripts/sample.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
-        " --mode unguided --first-seed {params.first_seed:q} --units {params.units:q}"
-        " --shard {wildcards.scatteritem:q} --checkpoints checkpoints/samples --output {output.samples:q}"
-        " --timing {output.timing:q} --code {params.code:q} 2> {log:q}"
+        "python workflow/scripts/sample_attributes.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
+        " --method unguided --first-seed {params.first_seed:q} --units {params.units:q}"
+        " --shard {wildcards.scatteritem:q} --checkpoints checkpoints/attributes/{params.code:q}"
+        " --output {output.samples:q} 2> {log:q}"
 
 
-rule sample_guided:
+rule sample_attributes:
+    """Draw one shard of the samples of one class, steered by a head."""
     input:
-        denoiser=weights("results/{data}/denoiser"),
-        head=lambda wildcards: weights(f"results/{DATA}/heads/{wildcards.mode}/{target_attribute(wildcards)}"),
+        denoiser="<results>/denoiser/<weights>",
+        head=head_of,
     output:
-        samples="results/{data}/samples/{mode}/{target}/{scatteritem}.safetensors",
-        timing="results/{data}/samples/{mode}/{target}/{scatteritem}.timing.json",
+        samples="<results>/attributes/samples/{mode}/{target}/{scatteritem}.parquet",
+        timing="<results>/attributes/samples/{mode}/{target}/{scatteritem}.timing.json",
     log:
-        "logs/{data}/sample/{mode}/{target}/{scatteritem}.log",
+        "<logs>/sample_attributes/{mode}/{target}/{scatteritem}.log",
     benchmark:
-        "benchmarks/{data}/sample/{mode}/{target}/{scatteritem}.tsv"
+        "<benchmarks>/sample_attributes/{mode}/{target}/{scatteritem}.tsv"
     conda:
-        "../../envs/diffusion.yaml"
+        "../../../envs/diffusion.yaml"
     threads: CONFIG.sampling.cpu_threads
     resources:
         gpu=1,
     params:
         settings=settings("sampling"),
-        units=CONFIG.sampling.units_per_target,
-        first_seed=CONFIG.sampling.first_seed,
-        shard="{scatteritem}",
-        value=target_value,
+        denoiser=subpath(input.denoiser, parent=True),
+        head=subpath(input.head, parent=True),
+        attribute=wanted_attribute,
+        value=wanted_value,
         guidance_scale=guidance_scale,
-        denoiser=folder_of("denoiser"),
-        head=folder_of("head"),
-        code=code("sample.py", env="diffusion"),
+        first_seed=CONFIG.sampling.first_seed,
+        units=CONFIG.attributes.sets.units_per_target,
+        shard="{scatteritem}",
+        code=code("sample_attributes.py", env="diffusion"),
     shell:
-        "python workflow/scripts/sample.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
-        " --mode {wildcards.mode:q} --head {params.head:q} --value {params.value:q}"
+        "python workflow/scripts/sample_attributes.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
+        " --method {wildcards.mode:q} --attribute {params.attribute:q} --value {params.value:q} --head {params.head:q}"
         " --guidance-scale {params.guidance_scale:q} --first-seed {params.first_seed:q} --units {params.units:q}"
-        " --shard {params.shard:q} --checkpoints checkpoints/samples --output {output.samples:q}"
-        " --timing {output.timing:q} --code {params.code:q} 2> {log:q}"
-
-
-use rule sample_guided as sample_sweep with:
-    output:
-        samples="results/{data}/sweep/{mode}/{target}/{scale}.safetensors",
-        timing="results/{data}/sweep/{mode}/{target}/{scale}.timing.json",
-    log:
-        "logs/{data}/sweep/{mode}/{target}/{scale}.log",
-    benchmark:
-        "benchmarks/{data}/sweep/{mode}/{target}/{scale}.tsv"
-    params:
-        settings=settings("sampling"),
-        units=CONFIG.tuning.units,
-        first_seed=CONFIG.tuning.first_seed,
-        shard="1-of-1",
-        value=target_value,
-        guidance_scale=lambda wildcards: wildcards.scale,
-        denoiser=folder_of("denoiser"),
-        head=folder_of("head"),
-        code=code("sample.py", env="diffusion"),
+        " --shard {params.shard:q} --checkpoints checkpoints/attributes/{params.code:q}"
+        " --output {output.samples:q} 2> {log:q}"

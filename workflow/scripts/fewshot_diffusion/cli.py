@@ -12,19 +12,19 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from .errors import FewshotError
 
 _registry = ConstructorRegistry()
+_PLAIN = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
 
 
 def run(function: Callable[..., Any]) -> None:
     """Call ``function`` with the options on the command line; a known error becomes one message and exit status 1.
 
     Options are its parameters: ``--guidance-scale 10``, lists as ``--samples a b``, sections of the configuration as
-    JSON; a dataclass is one option per field. Their help is the docstring's.
+    JSON, yes or no as ``--value True``; fields of a dataclass are options of their own. Their help is the docstring's.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         with _registry:
-            description = sys.modules["__main__"].__doc__ or function.__doc__
-            tyro.cli(function, description=description, config=(tyro.conf.OmitArgPrefixes,))
+            tyro.cli(function, description=sys.modules["__main__"].__doc__ or function.__doc__, config=_PLAIN)
     except (FewshotError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -7,14 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config.attributes import HeadConfig
-from ..diffusion.denoiser import Denoiser
+from ..config.attributes import AttributeHeadConfig
+from ..config.base import Mode
+from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.features import extract, pool
 from ..diffusion.schedule import add_noise, make_scheduler
+from ..images import to_signed
 from ..progress import Progress
-from ..runtime import Runtime
+from ..runtime import Runtime, make_runtime
 from ..seeds import generator
+from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
+from .shots import ShotFiles
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,23 @@ class ShotFeatures:
     timesteps: Tensor
 
 
-def save_shot_features(shots: ShotFeatures, path: Path, provenance: dict[str, object]) -> None:
-    """Write cached head inputs."""
-    names = ("inputs", "labels", "groups", "timesteps")
-    write_tensors(path, {name: getattr(shots, name) for name in names}, provenance)
+def save_shot_features(shots: ShotFeatures, path: Path, about: About) -> None:
+    """Write cached head inputs, and of which attribute, mode and denoiser they are."""
+    write_tensors(path, vars(shots), about)
 
 
-def load_shot_features(path: Path) -> tuple[ShotFeatures, dict[str, Any]]:
-    """Read cached head inputs and their provenance."""
-    tensors, provenance = read_tensors(path)
-    return ShotFeatures(**tensors), provenance
+def load_shot_features(path: Path, expected: About | None = None) -> tuple[ShotFeatures, dict[str, Any]]:
+    """Read cached head inputs and what their file says of itself.
+
+    Raises:
+        CorruptFileError: If the file is damaged, or of another attribute or mode than expected.
+    """
+    tensors, about = read_tensors(path, "inputs", "labels", "groups", "timesteps", expected=expected)
+    return ShotFeatures(**tensors), about
 
 
 def exact_features(
-    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: HeadConfig, runtime: Runtime
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig, runtime: Runtime
 ) -> ShotFeatures:
     """Cache head inputs of the clean shots, fed with one timestep label and no noise added.
 
@@ -59,7 +66,7 @@ def exact_features(
         settings: Taps, pooling, label and flip.
         runtime: Device and precision.
     """
-    clean = _with_flips(_to_signed(images, runtime), settings.flip)
+    clean = _with_flips(to_signed(images.to(runtime.device)), settings.flip)
     inputs = _head_inputs(denoiser, clean, settings.feature_timestep, settings, runtime)
     repeats = len(clean) // len(images)
     timesteps = torch.tensor([settings.feature_timestep])
@@ -67,10 +74,10 @@ def exact_features(
 
 
 def readout_features(
-    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: HeadConfig, runtime: Runtime
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig, runtime: Runtime
 ) -> ShotFeatures:
     """Cache head inputs of the noised shots at every noise level; arguments as for ``exact_features``."""
-    clean = _with_flips(_to_signed(images, runtime), settings.flip).repeat(settings.readout_draws, 1, 1, 1)
+    clean = _with_flips(to_signed(images.to(runtime.device)), settings.flip).repeat(settings.readout_draws, 1, 1, 1)
     alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
     levels = []
     timesteps = sorted(set(settings.readout_timesteps))
@@ -84,7 +91,12 @@ def readout_features(
 
 
 def _head_inputs(
-    denoiser: Denoiser, samples: Tensor, timestep: int, settings: HeadConfig, runtime: Runtime, batch_size: int = 50
+    denoiser: Denoiser,
+    samples: Tensor,
+    timestep: int,
+    settings: AttributeHeadConfig,
+    runtime: Runtime,
+    batch_size: int = 50,
 ) -> Tensor:
     rows = []
     for batch in samples.split(batch_size):
@@ -94,9 +106,29 @@ def _head_inputs(
     return torch.cat(rows).cpu()
 
 
-def _to_signed(images: Tensor, runtime: Runtime) -> Tensor:
-    return images.to(runtime.device).float() / 127.5 - 1
-
-
 def _with_flips(images: Tensor, flip: bool) -> Tensor:
     return torch.cat([images, images.flip(-1)]) if flip else images
+
+
+FEATURES = {"exact": exact_features, "readout": readout_features}
+
+
+def extract_attribute_features(
+    settings: AttributeHeadConfig, mode: Mode, files: ShotFiles, denoiser: Path, output: Path, device: str = "auto"
+) -> None:
+    """Cache what the head of one attribute reads: pooled denoiser activations of its shots.
+
+    Args:
+        settings: Section attributes.head, JSON.
+        mode: exact (clean shots) or readout (noised shots).
+        files: The labelled shots.
+        denoiser: Weights folder.
+        output: Cache to write, safetensors.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    network = load_denoiser(denoiser, runtime)
+    images, labels = files.load()
+    cached = FEATURES[mode](network, images.images, labels, images.ids, settings, runtime)
+    about = {"denoiser": network.digest, "mode": mode, "attribute": files.attribute}
+    save_shot_features(cached, output, about)

@@ -1,4 +1,4 @@
-"""Figures, drawn from stored samples alone."""
+"""The experiment's pictures, drawn from descriptions alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ..config.attributes import TargetConfig
-from ..images import image_grid
+from ..figures import save_figure
+from ..images import image_grid, save_sheet
 from ..metrics.descriptions import load_description
 
 matplotlib.use("Agg")
@@ -81,30 +82,71 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
         spine.set_visible(False)
 
 
-def gather_row(target: TargetConfig, descriptions: Path, columns: int, show_real: bool) -> tuple[str, list[Strip]]:
-    """Load one class's strips: real images (where they may be shown), unguided, exact and readout samples.
+TITLES = {"exact": "ours, exact", "readout": "ours, readout"}
+"""What a method is called above its strip; others by their own name."""
+
+
+def gather_row(
+    target: TargetConfig, descriptions: Path, methods: Sequence[str], columns: int, show_real: bool
+) -> tuple[str, list[Strip]]:
+    """Load one class's strips: real images, where they may be shown, and samples of every method.
 
     Args:
         target: The class.
-        descriptions: Folder of the descriptions.
+        descriptions: Folder: <method>/<class>.safetensors, real/controls.safetensors.
+        methods: Methods whose first samples have the same seeds.
         columns: Images per strip.
         show_real: Whether the data set's licence lets its images be shown.
+
+    Raises:
+        CorruptFileError: If a description is damaged, or of another method or class.
     """
-    files = {
-        "unguided": "samples/unguided/all",
-        "ours, exact": f"samples/exact/{target.name}",
-        "ours, readout": f"samples/readout/{target.name}",
-    }
-    strips = [_real_strip(target, descriptions / "controls.safetensors", columns)] if show_real else []
-    for title, file in files.items():
-        described = load_description(descriptions / f"{file}.safetensors")
+    strips = [_real_strip(target, descriptions / "real" / "controls.safetensors", columns)] if show_real else []
+    for method in methods:
+        expected = {"method": method, "attribute": target.attribute, "value": target.value}
+        described = load_description(descriptions / method / f"{target.name}.safetensors", expected)
         agrees = described.judged(target.attribute, target.value)[:columns]
-        strips.append(Strip(title, described.gallery[:columns], agrees))
+        strips.append(Strip(TITLES.get(method, method), described.gallery[:columns], agrees))
     return target.label, strips
 
 
 def _real_strip(target: TargetConfig, controls: Path, columns: int) -> Strip:
-    described = load_description(controls)
+    described = load_description(controls, {"method": "real"})
     # Rows of the class as the judge sees them: labels are not part of a description.
     index = described.judged(target.attribute, target.value)[: len(described.gallery)].nonzero().flatten()[:columns]
     return Strip("real", described.gallery[index], torch.ones(len(index), dtype=torch.bool))
+
+
+def draw_attributes_figure(
+    targets: list[TargetConfig],
+    methods: list[str],
+    descriptions: Path,
+    show_real: bool,
+    output: list[Path],
+    columns: int = 5,
+) -> None:
+    """Draw the poster's figure: real, unguided and guided images of every class, the same seeds side by side.
+
+    Args:
+        targets: Rows, JSON each.
+        methods: Methods to show, in order.
+        descriptions: Folder: <method>/<class>.safetensors, real/controls.safetensors.
+        show_real: Whether the data set's licence lets its images be shown: True or False.
+        output: Figure files to write.
+        columns: Images per strip.
+    """
+    rows = [gather_row(target, descriptions, methods, columns, show_real) for target in targets]
+    save_figure(attributes_figure(rows), output)
+
+
+def draw_sheet(descriptions: list[Path], rows: int, output: Path, columns: int = 16) -> None:
+    """Write a contact sheet: the first samples of each sample set, a block of rows per set.
+
+    Args:
+        descriptions: Description of each sample set.
+        rows: Rows per sample set.
+        output: PNG to write.
+        columns: Images per row.
+    """
+    shown = [load_description(path).gallery[: rows * columns] for path in descriptions]
+    save_sheet(torch.cat(shown), columns, output)

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config.attributes import HeadConfig
+from ..config.attributes import AttributeHeadConfig
+from ..config.base import Mode
 from ..diffusion.features import levels_around, pool
 from ..errors import DataError
 from ..progress import Progress
-from ..storage.weights import check_reads, load_module
-from .features import ShotFeatures
+from ..storage.files import About
+from ..storage.weights import load_module, save_module
+from .features import ShotFeatures, load_shot_features
 
 
 class AttributeHead(nn.Module):
@@ -67,7 +69,9 @@ class AttributeHead(nn.Module):
         return inputs @ self.weight[level] + self.bias[level]
 
 
-def train_head(shots: ShotFeatures, settings: HeadConfig, attribute: str) -> tuple[AttributeHead, dict[str, float]]:
+def train_head(
+    shots: ShotFeatures, settings: AttributeHeadConfig, attribute: str
+) -> tuple[AttributeHead, dict[str, float]]:
     """Fit a head; the penalty is cross-validated on the shots alone.
 
     Returns:
@@ -126,7 +130,7 @@ def fit_logistic(inputs: Tensor, labels: Tensor, l2: float, max_iterations: int)
     return folded, bias.detach() - folded @ mean
 
 
-def _cross_validate(shots: ShotFeatures, l2: float, settings: HeadConfig) -> dict[str, float]:
+def _cross_validate(shots: ShotFeatures, l2: float, settings: AttributeHeadConfig) -> dict[str, float]:
     fold_of = _folds(shots, settings.folds)
     losses, hits = [], []
     for inputs in shots.inputs:
@@ -149,11 +153,31 @@ def _folds(shots: ShotFeatures, folds: int) -> Tensor:
     return fold_of
 
 
-def load_head(folder: Path, denoiser_digest: str) -> AttributeHead:
-    """Load a head for use with the denoiser of this digest.
+def train_attribute_head(
+    settings: AttributeHeadConfig, mode: Mode, attribute: str, features: Path, output: Path
+) -> None:
+    """Fit the few-shot head of one attribute on cached features.
+
+    Args:
+        settings: Section attributes.head, JSON.
+        mode: exact or readout: what the features are of.
+        attribute: Name of the attribute.
+        features: Cached features, safetensors.
+        output: Weights folder to write.
 
     Raises:
-        WeightsError: If the head was trained on another denoiser's activations.
+        CorruptFileError: If the features are of another attribute or mode.
+        DataError: If the shots hold one class only or non-finite features.
     """
-    check_reads(folder, denoiser_digest)
-    return load_module(lambda config: AttributeHead(**config), folder)
+    shots, about = load_shot_features(features, {"mode": mode, "attribute": attribute})
+    head, report = train_head(shots, settings, attribute)
+    save_module(head, head.config, output, {**about, "cross_validation": report})
+
+
+def load_head(folder: Path, expected: About) -> AttributeHead:
+    """Load a head for use with one denoiser, in one mode, towards one attribute.
+
+    Raises:
+        WeightsError: If the head is of another ``denoiser`` (digest), ``mode`` or ``attribute`` than expected.
+    """
+    return load_module(lambda config: AttributeHead(**config), folder, expected=expected)[0]

@@ -1,14 +1,19 @@
 """Choosing guidance_scale: a sweep on its own seeds, judged by its own judge."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from torch import Tensor
 
-from ..config.attributes import TargetConfig, TuningConfig
-from ..diffusion.samples import SampleSet, seed_range
-from ..judges import AttributeClassifier
+from ..config.attributes import AttributeSweepConfig, TargetConfig
+from ..config.base import Mode
+from ..diffusion.samples import SampleSet, load_samples, seed_range
+from ..judges import AttributeClassifier, load_judge
 from ..metrics.intervals import wilson_interval
+from ..storage.tables import write_csv
+from .guidance import Steering
 
 SWEEP_COLUMNS = [
     "data_set", "attribute", "mode", "guidance_scale", "tuning_judge_accuracy", "ci_low", "ci_high",
@@ -16,28 +21,60 @@ SWEEP_COLUMNS = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Swept:
+    """What was swept.
+
+    Attributes:
+        data_set: Name of the data set.
+        target: The row, JSON.
+        mode: How the samples were steered: exact or readout.
+    """
+
+    data_set: str
+    target: TargetConfig
+    mode: Mode
+
+
+def choose_attribute_scale(
+    settings: AttributeSweepConfig, swept: Swept, judge: Path, samples: list[Path], output: Path
+) -> None:
+    """Score one class's sweep over guidance_scale by the tuning judge and choose a scale.
+
+    Args:
+        settings: Section attributes.sweep, JSON.
+        swept: What was swept.
+        judge: Weights folder of the tuning judge.
+        samples: One shard per scale, in the order of ``settings.guidance_scales``.
+        output: CSV to write.
+
+    Raises:
+        CorruptFileError: If a shard is damaged, or of another class, mode or scale.
+    """
+    drawn = {}
+    for scale, path in zip(settings.guidance_scales, samples, strict=True):
+        steering = Steering(swept.mode, swept.target.attribute, swept.target.value, scale)
+        drawn[scale] = load_samples([path], steering.about)
+    write_csv(output, sweep_rows(swept, drawn, load_judge(judge, "tuning_judge"), settings))
+
+
 def sweep_rows(
-    data_set: str,
-    target: TargetConfig,
-    mode: str,
-    samples: Mapping[float, SampleSet],
-    judge: AttributeClassifier,
-    settings: TuningConfig,
+    swept: Swept, samples: Mapping[float, SampleSet], judge: AttributeClassifier, settings: AttributeSweepConfig
 ) -> pd.DataFrame:
     """Return the tuning judge's share of the wanted class at every scale, and which scale is chosen.
 
     ``contrast`` is the mean standard deviation of a sample's pixels (0..255): guidance that is too strong
     pulls colours to grey, which no classifier notices.
     """
-    rows = []
+    target, rows = swept.target, []
     for scale, drawn in sorted(samples.items()):
         wanted = (judge.probability(drawn.images, target.attribute) > 0.5) == target.value
         interval = wilson_interval(int(wanted.sum()), len(wanted))
         rows.append(
             {
-                "data_set": data_set,
+                "data_set": swept.data_set,
                 "attribute": target.label,
-                "mode": mode,
+                "mode": swept.mode,
                 "guidance_scale": scale,
                 "tuning_judge_accuracy": interval.value,
                 "ci_low": interval.low,

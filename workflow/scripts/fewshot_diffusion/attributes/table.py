@@ -5,11 +5,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..storage.tables import read_source_csv
-from .evaluation import TABLE_COLUMNS
+from ..config.evaluation import ReportConfig
+from ..storage.tables import read_csv, read_source_csv, write_csv
+from .evaluation import JUDGE_COLUMNS, TABLE_COLUMNS
 
-PUBLISHED_METHODS = {"ours": "ours_exact"}
+PUBLISHED_METHODS = {"ours": "exact"}
 """The paper's own row is the exact mode; its other methods keep their names."""
+
+
+def make_attributes_table(
+    settings: ReportConfig, distances: list[Path], shares: list[Path], output: Path, judge_output: Path
+) -> None:
+    """Join the rows of all classes into the tables that people read, with the paper's numbers beside them.
+
+    Args:
+        settings: Section report, JSON.
+        distances: CSV of each class.
+        shares: CSV of each class.
+        output: CSV to write: distances.
+        judge_output: CSV to write: the judge's shares.
+    """
+    published = read_published(settings.published) if settings.published else None
+    rows = [read_csv(path, *TABLE_COLUMNS) for path in distances]
+    write_csv(output, attribute_table(rows, settings.kind, published, settings.stands_for))
+    write_csv(judge_output, judge_table([read_csv(path, *JUDGE_COLUMNS) for path in shares], settings.kind))
 
 
 def attribute_table(
@@ -68,6 +87,6 @@ def _published_value(row: object, paper: pd.DataFrame) -> float:
     return float(same["value"].iloc[0]) if len(same) else float("nan")
 
 
-def accuracy_table(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
+def judge_table(parts: Sequence[pd.DataFrame], kind: str) -> pd.DataFrame:
     """Join the judge's shares of all targets."""
     return pd.concat(parts, ignore_index=True).assign(kind=kind)

@@ -93,10 +93,27 @@ def load_image_set(path: Path) -> ImageSet:
         CorruptFileError: If the file is damaged.
     """
     frame, about = read_records(path, "id", "image")
-    attributes = frame.filter(like=_ATTRIBUTE).rename(columns=lambda name: name.removeprefix(_ATTRIBUTE))
     labels = torch.from_numpy(frame["label"].to_numpy(copy=True)) if "label" in frame else None
     ids = torch.from_numpy(frame["id"].to_numpy(copy=True))
-    return ImageSet(decode_images(frame["image"]), ids, attributes, labels, list(about["classes"]))
+    return ImageSet(decode_images(frame["image"]), ids, _attributes(frame), labels, list(about["classes"]))
+
+
+def load_attributes(path: Path) -> pd.DataFrame:
+    """Read the attributes of a split alone, without decoding an image.
+
+    Returns:
+        One boolean column per attribute; the index, called id, holds the images' ids in the split's order.
+
+    Raises:
+        CorruptFileError: If the file is damaged, or of another kind.
+    """
+    frame, _ = read_records(path, "id", "image")
+    return _attributes(frame).set_index(pd.Index(frame["id"], name="id"))
+
+
+def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
+    names = [name for name in frame.columns if name.startswith(_ATTRIBUTE)]
+    return frame[names].rename(columns=lambda name: name.removeprefix(_ATTRIBUTE)).astype(bool)
 
 
 _ATTRIBUTE = "attribute: "  # marks the columns that the data set names

@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..judges import AttributeClassifier
+from ..config.evaluation import EvaluationConfig
+from ..data.image_set import load_image_set
+from ..judges import AttributeClassifier, load_judge
+from ..runtime import make_runtime
 from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
-from .extractors import FeatureExtractor, extract_features
+from .extractors import FeatureExtractor, extract_features, make_extractor
 
 GALLERY_SIZE = 64
 
@@ -92,6 +95,25 @@ def describe(
     features = {extractor.name: extract_features(images, extractor) for extractor in extractors}
     probabilities = {name: judge.probability(images, name) for name in judge.attributes} if judge else {}
     return Description(method, ids, features, probabilities, images[:GALLERY_SIZE], cost)
+
+
+def describe_images(
+    settings: EvaluationConfig, images: Path, output: Path, judge: Path | None = None, device: str = "auto"
+) -> None:
+    """Describe the real images of a split: features of every extractor and the judge's opinion.
+
+    Args:
+        settings: Section evaluation, JSON.
+        images: Images of the split, parquet.
+        output: Description to write, safetensors.
+        judge: Weights folder; without it, features alone.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, "float32", cpu_threads=1)
+    split = load_image_set(images)
+    network = load_judge(judge, "judge").to(runtime.device) if judge else None
+    extractors = [make_extractor(extractor, runtime) for extractor in settings.extractors]
+    save_description(describe(split.images, split.ids, "real", extractors, network), output)
 
 
 def save_description(description: Description, path: Path, about: About | None = None) -> None:

@@ -44,3 +44,13 @@ def read_source_csv(path: Path, *columns: str) -> pd.DataFrame:
     if not set(columns) <= set(frame.columns):
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected {sorted(columns)}.")
     return frame
+
+
+def join_csv(parts: list[Path], output: Path) -> None:
+    """Join tables of the same columns.
+
+    Args:
+        parts: CSV files.
+        output: CSV to write.
+    """
+    write_csv(output, pd.concat([read_csv(path) for path in parts], ignore_index=True))

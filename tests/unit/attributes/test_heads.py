@@ -1,4 +1,4 @@
-"""Few-shot heads: the fit, the noise levels, the folds, pooling and storage."""
+"""Few-shot heads: the fit, the noise levels, the folds, and whose head is whose."""
 
 from pathlib import Path
 
@@ -8,42 +8,30 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from attribute_helpers import flipped_byte, head_settings, normal
 from fewshot_diffusion.attributes import heads
 from fewshot_diffusion.attributes.features import ShotFeatures, load_shot_features, save_shot_features
-from fewshot_diffusion.attributes.heads import AttributeHead, fit_logistic, load_head, train_head
-from fewshot_diffusion.config.attributes import HeadConfig
+from fewshot_diffusion.attributes.heads import (
+    AttributeHead,
+    fit_logistic,
+    load_head,
+    train_attribute_head,
+    train_head,
+)
 from fewshot_diffusion.diffusion.features import pool
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
-from fewshot_diffusion.storage.weights import WEIGHTS_FILE, save_module
+from fewshot_diffusion.storage.weights import WEIGHTS_FILE, load_module, save_module
 
-DENOISER = "a" * 64
+ABOUT = {"denoiser": "a" * 64, "mode": "exact", "attribute": "Beard"}
 POOLED = 2 * 4  # of one map with four channels and one cell
+SETTINGS = head_settings(taps=["mid_block"], pool_size=1, l2=[0.01, 0.1, 1.0], folds=5)
 
 
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def settings(**changes: object) -> HeadConfig:
-    base = {
-        "positive_shots": 10,
-        "negative_shots": 10,
-        "taps": ["mid_block"],
-        "pool_size": 1,
-        "feature_timestep": 100,
-        "readout_timesteps": [40, 400],
-        "readout_draws": 2,
-        "flip": False,
-        "l2": [0.01, 0.1, 1.0],
-    }
-    return HeadConfig.model_validate(base | changes)
-
-
-def shots(images: int = 20, repeats: int = 3, levels: int = 2, dim: int = POOLED, seed: int = 0) -> ShotFeatures:
+def shots(images: int = 20, repeats: int = 3, levels: int = 2, dim: int = POOLED) -> ShotFeatures:
     """Rows of one image lie apart, as flips and noise draws do; one direction tells the classes apart."""
     labels = (torch.arange(images) % 2 == 0).repeat(repeats)
     groups = (100 + 7 * torch.arange(images)).repeat(repeats)
-    inputs = normal(levels, images * repeats, dim, seed=seed)
+    inputs = normal(levels, images * repeats, dim)
     inputs[:, :, 0] += 4 * labels - 2.0
     return ShotFeatures(inputs, labels, groups, torch.arange(levels) * 200 + 100)
 
@@ -107,65 +95,55 @@ def test_the_fit_works_where_gradients_are_off() -> None:
     assert torch.equal(found, expected)
 
 
-def test_train_head_fits_every_level_with_the_penalty_of_the_least_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    losses = {0.01: 0.5, 0.1: 0.2, 1.0: 0.4}
-    monkeypatch.setattr(
-        heads, "_cross_validate", lambda _, l2, __: {"log_loss": losses[l2], "accuracy": 1 - losses[l2]}
-    )
+def test_every_level_is_fitted_with_the_penalty_of_the_least_loss() -> None:
     data = shots()
-    head, report = train_head(data, settings(), "Beard")
-    assert report == {"l2": 0.1, "log_loss": 0.2, "accuracy": 0.8}
+    head, report = train_head(data, SETTINGS, "Beard")
+    alone = {l2: train_head(data, SETTINGS.model_copy(update={"l2": [l2]}), "Beard")[1] for l2 in SETTINGS.l2}
+    assert report == min(alone.values(), key=lambda found: found["log_loss"])
+    assert len({found["log_loss"] for found in alone.values()}) == 3
     for level in range(2):
-        weight, bias = fit_logistic(data.inputs[level], data.labels, 0.1, 200)
+        weight, bias = fit_logistic(data.inputs[level], data.labels, report["l2"], 200)
         assert torch.equal(head.weight[level], weight) and torch.equal(head.bias[level], bias)
     assert head.timesteps == [100, 300]
     assert not head.training
     assert not any(parameter.requires_grad for parameter in head.parameters())
 
 
-def test_train_head_learns_what_tells_the_classes_apart_and_reports_it_honestly() -> None:
-    _, report = train_head(shots(), settings(), "Beard")
+def test_a_head_learns_what_tells_the_classes_apart_and_reports_it_honestly() -> None:
+    _, report = train_head(shots(), SETTINGS, "Beard")
     assert report["accuracy"] > 0.9
     # Eighteen, so that dealing out rows instead of images would not happen to keep images whole.
     noise = shots(18)
     # Noise that is alike in all rows of an image: whoever parts them over folds thinks that it can be learned.
     noise.inputs[:] = normal(2, 18, POOLED, seed=8).repeat(1, 3, 1)
-    _, report = train_head(noise, settings(), "Beard")
+    _, report = train_head(noise, SETTINGS, "Beard")
     assert report["accuracy"] < 0.55
     assert report["log_loss"] > 0.69
 
 
-# --- the folds ---
-
-
-@pytest.mark.parametrize(("images", "repeats", "folds"), [(20, 3, 5), (100, 8, 5), (13, 2, 4), (6, 1, 3)])
-def test_folds_never_part_the_rows_of_an_image(images: int, repeats: int, folds: int) -> None:
+@pytest.mark.parametrize(("images", "repeats", "folds"), [(20, 3, 5), (100, 4, 5), (13, 2, 4), (6, 1, 3)])
+def test_no_tested_row_is_of_an_image_that_was_fitted(
+    monkeypatch: pytest.MonkeyPatch, images: int, repeats: int, folds: int
+) -> None:
     data = shots(images, repeats, levels=1)
-    fold_of = heads._folds(data, folds)
-    for image in data.groups.unique():
-        assert len(fold_of[data.groups == image].unique()) == 1
-    assert sorted(fold_of.unique().tolist()) == list(range(folds))
-    for label in (True, False):
-        counts = [int(((fold_of == fold) & (data.labels == label)).sum()) // repeats for fold in range(folds)]
-        assert max(counts) - min(counts) <= 1
-
-
-def test_no_tested_row_is_of_an_image_that_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = shots()
     # Each row holds its image's id, so that the fit can tell whose rows it was given.
     data.inputs[:] = data.groups.float()[None, :, None]
-    fitted: list[set[int]] = []
+    fitted: list[set[tuple[int, bool]]] = []
 
     def fit(inputs: Tensor, labels: Tensor, l2: float, max_iterations: int) -> tuple[Tensor, Tensor]:
-        fitted.append({int(value) for value in inputs[:, 0].unique()})
+        fitted.append({(int(row[0]), bool(label)) for row, label in zip(inputs, labels, strict=True)})
         return torch.zeros(inputs.shape[1]), torch.zeros(())
 
     monkeypatch.setattr(heads, "fit_logistic", fit)
-    heads._cross_validate(data, 0.1, settings())
-    everyone = {int(group) for group in data.groups}
-    left_out = [everyone - seen for seen in fitted[:5]]
-    assert sum(map(len, left_out)) == len(everyone)
+    train_head(data, SETTINGS.model_copy(update={"l2": [0.1], "folds": folds}), "Beard")
+    *folded, everyone = fitted
+    left_out = [everyone - seen for seen in folded]
+    assert len(left_out) == folds
+    assert sum(map(len, left_out)) == len(everyone) == images
     assert set().union(*left_out) == everyone
+    for label in (True, False):
+        counts = [sum(of == label for _, of in fold) for fold in left_out]
+        assert max(counts) - min(counts) <= 1
 
 
 # --- what is refused ---
@@ -176,7 +154,7 @@ def test_one_class_is_refused(label: bool) -> None:
     data = shots()
     data.labels[:] = label
     with pytest.raises(DataError, match="Beard: all 60 rows"):
-        train_head(data, settings(), "Beard")
+        train_head(data, SETTINGS, "Beard")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -184,7 +162,7 @@ def test_features_that_are_not_finite_are_refused(bad: float) -> None:
     data = shots()
     data.inputs[1, 17, 3] = bad
     with pytest.raises(DataError, match="Beard: the cached features are not finite"):
-        train_head(data, settings(), "Beard")
+        train_head(data, SETTINGS, "Beard")
 
 
 # --- the logit ---
@@ -225,99 +203,54 @@ def test_logits_are_interpolated_between_noise_levels_and_clamped_outside() -> N
     assert not torch.allclose(middle, high, atol=0.1)
 
 
-# --- pooling ---
-
-
-def test_pooling_gives_means_and_deviations_of_cells() -> None:
-    activation = torch.zeros(1, 2, 4, 4)
-    activation[0, 0, :2, 2:] = 3.0
-    activation[0, 1] = torch.arange(16.0).view(4, 4)
-    found = pool([activation], 2)[0]
-    deviation = float(np.sqrt(np.var([0, 1, 4, 5]) + 1e-4))
-    assert found[:8].tolist() == pytest.approx([0, 3, 0, 0, 2.5, 4.5, 10.5, 12.5])
-    assert found[8:].tolist() == pytest.approx([0.01] * 4 + [deviation] * 4)
-
-
-def test_the_pooled_dimension_counts_cells_that_the_map_has() -> None:
-    maps = [normal(3, 4, 8, 8), normal(3, 6, 2, 2), normal(3, 5, 1, 1)]
-    assert pool(maps, 1).shape == (3, 2 * (4 + 6 + 5))
-    assert pool(maps, 2).shape == (3, 2 * (4 * 4 + 6 * 4 + 5))
-    # Larger than two of the maps: these keep their own size.
-    pooled = pool(maps, 4)
-    assert pooled.shape == (3, 2 * (4 * 16 + 6 * 4 + 5))
-    torch.testing.assert_close(pooled[:, 128 : 128 + 24], maps[1].flatten(1))
-    torch.testing.assert_close(pooled[:, 128 + 24 : 128 + 48], torch.full((3, 24), 0.01))
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, -123.456, 1e3])
-def test_the_gradient_of_pooling_is_finite_on_constant_maps(value: float) -> None:
-    activation = torch.full((2, 3, 8, 8), value, requires_grad=True)
-    (gradient,) = torch.autograd.grad(pool([activation], 2).sum(), activation)
-    assert gradient.isfinite().all()
-    # The means' share; where rounding hides the deviation, its gradient must not take over.
-    torch.testing.assert_close(gradient, torch.full_like(gradient, 1 / 16), rtol=0.01, atol=0.01)
-
-
-def test_pooling_computes_in_float32() -> None:
-    activation = normal(2, 3, 8, 8)
-    found = pool([activation.to(torch.bfloat16)], 2)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, pool([activation.to(torch.bfloat16).float()], 2))
-
-
 # --- storage ---
 
 
-def save(head: AttributeHead, folder: Path) -> None:
-    save_module(head, head.config, folder, {"denoiser": DENOISER})
-
-
-def test_a_stored_head_is_the_same_head(tmp_path: Path) -> None:
-    head, maps = random_head([100, 300]), [normal(5, 4, 3, 3)]
-    save(head, tmp_path)
-    found = load_head(tmp_path, DENOISER)
-    assert found.config == head.config
-    assert found.config["attribute"] == "Beard"
-    assert torch.equal(found(maps, 177), head(maps, 177))
-    assert not found.training
+def test_a_head_is_trained_on_its_own_features_and_says_so(tmp_path: Path) -> None:
+    cache, folder = tmp_path / "features.safetensors", tmp_path / "head"
+    save_shot_features(shots(), cache, ABOUT)
+    train_attribute_head(SETTINGS, "exact", "Beard", cache, folder)
+    found = load_head(folder, ABOUT)
+    expected, report = train_head(shots(), SETTINGS, "Beard")
+    assert torch.equal(found.weight, expected.weight) and torch.equal(found.bias, expected.bias)
+    assert found.config == expected.config
     assert not any(parameter.requires_grad for parameter in found.parameters())
+    _, about = load_module(lambda config: AttributeHead(**config), folder)
+    assert about == {**ABOUT, "cross_validation": report}
 
 
-def test_a_head_of_another_denoiser_is_refused(tmp_path: Path) -> None:
-    save(random_head([100]), tmp_path)
-    with pytest.raises(WeightsError, match=r"was trained with denoiser aaaaaaaaaaaa, found bbbbbbbbbbbb"):
-        load_head(tmp_path, "b" * 64)
+@pytest.mark.parametrize(("mode", "attribute"), [("readout", "Beard"), ("exact", "Blond")])
+def test_features_in_anothers_place_are_refused(tmp_path: Path, mode: str, attribute: str) -> None:
+    save_shot_features(shots(), tmp_path / "features.safetensors", ABOUT)
+    with pytest.raises(CorruptFileError, match=r"was made for .* 'exact'|was made for attribute 'Beard'"):
+        train_attribute_head(SETTINGS, mode, attribute, tmp_path / "features.safetensors", tmp_path / "head")
+    assert not (tmp_path / "head").exists()
 
 
-def test_a_folder_that_names_no_denoiser_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("key", "other"), [("denoiser", "b" * 64), ("mode", "readout"), ("attribute", "Blond")])
+def test_a_head_in_anothers_place_is_refused(tmp_path: Path, key: str, other: str) -> None:
     head = random_head([100])
-    save_module(head, head.config, tmp_path, {})
-    with pytest.raises(WeightsError, match="was trained with denoiser None"):
-        load_head(tmp_path, DENOISER)
-
-
-def test_a_head_whose_weights_do_not_fit_its_configuration_is_refused(tmp_path: Path) -> None:
-    head = random_head([100])
-    save_module(head, {**head.config, "num_inputs": POOLED + 1}, tmp_path, {"denoiser": DENOISER})
-    with pytest.raises(WeightsError, match=r"do not fit config\.json"):
-        load_head(tmp_path, DENOISER)
+    save_module(head, head.config, tmp_path, ABOUT)
+    load_head(tmp_path, ABOUT)
+    with pytest.raises(WeightsError, match=f"the weights are of {key} '{ABOUT[key]}', expected '{other}'"):
+        load_head(tmp_path, {**ABOUT, key: other})
 
 
 def test_a_damaged_head_is_refused(tmp_path: Path) -> None:
-    save(random_head([100]), tmp_path)
-    path = tmp_path / WEIGHTS_FILE
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+    head = random_head([100])
+    save_module(head, {**head.config, "num_inputs": POOLED + 1}, tmp_path, ABOUT)
+    with pytest.raises(WeightsError, match=r"do not fit config\.json"):
+        load_head(tmp_path, ABOUT)
+    flipped_byte(tmp_path / WEIGHTS_FILE)
     with pytest.raises(CorruptFileError, match=WEIGHTS_FILE):
-        load_head(tmp_path, DENOISER)
+        load_head(tmp_path, ABOUT)
 
 
 def test_cached_shot_features_come_back_as_they_were(tmp_path: Path) -> None:
     data = shots()
-    save_shot_features(data, tmp_path / "shots.safetensors", {"denoiser": DENOISER})
-    found, provenance = load_shot_features(tmp_path / "shots.safetensors")
-    assert provenance["denoiser"] == DENOISER
+    save_shot_features(data, tmp_path / "shots.safetensors", ABOUT)
+    found, about = load_shot_features(tmp_path / "shots.safetensors")
+    assert about == ABOUT
     for name in ("inputs", "labels", "groups", "timesteps"):
         assert torch.equal(getattr(found, name), getattr(data, name))
         assert getattr(found, name).dtype == getattr(data, name).dtype

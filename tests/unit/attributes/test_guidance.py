@@ -1,0 +1,143 @@
+"""Steering by a head: towards the wanted value, at the head's own levels, within the interval, one row at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from attribute_helpers import normal, random_head
+from fewshot_diffusion.attributes.guidance import Steering, attribute_guidance
+from fewshot_diffusion.attributes.sampling import make_predictor
+from fewshot_diffusion.config.sampling import SamplingConfig
+from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.features import forward_with_features
+from fewshot_diffusion.diffusion.guidance import guided, unguided
+from fewshot_diffusion.diffusion.sampling import count_forwards
+from fewshot_diffusion.errors import WeightsError
+from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.weights import save_module
+from support import smoke_config
+
+MODES = ["exact", "readout"]
+ALPHA_BAR = torch.tensor(0.35)
+
+
+def log_prob_of(
+    denoiser: Denoiser, mode: str, value: bool, timesteps: tuple[int, ...] = (100,)
+) -> Callable[..., Tensor]:
+    guidance = attribute_guidance(mode, denoiser, random_head(denoiser, timesteps=timesteps), value, CPU)
+    return lambda x_t, timestep=600: guidance(x_t, timestep, ALPHA_BAR)[1]
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_guided_step_raises_the_likelihood_of_the_wanted_value(
+    tiny_denoiser: Denoiser, mode: str, value: bool
+) -> None:
+    log_prob, other = log_prob_of(tiny_denoiser, mode, value), log_prob_of(tiny_denoiser, mode, not value)
+    x_t = normal(3, 3, 16, 16).requires_grad_()
+    (gradient,) = torch.autograd.grad(log_prob(x_t).sum(), x_t)
+    ahead = x_t.detach() + 0.05 * gradient / gradient.norm()
+    assert (log_prob(ahead) > log_prob(x_t)).all()
+    assert (other(ahead) < other(x_t)).all()
+    torch.testing.assert_close(log_prob(x_t).exp() + other(x_t).exp(), torch.ones(3))
+
+
+@pytest.mark.parametrize("timestep", [40, 220, 400])
+def test_a_readout_head_is_used_at_the_level_of_the_sample(tiny_denoiser: Denoiser, timestep: int) -> None:
+    head, x_t = random_head(tiny_denoiser, timesteps=(40, 400)), normal(3, 3, 16, 16)
+    _, maps = forward_with_features(tiny_denoiser.unet, x_t, timestep, head.taps)
+    logits = {level: head(maps, level) for level in (40, 220, 400)}
+    assert not torch.allclose(logits[40], logits[220], atol=1e-3)
+    assert not torch.allclose(logits[400], logits[220], atol=1e-3)
+    _, found = attribute_guidance("readout", tiny_denoiser, head, True, CPU)(x_t, timestep, ALPHA_BAR)
+    torch.testing.assert_close(found, torch.nn.functional.logsigmoid(logits[timestep]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_guided_batch_equals_guided_singles(tiny_denoiser: Denoiser, mode: str) -> None:
+    head = random_head(tiny_denoiser, timesteps=[100, 700])
+    predict = guided(attribute_guidance(mode, tiny_denoiser, head, True, CPU), 30.0, "v_prediction")
+    x_t = normal(4, 3, 16, 16)
+    batch = predict(x_t, 600, ALPHA_BAR)
+    singles = torch.cat([predict(single, 600, ALPHA_BAR) for single in x_t.split(1)])
+    torch.testing.assert_close(batch, singles, rtol=1e-5, atol=1e-5)
+    assert float((batch - unguided(tiny_denoiser, CPU)(x_t, 600, ALPHA_BAR)).abs().max()) > 1e-2
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_no_parameter_receives_a_gradient(tiny_denoiser: Denoiser, mode: str, frozen: bool) -> None:
+    head = random_head(tiny_denoiser)
+    parameters = [*tiny_denoiser.unet.parameters(), *head.parameters()]
+    assert not any(parameter.requires_grad for parameter in parameters)
+    for parameter in parameters:
+        parameter.requires_grad_(not frozen)
+    x_t = normal(2, 3, 16, 16)
+    predict = guided(attribute_guidance(mode, tiny_denoiser, head, True, CPU), 5.0, "v_prediction")
+    output = predict(x_t, 600, ALPHA_BAR)
+    assert all(parameter.grad is None for parameter in parameters)
+    assert x_t.grad is None and not x_t.requires_grad
+    assert not output.requires_grad
+
+
+def test_counted_cost_of_a_guided_step_of_the_default_architecture() -> None:
+    config = smoke_config()
+    architecture = config.denoiser.architecture.model_copy(
+        update={"block_out_channels": (32, 48, 96, 128), "norm_num_groups": 16}
+    )
+    unet = build_unet(architecture, 64).requires_grad_(False).eval()
+    denoiser = Denoiser(unet, config.denoiser.schedule, "0" * 64)
+    head = random_head(denoiser, ["mid_block"])
+    cost = {
+        mode: count_forwards(
+            guided(attribute_guidance(mode, denoiser, head, True, CPU), 1.0, "v_prediction"), denoiser, CPU
+        )
+        for mode in MODES
+    }
+    assert count_forwards(unguided(denoiser, CPU), denoiser, CPU) == 1
+    # A backward pass cannot be free: below these bounds something was not counted or not differentiated.
+    assert 2.2 < cost["exact"] <= 2.6
+    assert 1.1 < cost["readout"] <= 1.35
+
+
+# --- the predictor of a sample set ---
+
+
+def settings(**changes: object) -> SamplingConfig:
+    return smoke_config().sampling.model_copy(update={"guidance_interval": (100, 900), **changes})
+
+
+def saved_head(folder: Path, denoiser: Denoiser, about: dict[str, object] | None = None) -> Path:
+    head = random_head(denoiser)
+    own = {"denoiser": denoiser.digest, "mode": "exact", "attribute": "Blond"}
+    save_module(head, head.config, folder, {**own, **(about or {})})
+    return folder
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_the_predictor_is_that_of_its_head_value_and_scale(
+    tiny_denoiser: Denoiser, tmp_path: Path, value: bool
+) -> None:
+    folder, x_t = saved_head(tmp_path, tiny_denoiser), normal(2, 3, 16, 16)
+    predict = make_predictor(tiny_denoiser, Steering("exact", "Blond", value, 20.0), folder, settings(), CPU)
+    guidance = attribute_guidance("exact", tiny_denoiser, random_head(tiny_denoiser), value, CPU)
+    expected = guided(guidance, 20.0, "v_prediction")(x_t, 600, ALPHA_BAR)
+    assert torch.equal(predict(x_t, 600, ALPHA_BAR), expected)
+    plain = unguided(tiny_denoiser, CPU)(x_t, 600, ALPHA_BAR)
+    assert not torch.allclose(expected, plain, atol=1e-3)
+    for timestep, equal in [(99, True), (100, False), (900, False), (901, True)]:
+        outside = torch.equal(predict(x_t, timestep, ALPHA_BAR), unguided(tiny_denoiser, CPU)(x_t, timestep, ALPHA_BAR))
+        assert outside is equal
+    assert torch.equal(make_predictor(tiny_denoiser, Steering(), None, settings(), CPU)(x_t, 600, ALPHA_BAR), plain)
+
+
+@pytest.mark.parametrize(
+    "about", [{"denoiser": "1" * 64}, {"mode": "readout"}, {"attribute": "Beard"}, {"attribute": None}]
+)
+def test_a_head_in_anothers_place_is_refused(tiny_denoiser: Denoiser, tmp_path: Path, about: dict[str, object]) -> None:
+    folder = saved_head(tmp_path, tiny_denoiser, about)
+    with pytest.raises(WeightsError, match=f"the weights are of {next(iter(about))}"):
+        make_predictor(tiny_denoiser, Steering("exact", "Blond", True, 1.0), folder, settings(), CPU)

@@ -1,0 +1,100 @@
+"""Drawing sample sets: the unguided pool, and one guided set per class and mode."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config.sampling import SamplingConfig
+from ..diffusion.denoiser import Denoiser, load_denoiser
+from ..diffusion.guidance import Predictor, guided, unguided
+from ..diffusion.samples import save_samples, write_timing
+from ..diffusion.sampling import WorkUnit, draw_units, plan_units, share_units
+from ..runtime import Runtime, make_runtime
+from ..storage.checkpoints import CheckpointFolder
+from ..storage.files import fingerprint
+from ..storage.weights import weights_digest
+from .guidance import Steering, attribute_guidance
+from .heads import load_head
+
+
+@dataclass(frozen=True)
+class Share:
+    """One job's share of a sample set.
+
+    Attributes:
+        first_seed: Seed of the first sample of the whole set.
+        units: Work units of the whole set.
+        shard: Which share of them, e.g. 2-of-4.
+        checkpoints: Folder of finished work units.
+        output: Shard to write, parquet; its seconds go beside it, ``.timing.json``.
+    """
+
+    first_seed: int
+    units: int
+    shard: str
+    checkpoints: Path
+    output: Path
+
+    def plan(self, unit_size: int) -> list[WorkUnit]:
+        """Return the work units of this share."""
+        shard, shards = map(int, self.shard.split("-of-"))
+        return share_units(plan_units(self.first_seed, self.units, unit_size), shard - 1, shards)
+
+
+def sample_attributes(
+    settings: SamplingConfig,
+    denoiser: Path,
+    steering: Steering,
+    share: Share,
+    head: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Draw one shard of samples by DDIM, unguided or guided by a few-shot head; finished work units are kept.
+
+    Args:
+        settings: Section sampling, JSON.
+        denoiser: Weights folder.
+        steering: What the samples are steered towards.
+        share: Which of them this job draws.
+        head: Weights folder of the few-shot head; without it samples are unguided.
+        device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        WeightsError: If the head is of another denoiser, mode or attribute.
+    """
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    network = load_denoiser(denoiser, runtime)
+    predict = make_predictor(network, steering, head, settings, runtime)
+    about = {
+        **steering.about,
+        "denoiser": network.digest,
+        "head": weights_digest(head) if head else None,
+        "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
+        "precision": str(runtime.dtype),
+    }
+    units, checkpoints = share.plan(settings.unit_size), CheckpointFolder(share.checkpoints, fingerprint(about))
+    samples, seconds = draw_units(units, lambda _: predict, network, settings, runtime, checkpoints)
+    save_samples(samples, share.output, about)
+    write_timing(share.output.with_suffix(".timing.json"), seconds, len(samples.seeds))
+
+
+def make_predictor(
+    denoiser: Denoiser, steering: Steering, head: Path | None, settings: SamplingConfig, runtime: Runtime
+) -> Predictor:
+    """Return the plain denoiser, or the one that is guided within ``settings.guidance_interval``.
+
+    Raises:
+        WeightsError: If the head is of another denoiser, mode or attribute.
+    """
+    plain = unguided(denoiser, runtime)
+    if head is None:
+        return plain
+    expected: dict[str, Any] = {
+        "denoiser": denoiser.digest,
+        "mode": steering.method,
+        "attribute": steering.attribute,
+    }
+    loaded = load_head(head, expected).to(runtime.device)
+    guidance = attribute_guidance(steering.method, denoiser, loaded, steering.value, runtime)
+    prediction_type, interval = denoiser.schedule.prediction_type, settings.guidance_interval
+    return guided(guidance, steering.guidance_scale, prediction_type, plain=plain, interval=interval)

@@ -1,0 +1,59 @@
+"""The labelled shots of one attribute: all that heads and DDIM-I's classifier learn from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..config.attributes import AttributeHeadConfig
+from ..data.image_set import ImageSet, load_image_set
+from ..data.shots import draw_shots, read_shots
+from ..errors import DataError
+from ..storage.tables import write_csv
+
+
+@dataclass(frozen=True)
+class ShotFiles:
+    """Where the labelled shots of one attribute lie.
+
+    Attributes:
+        attribute: Name of the attribute.
+        shots: CSV: id, label.
+        pool: Images that they were drawn from, parquet.
+    """
+
+    attribute: str
+    shots: Path
+    pool: Path
+
+    def load(self) -> tuple[ImageSet, Tensor]:
+        """Return the images and whether each has the attribute, bool [N].
+
+        Raises:
+            DataError: If the file names images outside the pool, or holds the shots of another attribute.
+        """
+        images, labels = read_shots(self.shots, load_image_set(self.pool))
+        wrong = int((images.mask(self.attribute, True) != labels).sum())
+        if wrong:
+            raise DataError(
+                f"{self.shots}: {wrong} of {len(labels)} labels are not those of {self.attribute}, expected its shots. "
+                "Delete it and run the same command again."
+            )
+        return images, labels
+
+
+def draw_attribute_shots(settings: AttributeHeadConfig, attribute: str, pool: Path, output: Path) -> None:
+    """Draw the labelled shots of one attribute from their pool.
+
+    Args:
+        settings: Section attributes.head, JSON.
+        attribute: Name of the attribute.
+        pool: Images of the split shots, parquet.
+        output: CSV to write: id, label.
+
+    Raises:
+        DataError: If the pool has no such attribute or too few images of a class.
+    """
+    images = load_image_set(pool)
+    shots = draw_shots(images, attribute, settings.positive_shots, settings.negative_shots, settings.shots_seed)
+    write_csv(output, shots)
