@@ -20,16 +20,30 @@ class MaskScalesConfig(Section):
     clean_image: Annotated[float, Field(ge=0)]
 
 
-class MaskPresetConfig(Section):
-    """What the segmentation head reads, and how samples follow it."""
+class MaskTapsConfig(Section):
+    """What the mask head reads."""
 
     taps: list[str] = Field(min_length=1, description="Decoder modules; their maps are upsampled and concatenated.")
     feature_timestep: Timestep = Field(description="Timestep label of the clean image (exact).")
     upsampling: Literal["nearest", "bilinear"] = "nearest"
+
+
+class MaskPresetConfig(MaskTapsConfig):
+    """What the mask head reads, and how samples follow it."""
+
     eta: Fraction = Field(description="DDIM's eta; the paper's update amounts to 0.24.")
     timestep_spacing: Literal["trailing", "leading"] = "trailing"
     guidance_interval: tuple[Timestep, Timestep] = Field(description="First and last guided timestep.")
     guidance_scale: MaskScalesConfig
+
+    @property
+    def head(self) -> MaskTapsConfig:
+        """The part that a head depends on: it stays as it is when sampling changes."""
+        return MaskTapsConfig.model_validate(self.model_dump(include=set(MaskTapsConfig.model_fields)))
+
+    def scale_of(self, method: str) -> float:
+        """Return a method's lambda; 0 for those that follow no gradient."""
+        return float(getattr(self.guidance_scale, method, 0))
 
 
 class MaskSplitsConfig(Section):
@@ -39,7 +53,7 @@ class MaskSplitsConfig(Section):
 
 
 class MaskHeadConfig(Section):
-    """Training of the segmentation head on cached activations."""
+    """Training of the mask head on cached activations."""
 
     hidden_channels: Positive = 64
     updates: Positive = Field(description="Optimizer updates.")
@@ -96,6 +110,24 @@ class MasksConfig(Section):
     def guided(self) -> list[str]:
         """Methods that follow a mask by a gradient, in the table's order."""
         return [method for method in self.methods if method in MaskScalesConfig.model_fields]
+
+    @property
+    def rows(self) -> list[tuple[str, str, int]]:
+        """Method, preset and number of pairs of every row of the table, in its order."""
+        return [
+            (method, preset, shots)
+            for method in self.methods
+            for preset in self.presets
+            for shots in self._shots_of(method, preset)
+        ]
+
+    def _shots_of(self, method: str, preset: str) -> list[int]:
+        if method == "unguided":
+            return [0]
+        if method == "controlnet":  # presets are about heads: one is enough
+            return self.controlnet_curve if preset == self.preset else []
+        curved = method in ("exact", "readout") and preset == self.preset
+        return sorted({self.shots, *(self.shots_curve if curved else [])})
 
     @model_validator(mode="after")
     def _consistent(self) -> "MasksConfig":

@@ -60,12 +60,16 @@ class Config(Section):
             start += size
         raise ConfigError(f"data.splits: there is no split {split!r}; there are {', '.join(self.splits)}.")
 
-    def mask_sampling(self, preset: str, masks: int) -> SamplingConfig:
-        """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask."""
+    def mask_sampling(self, preset: str, sweep: bool = False) -> SamplingConfig:
+        """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask.
+
+        That of the sweep shows masks of its own, by seeds of its own.
+        """
         assert self.masks is not None
         chosen = self.masks.presets[preset]
         update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
-        return self.sampling.model_copy(update={**update, "unit_size": masks})
+        own = {"unit_size": self.masks.sweep.masks, "first_seed": self.masks.sweep.first_seed}
+        return self.sampling.model_copy(update={**update, **(own if sweep else {"unit_size": self.masks.masks})})
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":

@@ -3,7 +3,7 @@
 Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.denoiser import DenoiserTrainingConfig
-from ..data.mask_set import flip_masks
-from ..diffusion.denoiser import Denoiser, unet_of_config
+from ..diffusion.denoiser import Denoiser, load_denoiser, unet_of_config
 from ..diffusion.guidance import Predictor
-from ..diffusion.sampling import WorkUnit
-from ..diffusion.training import DenoiserTraining, run_training
+from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..errors import ConfigError
-from ..runtime import Runtime
-from ..storage.weights import check_reads, load_module
+from ..runtime import Runtime, make_runtime
+from ..storage.weights import load_module, save_module
+from .pairs import GuideFiles, Pairs
 
 HINT_CHANNELS = 32
 
@@ -93,12 +92,9 @@ def controlled(unet: UNet2DModel, controlnet: ControlNet, x_t: Tensor, timesteps
     return output
 
 
-def train_controlnet(
+def fit_controlnet(
     denoiser: Denoiser,
-    images: Tensor,
-    masks: Tensor,
-    classes: Sequence[str],
-    flip_pairs: Sequence[tuple[int, int]],
+    pairs: Pairs,
     settings: DenoiserTrainingConfig,
     checkpoints: Path,
     identity: str,
@@ -108,56 +104,71 @@ def train_controlnet(
 
     Args:
         denoiser: Frozen denoiser.
-        images: uint8 [N, 3, H, W], 0..255.
-        masks: Class ids, uint8 [N, H, W].
-        classes: Names of the class ids.
-        flip_pairs: Class ids that a mirror exchanges; every pair is also seen mirrored.
+        pairs: What it learns from; every pair is also seen mirrored, with its mask.
         settings: Recipe; ``num_images`` counts images seen.
-        checkpoints: Folder of the training state.
-        identity: Digest of everything that the result depends on.
+        checkpoints: Folder that holds the states of all trainings.
+        identity: Of this training: the name of its folder there.
         runtime: Device and precision.
     """
     torch.manual_seed(settings.seed)
-    controlnet = ControlNet(dict(denoiser.unet.config), classes)
+    controlnet = ControlNet(dict(denoiser.unet.config), pairs.classes)
     controlnet.copy_encoder(denoiser.unet)
-    images = torch.cat([images, images.flip(-1)])
-    masks = torch.cat([masks, flip_masks(masks, flip_pairs)])
+    seen = pairs.mirrored()
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        return controlled(denoiser.unet, controlnet, x_t, timesteps, masks[index].to(x_t.device))
+        return controlled(denoiser.unet, controlnet, x_t, timesteps, seen.masks[index].to(x_t.device))
 
     training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, runtime)
-    run_training(training, images, checkpoints, identity)
+    run_training(training, seen.images, checkpoints / identity, identity)
     return controlnet.requires_grad_(False).eval()
 
 
-def load_controlnet(folder: Path, denoiser_digest: str) -> ControlNet:
+def train_controlnet(
+    settings: DenoiserTrainingConfig, files: GuideFiles, checkpoints: Path, output: Path, device: str = "auto"
+) -> None:
+    """Train a ControlNet on the few image-mask pairs; the same command starts, resumes and repeats.
+
+    Args:
+        settings: Section masks.controlnet, JSON.
+        files: Denoiser and pairs.
+        checkpoints: Folder that holds the states of all trainings.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
+    about = {
+        "denoiser": denoiser.digest,
+        "classes": pairs.classes,
+        "shots": len(pairs),
+        "recipe": {**settings.model_dump(mode="json"), "flip_pairs": pairs.flip_pairs},
+        "images": pairs.digest,
+    }
+    identity = training_identity(about, runtime)
+    controlnet = fit_controlnet(denoiser, pairs, settings, checkpoints, identity, runtime)
+    save_module(controlnet, controlnet.config, output, about)
+
+
+def load_controlnet(folder: Path, denoiser_digest: str, classes: Sequence[str], shots: int) -> ControlNet:
     """Load a ControlNet for use with the denoiser of this digest.
 
     Raises:
-        WeightsError: If it was trained beside another denoiser.
+        WeightsError: If it was trained beside another denoiser, on other classes, or on another number of pairs.
     """
-    check_reads(folder, denoiser_digest)
-    return load_module(lambda config: ControlNet(**config), folder)
+    expected = {"denoiser": denoiser_digest, "classes": list(classes), "shots": shots}
+    return load_module(lambda config: ControlNet(**config), folder, expected=expected)[0]
 
 
-def controlnet_predictors(
-    denoiser: Denoiser, controlnet: ControlNet, masks: Tensor, runtime: Runtime
-) -> Callable[[WorkUnit], Predictor]:
-    """Return the predictor of each work unit: the sample with seed i shows mask i modulo their number."""
+def controlled_predictor(denoiser: Denoiser, controlnet: ControlNet, masks: Tensor, runtime: Runtime) -> Predictor:
+    """Return the predictor of a batch that is to show these masks, uint8 [B, H, W]; it needs no gradient."""
 
-    def predictor_of(unit: WorkUnit) -> Predictor:
-        wanted = masks[[seed % len(masks) for seed in unit.seeds]].to(runtime.device)
+    def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+        timesteps = torch.full((len(x_t),), timestep, device=x_t.device)
+        with torch.no_grad(), runtime.autocast():
+            output = controlled(denoiser.unet, controlnet, x_t, timesteps, masks)
+        return output.to(x_t.dtype)
 
-        def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-            timesteps = torch.full((len(x_t),), timestep, device=x_t.device)
-            with torch.no_grad(), runtime.autocast():
-                output = controlled(denoiser.unet, controlnet, x_t, timesteps, wanted)
-            return output.to(x_t.dtype)
-
-        return predict
-
-    return predictor_of
+    return predict
 
 
 def _encode(part: Any, sample: Tensor, embedding: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -170,10 +181,10 @@ def _encode(part: Any, sample: Tensor, embedding: Tensor) -> tuple[Tensor, list[
 
 def _skip_channels(unet: UNet2DModel) -> list[int]:
     widths = list(unet.config.block_out_channels)
-    per_block = [[width] * (len(block.resnets) + (block.downsamplers is not None)) for width, block in zip(
-        widths, unet.down_blocks, strict=True
-    )]  # fmt: skip
-    return [widths[0], *(width for block in per_block for width in block), widths[-1]]
+    of_blocks: list[int] = []
+    for width, block in zip(widths, unet.down_blocks, strict=True):
+        of_blocks += [width] * (len(block.resnets) + (block.downsamplers is not None))
+    return [widths[0], *of_blocks, widths[-1]]
 
 
 def _zero(convolution: nn.Conv2d) -> nn.Conv2d:

@@ -3,103 +3,127 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor
 
-from ..config.masks import MaskHeadConfig
-from ..data.mask_set import flip_masks
-from ..diffusion.denoiser import Denoiser
-from ..diffusion.features import describe_taps, extract
+from ..config.masks import MaskHeadConfig, MaskTapsConfig
+from ..diffusion.denoiser import Denoiser, load_denoiser
+from ..diffusion.features import FeatureTap, describe_taps, extract
 from ..diffusion.schedule import add_noise, make_scheduler
+from ..images import to_signed
 from ..progress import Progress
-from ..runtime import Runtime
+from ..runtime import Runtime, make_runtime
 from ..seeds import generator
+from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
+from .pairs import GuideFiles, Pairs
+from .row import GuideKey
+
+BATCH_SIZE = 20
 
 
 @dataclass(frozen=True)
-class PairFeatures:
+class MaskFeatures:
     """Cached activations of the few pairs: computed once, whatever the length of the head's training.
 
     Attributes:
         maps: One tensor per tap, float16 [L, R, C, h, w]: L noise levels, R rows (pairs x flips x draws).
         masks: Class ids of each row, uint8 [R, H, W].
         timesteps: The L timestep labels, ascending.
+        taps: Where the maps come from.
+        classes: Names of the class ids.
     """
 
     maps: list[Tensor]
     masks: Tensor
     timesteps: list[int]
+    taps: list[FeatureTap]
+    classes: list[str]
 
 
-def pair_features(
-    denoiser: Denoiser,
-    images: Tensor,
-    masks: Tensor,
-    modules: Sequence[str],
-    timesteps: Sequence[int],
-    noised: bool,
-    settings: MaskHeadConfig,
-    runtime: Runtime,
-) -> PairFeatures:
-    """Cache the activations of the pairs: of clean images (exact) or of noised ones (readout).
+def mask_features(
+    denoiser: Denoiser, pairs: Pairs, method: str, taps: MaskTapsConfig, settings: MaskHeadConfig, runtime: Runtime
+) -> MaskFeatures:
+    """Compute the activations of the pairs: of clean images (exact) or of noised ones (readout).
 
     Args:
         denoiser: Frozen denoiser.
-        images: uint8 [N, 3, H, W], 0..255.
-        masks: Class ids, uint8 [N, H, W].
-        modules: Taps.
-        timesteps: Timestep labels.
-        noised: Whether the images get the noise of their label, ``settings.readout_draws`` times.
-        settings: Flips and draws.
+        pairs: The few pairs.
+        method: ``exact``: one label, ``taps.feature_timestep``; ``readout``: the noise of each label of
+            ``settings.readout_timesteps``, ``settings.readout_draws`` times.
+        taps: Modules to read.
+        settings: Flips, levels and draws.
         runtime: Device and precision.
     """
-    clean, wanted = images.float() / 127.5 - 1, masks
-    if settings.flip:
-        clean = torch.cat([clean, clean.flip(-1)])
-        wanted = torch.cat([wanted, flip_masks(wanted, settings.flip_pairs)])
+    seen, noised = pairs.mirrored() if settings.flip else pairs, method == "readout"
+    timesteps = sorted(set(settings.readout_timesteps)) if noised else [taps.feature_timestep]
     draws = settings.readout_draws if noised else 1
-    clean, wanted = clean.repeat(draws, 1, 1, 1), wanted.repeat(draws, 1, 1)
-    alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
+    clean = to_signed(seen.images).repeat(draws, 1, 1, 1)
     levels = []
     for timestep in Progress(timesteps, desc="noise levels", unit="level"):
-        samples = clean
-        if noised:
-            noise = torch.randn(clean.shape, generator=generator("readout pairs", timestep))
-            samples = add_noise(clean, noise, alphas_cumprod[timestep])
-        levels.append(_maps_of(denoiser, samples, timestep, modules, runtime))
-    stacked = [torch.stack(found) for found in zip(*levels, strict=True)]
-    return PairFeatures(stacked, wanted, list(timesteps))
+        samples = noised_to(denoiser, clean, timestep, "readout pairs", timestep) if noised else clean
+        levels.append(_maps_of(denoiser, samples, timestep, taps.taps, runtime))
+    maps = [torch.stack(found) for found in zip(*levels, strict=True)]
+    described = describe_taps(denoiser.unet, taps.taps)
+    return MaskFeatures(maps, seen.masks.repeat(draws, 1, 1), timesteps, described, pairs.classes)
 
 
-def save_pair_features(features: PairFeatures, unet: UNet2DModel, path: Path, provenance: dict[str, Any]) -> None:
-    """Write cached activations; the taps' shapes and the timestep labels stand in the header."""
-    taps = describe_taps(unet, provenance["taps"])
+def noised_to(denoiser: Denoiser, clean: Tensor, timestep: int, purpose: str, seed: int) -> Tensor:
+    """Return images [N, C, H, W], [-1, 1] scale, with the noise of a timestep, drawn from one stream."""
+    noise = torch.randn(clean.shape, generator=generator(purpose, seed))
+    return add_noise(clean, noise, make_scheduler(denoiser.schedule).alphas_cumprod[timestep])
+
+
+def save_mask_features(features: MaskFeatures, path: Path, about: About) -> None:
+    """Write cached activations; taps, labels and classes stand in the header."""
     tensors = {f"maps.{i}": maps for i, maps in enumerate(features.maps)} | {"masks": features.masks}
-    about = {**provenance, "taps": [vars(tap) for tap in taps], "timesteps": features.timesteps}
-    write_tensors(path, tensors, about)
+    described = {
+        "taps": [vars(tap) for tap in features.taps],
+        "timesteps": features.timesteps,
+        "classes": features.classes,
+    }
+    write_tensors(path, tensors, {**about, **described})
 
 
-def load_pair_features(path: Path) -> tuple[PairFeatures, dict[str, Any]]:
-    """Read cached activations and their provenance."""
-    tensors, provenance = read_tensors(path)
-    maps = [tensors[f"maps.{i}"] for i in range(len(provenance["taps"]))]
-    return PairFeatures(maps, tensors["masks"], list(provenance["timesteps"])), provenance
+def load_mask_features(path: Path, expected: About) -> tuple[MaskFeatures, str]:
+    """Read cached activations, and the digest of the denoiser that they are of.
+
+    Raises:
+        CorruptFileError: If the file is damaged, or of another method, preset or number of pairs than expected.
+    """
+    tensors, about = read_tensors(path, "masks", expected=expected)
+    taps = [FeatureTap(**tap) for tap in about["taps"]]
+    maps = [tensors[f"maps.{i}"] for i in range(len(taps))]
+    features = MaskFeatures(maps, tensors["masks"], list(about["timesteps"]), taps, list(about["classes"]))
+    return features, str(about["denoiser"])
+
+
+def extract_mask_features(
+    settings: MaskHeadConfig, taps: MaskTapsConfig, row: GuideKey, files: GuideFiles, output: Path, device: str = "auto"
+) -> None:
+    """Cache the denoiser's activations of the few image-mask pairs.
+
+    Args:
+        settings: Section masks.head, JSON.
+        taps: What the head of the preset reads, JSON.
+        row: Method, preset and number of pairs.
+        files: Denoiser and pairs.
+        output: Cache to write, safetensors.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
+    features = mask_features(denoiser, pairs, row.method, taps, settings, runtime)
+    about = {**row.key, "denoiser": denoiser.digest, "images": pairs.digest, "precision": str(runtime.dtype)}
+    save_mask_features(features, output, about)
 
 
 def _maps_of(
-    denoiser: Denoiser,
-    samples: Tensor,
-    timestep: int,
-    modules: Sequence[str],
-    runtime: Runtime,
-    batch_size: int = 20,
+    denoiser: Denoiser, samples: Tensor, timestep: int, modules: Sequence[str], runtime: Runtime
 ) -> list[Tensor]:
     found = []
-    for batch in samples.split(batch_size):
+    for batch in samples.split(BATCH_SIZE):
         with torch.no_grad(), runtime.autocast():
             maps = extract(denoiser.unet, batch.to(runtime.device), timestep, modules)
         found.append([activation.half().cpu() for activation in maps])

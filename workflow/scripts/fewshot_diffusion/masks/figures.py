@@ -1,6 +1,7 @@
 """Figures of mask-conditioned generation, drawn from stored samples and the table alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,13 @@ from torch import Tensor
 from ..data.image_set import load_image_set
 from ..data.mask_set import load_masks
 from ..diffusion.samples import load_samples
+from ..figures import save_figure
 from ..images import image_grid
+from ..storage.tables import read_csv
+from ..storage.tensors import pixel_digest
+
+COLUMNS = 6  # masks to show, at most
+SEEDS = 2  # samples of each mask and method, at most
 
 
 def paint_masks(masks: Tensor) -> Tensor:
@@ -23,35 +30,64 @@ def paint_masks(masks: Tensor) -> Tensor:
     return colours[masks.long() % len(colours)].permute(0, 3, 1, 2)
 
 
-def gather_mask_rows(
-    masks: Path, real: Path | None, samples: Mapping[str, Path], wanted: int, columns: int, seeds: int
-) -> tuple[Tensor, list[tuple[str, Tensor]]]:
-    """Load what the figure shows.
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the figure shows.
+
+    Attributes:
+        masks: Wanted masks, parquet.
+        samples: One sample set for each method, parquet; seed i shows mask i modulo their number.
+        real: Real images of the masks, parquet; without it, none are shown.
+    """
+
+    masks: Path
+    samples: list[Path]
+    real: Path | None = None
+
+
+def draw_masks_figure(
+    methods: list[str], preset: str, shots: int, wanted: int, files: Shown, output: list[Path]
+) -> None:
+    """Draw wanted masks, their real images, and what each method makes of them.
 
     Args:
-        masks: Wanted masks.
-        real: Their real images, or None where they may not be shown.
-        samples: Method -> sample set; seed i shows mask i modulo ``wanted``.
+        methods: Names of the methods, one for each sample set.
+        preset: Name of their preset.
+        shots: Number of pairs that they learned from.
         wanted: How many of the masks were asked for.
-        columns: Masks to show, at most; there are no more than were asked for.
-        seeds: Samples of each, at most.
+        files: Masks, samples and real images.
+        output: Figure files to write.
 
-    Returns:
-        Masks uint8 [columns, H, W], and labelled rows of images, uint8 [columns, 3, H, W].
+    Raises:
+        CorruptFileError: If a sample set is of another method, preset or number of pairs, or shows other masks.
     """
-    mask_set = load_masks(masks)
-    columns = min(columns, wanted)
+    masks = load_masks(files.masks).first(wanted)
+    shown = masks.first(COLUMNS)
     rows = []
-    if real is not None:
-        rows.append(("real", load_image_set(real).by_ids(mask_set.ids[:columns].tolist()).images))
-    for method, path in samples.items():
-        images = load_samples([path]).images
-        shown = min(seeds, len(images) // wanted)
-        rows += [(method if k == 0 else "", images[k * wanted : k * wanted + columns]) for k in range(shown)]
-    return mask_set.masks[:columns], rows
+    if files.real:
+        rows.append(("real", load_image_set(files.real).by_ids(shown.ids.tolist()).images))
+    for method, path in zip(methods, files.samples, strict=True):
+        expected = {"method": method, "preset": preset, "shots": shots, "masks": pixel_digest(masks.masks)}
+        images = load_samples([path], expected=expected).images
+        for k in range(min(SEEDS, len(images) // len(masks))):
+            first = k * len(masks)
+            rows.append((method if k == 0 else "", images[first : first + len(shown)]))
+    save_figure(masks_figure(shown.masks, rows), output)
 
 
-def segmentation_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]]) -> Figure:
+def draw_masks_shots_figure(table: Path, preset: str, output: list[Path]) -> None:
+    """Draw mIoU against the number of pairs.
+
+    Args:
+        table: The mask table, CSV.
+        preset: Preset of the curve.
+        output: Figure files to write.
+    """
+    columns = ("method", "preset", "shots", "miou", "ci_low", "ci_high", "miou_real")
+    save_figure(shots_figure(read_csv(table, *columns), preset), output)
+
+
+def masks_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]]) -> Figure:
     """Draw a row of masks above rows of images, one column per mask."""
     strips = [("mask", paint_masks(masks)), *rows]
     figure, axes = plt.subplots(len(strips), squeeze=False, figsize=(0.75 * len(masks) + 0.9, 0.75 * len(strips)))

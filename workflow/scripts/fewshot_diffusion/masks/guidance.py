@@ -1,12 +1,22 @@
-"""Steering towards masks: the same guidance as for attributes, with one likelihood per sample's own mask."""
+"""Steering towards masks: the same guidance as for attributes, with one likelihood per sample's own mask.
+
+The log-likelihood is the *mean* over the pixels of each sample, as in the paper's code: lambda on the sum would be
+smaller by the number of pixels.
+
+A new method that follows a gradient is a class with ``load``, ``guidance`` and ``segment``, and a line in ``GUIDES``.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, Self
 
+import torch
 from torch import Tensor
 
 from ..data.mask_set import MaskSet
 from ..diffusion.denoiser import Denoiser
+from ..diffusion.features import extract
 from ..diffusion.guidance import (
     CleanImageGuidance,
     ExactGuidance,
@@ -17,84 +27,178 @@ from ..diffusion.guidance import (
     unguided,
 )
 from ..diffusion.sampling import WorkUnit
+from ..images import to_signed
 from ..runtime import Runtime
-from .controlnet import controlnet_predictors, load_controlnet
-from .heads import SegmentationHead, load_segmentation_head, mask_log_likelihood
+from .controlnet import controlled_predictor, load_controlnet
+from .features import noised_to
+from .heads import MaskHead, load_mask_head, mask_log_likelihood
+from .row import MaskRow
 from .segmenter import Segmenter, load_segmenter
 
+BATCH_SIZE = 50
 
-def mask_guidance(mode: str, denoiser: Denoiser, head: SegmentationHead, masks: Tensor, runtime: Runtime) -> Guidance:
-    """Return the guidance of a batch towards its masks, by an exact or a readout head.
-
-    The log-likelihood is the *mean* over the pixels of each sample, as in the paper's code: lambda on the sum
-    would be smaller by the number of pixels.
-
-    Args:
-        mode: ``exact`` or ``readout``.
-        denoiser: Frozen denoiser.
-        head: Head of that mode.
-        masks: Wanted class ids of each sample of the batch, uint8 [B, H, W].
-        runtime: Device and precision.
-    """
-
-    def log_likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
-        return mask_log_likelihood(head(maps, timestep), masks)
-
-    if mode == "exact":
-        return ExactGuidance(denoiser, log_likelihood, head.modules_tapped, head.timesteps[0], runtime)
-    return ReadoutGuidance(denoiser, log_likelihood, head.modules_tapped, runtime)
+PredictorOf = Callable[[Tensor], Predictor]
+"""Wanted masks of a batch, uint8 [B, H, W] -> its predictor."""
 
 
-def clean_image_guidance(denoiser: Denoiser, segmenter: Segmenter, masks: Tensor, runtime: Runtime) -> Guidance:
-    """Return the guidance of a batch towards masks by a segmenter of clean images; lambda as in ``mask_guidance``."""
+@dataclass(frozen=True)
+class Steering:
+    """What a method steers with: everything but the masks of a batch.
 
-    def log_likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
-        return mask_log_likelihood(segmenter.logits(maps[0]).float(), masks)
-
-    return CleanImageGuidance(denoiser, log_likelihood, runtime)
-
-
-def load_guide(method: str, guide: Path, denoiser: Denoiser, classes: Sequence[str]) -> SegmentationHead | Segmenter:
-    """Load what a method steers by: the head of ``exact`` or ``readout``, the segmenter of ``clean_image``."""
-    if method == "clean_image":
-        return load_segmenter(guide, "guides", classes)
-    return load_segmentation_head(guide, denoiser.digest)
-
-
-def mask_predictors(
-    method: str,
-    denoiser: Denoiser,
-    guide: Path | None,
-    wanted: MaskSet,
-    guidance_scale: float,
-    interval: tuple[int, int],
-    runtime: Runtime,
-) -> Callable[[WorkUnit], Predictor]:
-    """Return the guided predictor of each work unit: the sample with seed i follows mask i modulo their number.
-
-    Args:
-        method: ``exact``, ``readout``, ``clean_image``; ``controlnet``, which needs no gradient; ``unguided``.
-        denoiser: Frozen denoiser.
+    Attributes:
+        row: Method, preset, number of pairs and lambda.
         guide: Weights folder of the head, segmenter or ControlNet; None for ``unguided``.
-        wanted: The M wanted masks.
-        guidance_scale: lambda on the mean pixel log-likelihood of each sample.
-        interval: First and last guided timestep.
+        denoiser: Frozen denoiser.
+        classes: Names of the class ids.
         runtime: Device and precision.
     """
+
+    row: MaskRow
+    guide: Path | None
+    denoiser: Denoiser
+    classes: Sequence[str]
+    runtime: Runtime
+
+    @property
+    def folder(self) -> Path:
+        """The guide's weights folder."""
+        assert self.guide is not None, f"{self.row.method} needs a guide"
+        return self.guide
+
+
+class MaskGuide(Protocol):
+    """What finds masks in samples that are being drawn, and in finished ones."""
+
+    @classmethod
+    def load(cls, steering: Steering) -> Self:
+        """Load the guide; raise ``WeightsError`` unless it was made for this row and denoiser."""
+        ...
+
+    def guidance(self, masks: Tensor) -> Guidance:
+        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
+        ...
+
+    def segment(self, images: Tensor) -> Tensor:
+        """Return what the guide itself finds on images, uint8 [N, 3, H, W]: class ids, uint8 [N, H, W]."""
+        ...
+
+
+@dataclass(frozen=True)
+class _HeadGuide:
+    """A head that reads the denoiser's activations."""
+
+    denoiser: Denoiser
+    head: MaskHead
+    runtime: Runtime
+
+    @classmethod
+    def load(cls, steering: Steering) -> Self:
+        head = load_mask_head(steering.folder, steering.row, steering.denoiser.digest, steering.classes)
+        return cls(steering.denoiser, head.to(steering.runtime.device), steering.runtime)
+
+    def segment(self, images: Tensor) -> Tensor:
+        found = []
+        timestep = self.head.timesteps[0]
+        for k, batch in enumerate(images.split(BATCH_SIZE)):
+            with torch.no_grad():
+                samples = self._seen(to_signed(batch), k).to(self.runtime.device)
+                maps = extract(self.denoiser.unet, samples, timestep, self.head.modules_tapped)
+                found.append(self.head(maps, timestep).argmax(1).to(torch.uint8).cpu())
+        return torch.cat(found)
+
+    def _seen(self, images: Tensor, _batch: int) -> Tensor:
+        return images
+
+    def _likelihood_of(self, masks: Tensor) -> Callable[[Sequence[Tensor], int], Tensor]:
+        return lambda maps, timestep: mask_log_likelihood(self.head(maps, timestep), masks)
+
+
+class ExactGuide(_HeadGuide):
+    """The paper's estimator: the head reads the denoiser's view of x0_hat."""
+
+    def guidance(self, masks: Tensor) -> Guidance:
+        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
+        (timestep,) = self.head.timesteps
+        return ExactGuidance(
+            self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, timestep, self.runtime
+        )
+
+
+class ReadoutGuide(_HeadGuide):
+    """The head reads the pass that predicts the noise, and knows the noise level."""
+
+    def guidance(self, masks: Tensor) -> Guidance:
+        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
+        return ReadoutGuidance(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, self.runtime)
+
+    def _seen(self, images: Tensor, batch: int) -> Tensor:
+        # It knows noised images only.
+        return noised_to(self.denoiser, images, self.head.timesteps[0], "own opinion", batch)
+
+
+@dataclass(frozen=True)
+class CleanImageGuide:
+    """A segmenter of clean images reads x0_hat itself."""
+
+    denoiser: Denoiser
+    segmenter: Segmenter
+    runtime: Runtime
+
+    @classmethod
+    def load(cls, steering: Steering) -> Self:
+        """Load the segmenter that the few pairs trained."""
+        pairs = {"shots": steering.row.shots}
+        segmenter = load_segmenter(steering.folder, "guides", steering.classes, pairs)
+        return cls(steering.denoiser, segmenter.to(steering.runtime.device), steering.runtime)
+
+    def guidance(self, masks: Tensor) -> Guidance:
+        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
+
+        def log_likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
+            return mask_log_likelihood(self.segmenter.logits(maps[0]).float(), masks)
+
+        return CleanImageGuidance(self.denoiser, log_likelihood, self.runtime)
+
+    def segment(self, images: Tensor) -> Tensor:
+        """Return what the segmenter finds on images, uint8 [N, 3, H, W]: class ids, uint8 [N, H, W]."""
+        return self.segmenter.segment(images)
+
+
+GUIDES: dict[str, type[MaskGuide]] = {
+    "exact": ExactGuide,
+    "readout": ReadoutGuide,
+    "clean_image": CleanImageGuide,
+}
+"""Methods that follow a mask by a gradient."""
+
+
+def predictors(steering: Steering, wanted: MaskSet, interval: tuple[int, int]) -> Callable[[WorkUnit], Predictor]:
+    """Return the predictor of each work unit: the sample with seed i follows mask i modulo their number.
+
+    Args:
+        steering: Method, guide and denoiser.
+        wanted: The M wanted masks.
+        interval: First and last guided timestep.
+
+    Raises:
+        WeightsError: If the guide was made for another row, denoiser or classes.
+    """
+    of_masks = _predictor_of(steering, interval)
+
+    def of_unit(unit: WorkUnit) -> Predictor:
+        masks = wanted.masks[[seed % len(wanted) for seed in unit.seeds]]
+        return of_masks(masks.to(steering.runtime.device))
+
+    return of_unit
+
+
+def _predictor_of(steering: Steering, interval: tuple[int, int]) -> PredictorOf:
+    denoiser, runtime, row = steering.denoiser, steering.runtime, steering.row
     plain = unguided(denoiser, runtime)
-    if guide is None:
-        return lambda _unit: plain
-    if method == "controlnet":
-        controlnet = load_controlnet(guide, denoiser.digest).to(runtime.device)
-        return controlnet_predictors(denoiser, controlnet, wanted.masks, runtime)
-    loaded = load_guide(method, guide, denoiser, wanted.classes).to(runtime.device)
-
-    def predictor_of(unit: WorkUnit) -> Predictor:
-        masks = wanted.masks[[seed % len(wanted) for seed in unit.seeds]].to(runtime.device)
-        if isinstance(loaded, Segmenter):
-            guidance = clean_image_guidance(denoiser, loaded, masks, runtime)
-        else:
-            guidance = mask_guidance(method, denoiser, loaded, masks, runtime)
-        return guided(guidance, guidance_scale, denoiser.schedule.prediction_type, plain, interval)
-
-    return predictor_of
+    if row.method == "unguided":
+        return lambda _masks: plain
+    if row.method == "controlnet":
+        controlnet = load_controlnet(steering.folder, denoiser.digest, steering.classes, row.shots).to(runtime.device)
+        return lambda masks: controlled_predictor(denoiser, controlnet, masks, runtime)
+    guide, prediction_type = GUIDES[row.method].load(steering), denoiser.schedule.prediction_type
+    return lambda masks: guided(guide.guidance(masks), row.guidance_scale, prediction_type, plain, interval)

@@ -1,8 +1,8 @@
-"""Few-shot segmentation head: p(class of each pixel | activations) from a handful of image-mask pairs."""
+"""Few-shot mask head: p(class of each pixel | activations) from a handful of image-mask pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,16 @@ from torch.nn import functional as F
 from ..config.masks import MaskHeadConfig
 from ..diffusion.features import FeatureTap, levels_around
 from ..progress import Progress
+from ..runtime import make_runtime
 from ..seeds import generator
-from ..storage.weights import check_reads, load_module
-from .features import PairFeatures
+from ..storage.weights import load_module, save_module
+from .features import MaskFeatures, load_mask_features
+from .row import GuideKey
+
+Upsampling = Literal["nearest", "bilinear"]
 
 
-class SegmentationHead(nn.Module):
+class MaskHead(nn.Module):
     """1x1 convolutions on upsampled, concatenated activations: in - hidden - hidden - hidden - classes, ReLU.
 
     The first convolution runs on each activation before it is upsampled and the results are summed, which
@@ -32,7 +36,7 @@ class SegmentationHead(nn.Module):
         classes: Sequence[str],
         timesteps: Sequence[int],
         image_size: int,
-        upsampling: str = "nearest",
+        upsampling: Upsampling = "nearest",
         hidden_channels: int = 64,
     ) -> None:
         super().__init__()
@@ -106,49 +110,73 @@ def mask_log_likelihood(logits: Tensor, masks: Tensor) -> Tensor:
     return -F.cross_entropy(logits, masks.long(), reduction="none").mean((1, 2))
 
 
-def train_segmentation_head(
-    features: PairFeatures,
-    taps: Sequence[FeatureTap | dict[str, Any]],
-    classes: Sequence[str],
-    upsampling: str,
-    settings: MaskHeadConfig,
-) -> tuple[SegmentationHead, dict[str, float]]:
-    """Train a head by mean pixel cross-entropy, Adam, on cached activations.
+def fit_mask_head(
+    features: MaskFeatures, upsampling: Upsampling, settings: MaskHeadConfig
+) -> tuple[MaskHead, dict[str, float]]:
+    """Train a head by mean pixel cross-entropy, Adam with a cosine decay, on cached activations.
+
+    Args:
+        features: Cached activations of the pairs.
+        upsampling: How activations are brought to the image's size.
+        settings: Width and recipe.
 
     Returns:
-        The head, and its last training loss (nats) and pixel accuracy.
+        The head, and its last training loss (nats) and pixel accuracy (0..1).
     """
     torch.manual_seed(settings.seed)
     size = features.masks.shape[-1]
-    head = SegmentationHead(taps, classes, features.timesteps, size, upsampling, settings.hidden_channels)
+    head = MaskHead(features.taps, features.classes, features.timesteps, size, upsampling, settings.hidden_channels)
     for i, maps in enumerate(features.maps):
         head.scales.data[i] = maps.float().std().clamp_min(1e-6)
-    optimizer = torch.optim.Adam(
-        [parameter for parameter in head.parameters() if parameter.requires_grad], lr=settings.learning_rate
-    )
+    learned = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(learned, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.updates)
     report: dict[str, float] = {}
     for update in Progress(range(settings.updates), desc="training head", unit="update"):
-        stream = generator(f"segmentation head {settings.seed}", update)
-        level = int(torch.randint(len(features.timesteps), (), generator=stream))
-        rows = torch.randint(len(features.masks), (settings.batch_size,), generator=stream)
-        masks = features.masks[rows].long()
-        logits = head([maps[level, rows] for maps in features.maps], features.timesteps[level])
+        logits, masks = _batch(head, features, settings, update)
         loss = F.cross_entropy(logits, masks)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
         report = {"loss": float(loss.detach()), "pixel_accuracy": float((logits.argmax(1) == masks).float().mean())}
-    head.requires_grad_(False).eval()
-    return head, report
+    return head.requires_grad_(False).eval(), report
 
 
-def load_segmentation_head(folder: Path, denoiser_digest: str) -> SegmentationHead:
+def train_mask_head(
+    settings: MaskHeadConfig, upsampling: Upsampling, row: GuideKey, features: Path, output: Path, device: str = "auto"
+) -> None:
+    """Train the mask head on the cached activations of the few pairs.
+
+    Args:
+        settings: Section masks.head, JSON.
+        upsampling: Of the activations.
+        row: Method, preset and number of pairs.
+        features: Cached activations, safetensors.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    make_runtime(device, "float32", cpu_threads=1)
+    cached, denoiser = load_mask_features(features, row.key)
+    head, report = fit_mask_head(cached, upsampling, settings)
+    recipe = settings.model_dump(mode="json")
+    about = {**row.key, "denoiser": denoiser, "classes": head.classes, "recipe": recipe, "report": report}
+    save_module(head, head.config, output, about)
+
+
+def load_mask_head(folder: Path, row: GuideKey, denoiser_digest: str, classes: Sequence[str]) -> MaskHead:
     """Load a head for use with the denoiser of this digest.
 
     Raises:
-        WeightsError: If the head was trained on another denoiser's activations.
+        WeightsError: If it was trained on another denoiser's activations, on other classes, or for another row.
     """
-    check_reads(folder, denoiser_digest)
-    return load_module(lambda config: SegmentationHead(**config), folder)
+    expected = {**row.key, "denoiser": denoiser_digest, "classes": list(classes)}
+    return load_module(lambda config: MaskHead(**config), folder, expected=expected)[0]
+
+
+def _batch(head: MaskHead, features: MaskFeatures, settings: MaskHeadConfig, update: int) -> tuple[Tensor, Tensor]:
+    stream = generator(f"segmentation head {settings.seed}", update)
+    level = int(torch.randint(len(features.timesteps), (), generator=stream))
+    rows = torch.randint(len(features.masks), (settings.batch_size,), generator=stream)
+    logits = head([maps[level, rows] for maps in features.maps], features.timesteps[level])
+    return logits, features.masks[rows].long()

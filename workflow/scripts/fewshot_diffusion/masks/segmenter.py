@@ -1,8 +1,8 @@
-"""Networks that segment clean images: the independent segmenter that measures, and DDIM-I's that guides."""
+"""Networks that segment clean images: the independent segmenters that measure and tune, and the one that guides."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import UNet2DModel
@@ -11,10 +11,14 @@ from torch.nn import functional as F
 
 from ..config.masks import SegmenterConfig
 from ..data.mask_set import flip_masks
-from ..errors import WeightsError
-from ..runtime import Runtime
-from ..storage.weights import load_module, read_weights_provenance
+from ..images import to_signed
+from ..runtime import Runtime, make_runtime
+from ..storage.files import About
+from ..storage.weights import load_module, save_module
 from ..supervised import fit, shift
+from .pairs import PairFiles, Pairs
+
+Role = Literal["judge", "tuning_judge", "guides"]
 
 
 class Segmenter(nn.Module):
@@ -53,7 +57,7 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return class logits [B, K, H, W] of uint8 images [B, 3, H, W], 0..255."""
-        return self.logits(images.float() / 127.5 - 1)
+        return self.logits(to_signed(images))
 
     def segment(self, images: Tensor, batch_size: int = 50) -> Tensor:
         """Return the likeliest class of every pixel, uint8 [N, H, W], of uint8 images [N, 3, H, W]."""
@@ -63,55 +67,64 @@ class Segmenter(nn.Module):
         return torch.cat(found)
 
 
-def train_segmenter(
-    images: Tensor,
-    masks: Tensor,
-    classes: Sequence[str],
-    flip_pairs: Sequence[tuple[int, int]],
-    settings: SegmenterConfig,
-    runtime: Runtime,
-) -> Segmenter:
+def fit_segmenter(pairs: Pairs, settings: SegmenterConfig, runtime: Runtime) -> Segmenter:
     """Train a segmenter by mean pixel cross-entropy on mirrored and shifted images.
 
     Args:
-        images: uint8 [N, 3, H, W], 0..255.
-        masks: Class ids, uint8 [N, H, W].
-        classes: Names of the class ids.
-        flip_pairs: Class ids that a mirror exchanges.
+        pairs: Images and their masks; half of each batch is mirrored, sides exchanged.
         settings: Width and recipe.
         runtime: Device and precision.
     """
     torch.manual_seed(settings.seed)
-    model = Segmenter(classes, settings.block_out_channels, images.shape[-1])
+    model = Segmenter(pairs.classes, settings.block_out_channels, pairs.images.shape[-1])
 
-    def augment_pairs(batch: Tensor, wanted: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
-        mirrored = torch.rand(len(batch), generator=stream) < 0.5
-        batch, wanted = batch.clone(), wanted.clone()
-        batch[mirrored] = batch[mirrored].flip(-1)
-        wanted[mirrored] = flip_masks(wanted[mirrored], flip_pairs)
-        batch, wanted = shift([batch, wanted], stream, max_shift=4)
-        return batch, wanted
+    def augment(images: Tensor, masks: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        mirrored = torch.rand(len(images), generator=stream) < 0.5
+        images, masks = images.clone(), masks.clone()
+        images[mirrored] = images[mirrored].flip(-1)
+        masks[mirrored] = flip_masks(masks[mirrored], pairs.flip_pairs)
+        images, masks = shift([images, masks], stream, max_shift=4)
+        return images, masks
 
-    fit(model, images, masks, _cross_entropy, augment_pairs, settings, runtime)
+    fit(model, pairs.images, pairs.masks, _cross_entropy, augment, settings, runtime)
     return model
 
 
-def load_segmenter(folder: Path, role: str, classes: Sequence[str]) -> Segmenter:
+def train_segmenter(
+    settings: SegmenterConfig, role: Role, files: PairFiles, output: Path, device: str = "auto"
+) -> None:
+    """Train a segmenter of clean images: on a split of its own, or on the few pairs.
+
+    Args:
+        settings: Section masks.segmenter or masks.clean_image, JSON.
+        role: What it may do: measure (judge), tune (tuning_judge) or guide (guides).
+        files: What it is trained on.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    pairs = files.load()
+    model = fit_segmenter(pairs, settings, runtime)
+    recipe = {**settings.model_dump(mode="json"), "flip_pairs": pairs.flip_pairs}
+    about = {"role": role, "classes": pairs.classes, "recipe": recipe, "images": pairs.digest}
+    few = {"shots": len(pairs)} if files.pairs else {}
+    save_module(model, model.config, output, {**about, **few})
+
+
+def load_segmenter(folder: Path, role: Role, classes: Sequence[str], expected: About | None = None) -> Segmenter:
     """Load a segmenter of these classes.
+
+    Args:
+        folder: Weights folder.
+        role: What it is to do here.
+        classes: Names of the class ids.
+        expected: What else it must say of itself.
 
     Raises:
         WeightsError: If it was trained for another role, what guides or tunes never measures, or on other classes.
     """
-    found = read_weights_provenance(folder).get("role")
-    if found != role:
-        raise WeightsError(f"{folder}: this segmenter's role is {found!r}, expected {role!r}: it must not serve here.")
-    model = load_module(lambda config: Segmenter(**config), folder)
-    if model.classes != list(classes):
-        raise WeightsError(
-            f"{folder}: finds {', '.join(model.classes)}, expected {', '.join(classes)}. Train it anew: set "
-            "segmentation.source to train."
-        )
-    return model
+    expected = {"role": role, "classes": list(classes), **(expected or {})}
+    return load_module(lambda config: Segmenter(**config), folder, expected=expected)[0]
 
 
 def _cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:

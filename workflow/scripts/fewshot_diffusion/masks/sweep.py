@@ -1,81 +1,100 @@
 """Choosing the guidance scale of masks: a sweep on its own seeds and masks, judged by its own segmenter."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 from torch import Tensor
 
-from ..config.masks import SegmentationConfig
-from ..data.mask_set import load_masks
-from ..diffusion.denoiser import Denoiser, load_denoiser
-from ..diffusion.features import extract
-from ..diffusion.samples import SampleSet, seed_range
-from ..diffusion.schedule import add_noise, make_scheduler
-from ..runtime import Runtime
-from ..seeds import generator
-from .guidance import load_guide
-from .heads import SegmentationHead
+from ..config.masks import MaskSweepConfig
+from ..data.mask_set import MaskSet, load_masks
+from ..diffusion.denoiser import load_denoiser
+from ..diffusion.samples import SampleSet, load_samples, seed_range
+from ..runtime import make_runtime
+from ..storage.tables import write_csv
+from ..storage.tensors import pixel_digest
+from .guidance import GUIDES, MaskGuide, Steering
 from .metrics import confusion, miou
+from .row import GuideKey, MaskRow
 from .segmenter import Segmenter, load_segmenter
 
-MASK_SWEEP_COLUMNS = [
-    "data_set", "method", "preset", "guidance_scale", "tuning_miou", "own_miou", "n", "seeds", "chosen",
-]  # fmt: skip
+MASK_SWEEP_COLUMNS = ["method", "preset", "guidance_scale", "tuning_miou", "own_miou", "n", "seeds", "chosen"]
 
 
-def mask_sweep_rows(
-    labels: Mapping[str, object],
-    *,
-    samples: Mapping[float, SampleSet],
-    masks: Path,
-    denoiser: Path,
-    guide: Path,
-    segmenter: Path,
-    settings: SegmentationConfig,
-    runtime: Runtime,
-) -> pd.DataFrame:
-    """Return one method's sweep: mIoU by the tuning segmenter and, beside it, by the guide itself.
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """What is compared, and by whom.
+
+    Attributes:
+        samples: Samples of each candidate, parquet, in the order of the scales.
+        masks: Wanted masks, parquet.
+        segmenter: Weights folder of the segmenter that tunes.
+        denoiser: Weights folder of the denoiser.
+        guide: Weights folder of the method's guide.
+    """
+
+    samples: list[Path]
+    masks: Path
+    segmenter: Path
+    denoiser: Path
+    guide: Path
+
+
+def choose_mask_scale(
+    settings: MaskSweepConfig, row: GuideKey, files: Candidates, output: Path, device: str = "auto"
+) -> None:
+    """Choose one method's guidance_scale by the tuning segmenter; the guide's own opinion stands beside it.
 
     Guidance that is too strong shows as an own score that still rises while the tuning score falls.
+
+    Args:
+        settings: Section masks.sweep, JSON.
+        row: Method, preset and number of pairs.
+        files: Samples of each candidate, and who judges them.
+        output: CSV to write, one row a candidate.
+        device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        CorruptFileError: If samples are of another row, scale or denoiser, or were to show other masks.
+        WeightsError: If the segmenter was not trained to tune.
     """
-    wanted = load_masks(masks)
-    model = load_segmenter(segmenter, "tuning_judge", wanted.classes).to(runtime.device)
-    frozen = load_denoiser(denoiser, runtime)
-    own = load_guide(str(labels["method"]), guide, frozen, wanted.classes).to(runtime.device)
-    noised = labels["method"] == "readout"  # its head knows noised images only
-    rows = []
-    for scale, drawn in sorted(samples.items()):
-        shown = wanted.masks[: settings.tuning_masks][[int(seed) % settings.tuning_masks for seed in drawn.seeds]]
-        opinion = _own_opinion(own, frozen, drawn.images, noised)
-        rows.append(
-            {
-                **labels,
-                "guidance_scale": scale,
-                "tuning_miou": miou(confusion(shown, model.segment(drawn.images), len(wanted.classes))),
-                "own_miou": miou(confusion(shown, opinion, len(wanted.classes))),
-                "n": len(drawn.seeds),
-                "seeds": seed_range(drawn.seeds),
-            }
-        )
-    frame = pd.DataFrame(rows)
-    enough = frame["tuning_miou"] >= frame["tuning_miou"].max() - settings.tolerance
-    frame["chosen"] = frame["guidance_scale"] == frame.loc[enough, "guidance_scale"].min()
-    return frame.reindex(columns=MASK_SWEEP_COLUMNS)
+    runtime = make_runtime(device, "float32", cpu_threads=1)
+    wanted, denoiser = load_masks(files.masks).first(settings.masks), load_denoiser(files.denoiser, runtime)
+    segmenter = load_segmenter(files.segmenter, "tuning_judge", wanted.classes).to(runtime.device)
+    guide = GUIDES[row.method].load(
+        Steering(MaskRow(**row.key, guidance_scale=0), files.guide, denoiser, wanted.classes, runtime)
+    )
+    of_all = {"denoiser": denoiser.digest, "masks": pixel_digest(wanted.masks)}
+    drawn = {
+        scale: load_samples([path], expected={**row.key, "guidance_scale": scale, **of_all})
+        for scale, path in zip(settings.guidance_scales, files.samples, strict=True)
+    }
+    scores = pd.DataFrame(_scores(drawn, wanted, segmenter, guide))
+    scores["chosen"] = scores["guidance_scale"] == chosen_scale(scores, settings.tolerance)
+    write_csv(output, scores.assign(method=row.method, preset=row.preset).reindex(columns=MASK_SWEEP_COLUMNS))
 
 
-def _own_opinion(guide: SegmentationHead | Segmenter, denoiser: Denoiser, images: Tensor, noised: bool) -> Tensor:
-    if isinstance(guide, Segmenter):
-        return guide.segment(images)
-    found = []
-    timestep = guide.timesteps[0]
-    for k, batch in enumerate(images.split(50)):
-        samples = batch.float() / 127.5 - 1
-        if noised:
-            noise = torch.randn(samples.shape, generator=generator("own opinion", k))
-            samples = add_noise(samples, noise, make_scheduler(denoiser.schedule).alphas_cumprod[timestep])
-        with torch.no_grad():
-            maps = extract(denoiser.unet, samples.to(denoiser.unet.device), timestep, guide.modules_tapped)
-            found.append(guide(maps, timestep).argmax(1).to(torch.uint8).cpu())
-    return torch.cat(found)
+def chosen_scale(scores: pd.DataFrame, tolerance: float) -> float:
+    """Return the smallest guidance_scale whose tuning_miou is within ``tolerance`` of the best."""
+    enough = scores["tuning_miou"] >= scores["tuning_miou"].max() - tolerance
+    return float(scores.loc[enough, "guidance_scale"].min())
+
+
+def _scores(
+    drawn: Mapping[float, SampleSet], wanted: MaskSet, segmenter: Segmenter, guide: MaskGuide
+) -> list[dict[str, object]]:
+    def score(samples: SampleSet, found: Tensor) -> float:
+        shown = wanted.masks[[int(seed) % len(wanted) for seed in samples.seeds]]
+        return miou(confusion(shown, found, len(wanted.classes)))
+
+    return [
+        {
+            "guidance_scale": scale,
+            "tuning_miou": score(samples, segmenter.segment(samples.images)),
+            "own_miou": score(samples, guide.segment(samples.images)),
+            "n": len(samples.seeds),
+            "seeds": seed_range(samples.seeds),
+        }
+        for scale, samples in sorted(drawn.items())
+    ]

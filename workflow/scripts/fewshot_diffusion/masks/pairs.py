@@ -1,0 +1,95 @@
+"""The few image-mask pairs: drawn once, read by every method that learns from them."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..data import shots as few
+from ..data.image_set import load_image_set
+from ..data.mask_set import flip_masks, load_masks
+from ..storage.tables import write_csv
+from ..storage.tensors import pixel_digest
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Image-mask pairs.
+
+    Attributes:
+        images: uint8 [N, 3, H, W], 0..255.
+        masks: Class ids, uint8 [N, H, W].
+        classes: Names of the class ids.
+        flip_pairs: Class ids of left and right that a mirror exchanges.
+    """
+
+    images: Tensor
+    masks: Tensor
+    classes: list[str]
+    flip_pairs: list[tuple[int, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of their pixels and class ids."""
+        return pixel_digest(self.images, self.masks)
+
+    def mirrored(self) -> "Pairs":
+        """Return the pairs, and behind them their mirror images."""
+        images = torch.cat([self.images, self.images.flip(-1)])
+        return replace(self, images=images, masks=torch.cat([self.masks, flip_masks(self.masks, self.flip_pairs)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFiles:
+    """Where pairs are read from.
+
+    Attributes:
+        images: Images of the pool or split, parquet.
+        masks: Their masks, parquet.
+        flip_pairs: Class ids of left and right that a mirror exchanges, one pair behind the other.
+        pairs: The chosen ones, CSV: id; without it, every image that has a mask.
+    """
+
+    images: Path
+    masks: Path
+    flip_pairs: list[tuple[int, int]] = field(default_factory=list)
+    pairs: Path | None = None
+
+    def load(self) -> Pairs:
+        """Read the pairs.
+
+        Raises:
+            CorruptFileError: If a file is damaged.
+            DataError: If the CSV has other columns, or names an id without an image or a mask.
+        """
+        images, masks = load_image_set(self.images), load_masks(self.masks)
+        images, masks = few.read_pairs(self.pairs, images, masks) if self.pairs else few.join_pairs(images, masks)
+        return Pairs(images.images, masks.masks, masks.classes, self.flip_pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideFiles(PairFiles):
+    """Where a guide that reads the denoiser learns from.
+
+    Attributes:
+        denoiser: Weights folder of the denoiser.
+    """
+
+    denoiser: Path
+
+
+def draw_pairs(masks: Path, shots: int, seed: int, output: Path) -> None:
+    """Draw the few image-mask pairs from their pool; fewer pairs are a prefix of more.
+
+    Args:
+        masks: Masks of the pool, parquet.
+        shots: Number of pairs.
+        seed: Which pairs.
+        output: CSV to write: id.
+    """
+    write_csv(output, pd.DataFrame({"id": few.draw_pairs(load_masks(masks), shots, seed)}))
