@@ -1,8 +1,9 @@
 """Images as arrays and as bytes: ranges, lossless coding, grids and contact sheets."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,14 +33,26 @@ def encode_masks(masks: Tensor) -> list[bytes]:
     return [_encoded(mask, "PNG") for mask in masks]
 
 
-def decode_images(coded: Iterable[bytes]) -> Tensor:
-    """Return what ``encode_images`` coded, uint8 [N, 3, H, W]."""
-    return _decoded(coded).permute(0, 3, 1, 2).contiguous()
+def decode_images(coded: Iterable[bytes], size: tuple[int, int] = (0, 0)) -> Tensor:
+    """Return what ``encode_images`` coded, uint8 [N, 3, H, W]; ``size`` is H and W of none at all."""
+    return _decoded(coded, (*size, 3)).permute(0, 3, 1, 2).contiguous()
 
 
-def decode_masks(coded: Iterable[bytes]) -> Tensor:
-    """Return what ``encode_masks`` coded, uint8 [N, H, W]."""
-    return _decoded(coded)
+def decode_masks(coded: Iterable[bytes], size: tuple[int, int] = (0, 0)) -> Tensor:
+    """Return what ``encode_masks`` coded, uint8 [N, H, W]; ``size`` is H and W of none at all."""
+    return _decoded(coded, size)
+
+
+def rgb_pixels(image: Image.Image, image_size: int) -> np.ndarray[Any, Any]:
+    """Return an image of any mode and size as RGB, uint8 [3, image_size, image_size], resized by Lanczos."""
+    square = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+def stack_pixels(pixels: Sequence[np.ndarray[Any, Any]], *shape: int) -> Tensor:
+    """Return images of one shape as one tensor, uint8 [N, ...]; ``shape`` is what they would have if N is 0."""
+    stacked = np.stack(pixels) if pixels else np.empty((0, *shape), dtype=np.uint8)
+    return torch.from_numpy(np.ascontiguousarray(stacked))
 
 
 def _encoded(pixels: Tensor, format: str, **options: object) -> bytes:
@@ -48,11 +61,11 @@ def _encoded(pixels: Tensor, format: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _decoded(coded: Iterable[bytes]) -> Tensor:
-    return torch.from_numpy(np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in coded]))
+def _decoded(coded: Iterable[bytes], shape: tuple[int, ...]) -> Tensor:
+    return stack_pixels([np.asarray(Image.open(io.BytesIO(data))) for data in coded], *shape)
 
 
-def image_grid(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
+def image_grid(images: Tensor, columns: int, gap: int = 2) -> np.ndarray[Any, Any]:
     """Arrange uint8 images [N, 3, H, W] in rows on white, uint8 [H', W', 3]."""
     number, _, height, width = images.shape
     rows = -(-number // columns)

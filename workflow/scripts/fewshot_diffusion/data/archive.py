@@ -14,20 +14,14 @@ from PIL import Image
 from ..errors import DataError
 
 MAX_BYTES = 2**26  # of one file: an archive may unpack to a thousand times its size
-
-
 MAX_PIXELS = 2**26  # of one image: likewise
-
-
 FORMATS = ("JPEG", "PNG")
-
 
 # What Pillow's decoders raise on damaged files.
 _UNREADABLE = (
     OSError, SyntaxError, ValueError, EOFError, OverflowError, IndexError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
-
 
 PARTS = {"train", "val", "test", "images", "masks"}  # folders that mean something; any other alone is a wrapper
 

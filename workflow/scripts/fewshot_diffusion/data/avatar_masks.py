@@ -17,6 +17,7 @@ from dicebear.style.element import Element
 
 from ..config.data import AvatarsConfig
 from ..errors import DataError
+from ..images import stack_pixels
 from ..progress import Progress
 from .avatars import avatar_options, load_style, rasterise
 from .mask_set import MaskSet
@@ -71,8 +72,9 @@ def draw_masks(settings: AvatarsConfig, image_size: int, ids: range) -> MaskSet:
     style = load_style(settings.style)
     components = component_classes(style, settings.parts)
     masks = [draw_mask(style, settings, image_size, id_, components) for id_ in Progress(ids, desc="drawing masks")]
-    stacked = np.array(masks, dtype=np.uint8).reshape(-1, image_size, image_size)
-    return MaskSet(torch.from_numpy(stacked), torch.tensor(list(ids)), ["background", *settings.parts])
+    return MaskSet(
+        stack_pixels(masks, image_size, image_size), torch.tensor(list(ids)), ["background", *settings.parts]
+    )
 
 
 def draw_mask(

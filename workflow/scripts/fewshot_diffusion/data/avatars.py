@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..config.data import AvatarsConfig
 from ..errors import DataError
+from ..images import stack_pixels
 from ..progress import Progress
 from .image_set import ImageSet
 
@@ -38,12 +39,13 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
         configured, is the joint value of ``settings.classes``.
     """
     images, options = _draw(settings, image_size, ids)
-    rows = pd.DataFrame([attributes_of(picked, settings.attributes) for picked in options])
+    found = [attributes_of(picked, settings.attributes) for picked in options]
+    rows = pd.DataFrame(found, index=range(len(ids)), columns=list(settings.attributes), dtype=bool)
     if not settings.classes:
         return ImageSet(images, torch.tensor(list(ids)), rows)
     names = avatar_classes(settings)
-    found = ["-".join(_value(picked, option) for option in settings.classes) for picked in options]
-    labels = torch.tensor([names.index(name) for name in found], dtype=torch.int64)
+    drawn = ["-".join(_picked(picked, option) or ABSENT for option in settings.classes) for picked in options]
+    labels = torch.tensor([names.index(name) for name in drawn], dtype=torch.int64)
     return ImageSet(images, torch.tensor(list(ids)), rows, labels, names)
 
 
@@ -87,10 +89,9 @@ def _draw(settings: AvatarsConfig, image_size: int, ids: range) -> tuple[torch.T
     images, options = [], []
     for id_ in Progress(ids, desc="drawing avatars", unit="image"):
         drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
-        images.append(rasterise(drawn["svg"], image_size))
+        images.append(rasterise(drawn["svg"], image_size).transpose(2, 0, 1))
         options.append(drawn["options"])
-    pixels = np.array(images, dtype=np.uint8).reshape(-1, image_size, image_size, 3).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(pixels)), options
+    return stack_pixels(images, 3, image_size, image_size), options
 
 
 def _option_values(style: Style, settings: AvatarsConfig, option: str) -> list[str]:
@@ -103,10 +104,6 @@ def _option_values(style: Style, settings: AvatarsConfig, option: str) -> list[s
     variants = settings.options.get(option, list(component.variants()))
     always = settings.options.get(option.replace("Variant", "Probability"), component.probability()) == 100
     return [*variants, *([] if always else [ABSENT])]
-
-
-def _value(options: Mapping[str, Any], option: str) -> str:
-    return _picked(options, option) or ABSENT
 
 
 def _picked(options: Mapping[str, Any], option: str) -> str | None:

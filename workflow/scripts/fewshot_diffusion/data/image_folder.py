@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -11,16 +11,17 @@ from PIL import Image
 
 from ..config.data import ImageFolderConfig
 from ..errors import DataError
+from ..images import rgb_pixels, stack_pixels
 from ..progress import Progress
 from .archive import Members
 from .image_set import ImageSet
 from .order import fixed_order
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
 ANNOTATIONS = "val/val_annotations.txt"
 
+Labelled = list[tuple[str, int]]
+"""File names with the positions of their classes."""
 
 log = logging.getLogger(__name__)
 
@@ -41,37 +42,39 @@ def read_class_images(settings: ImageFolderConfig, image_size: int, positions: r
     """
     members = Members(settings.path)
     classes, train, validation = list_classes(members)
-    if positions.start < len(train) < positions.stop:
-        raise DataError(
-            f"{settings.path}: a split asks for images {positions.start} to {positions.stop}, of which the first "
-            f"{len(train)} are of train/ and the rest of val/. Let it end at {len(train)}, or begin there."
-        )
-    if positions.stop > len(train) + len(validation):
-        raise DataError(
-            f"{settings.path}: the splits ask for {positions.stop} images, found {len(train)} in train/ and "
-            f"{len(validation)} in val/. Lower data.splits."
-        )
+    _require_positions(settings.path, positions, len(train), len(validation))
     files = [*_shuffled(train), *_shuffled(validation)]
-    images, labels, ids, converted = [], [], [], 0
+    pixels, kept, converted = [], [], 0
     for position in Progress(positions, desc="reading images", unit="image"):
-        name, label = files[position]
-        image = _read(members, name, settings)
-        if image is None:
-            continue
-        converted += image.mode != "RGB"
-        resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
-        images.append(np.asarray(resized).transpose(2, 0, 1))
-        labels.append(label)
-        ids.append(position)
+        image = _read(members, files[position][0], settings)
+        if image is not None:
+            pixels.append(rgb_pixels(image, image_size))
+            kept.append(position)
+            converted += image.mode != "RGB"
+    _log_faults(settings.path, converted, len(positions) - len(kept))
+    labels = torch.tensor([files[position][1] for position in kept], dtype=torch.int64)
+    images, ids = stack_pixels(pixels, 3, image_size, image_size), torch.tensor(kept, dtype=torch.int64)
+    return ImageSet(images, ids, _memberships(settings, labels, classes), labels, classes)
+
+
+def _require_positions(path: Path, positions: range, train: int, validation: int) -> None:
+    if positions.start < train < positions.stop:
+        raise DataError(
+            f"{path}: a split asks for images {positions.start} to {positions.stop}, of which the first {train} are of "
+            f"train/ and the rest of val/. Let it end at {train}, or begin there."
+        )
+    if positions.stop > train + validation:
+        raise DataError(
+            f"{path}: the splits ask for {positions.stop} images, found {train} in train/ and {validation} in val/. "
+            "Lower data.splits."
+        )
+
+
+def _log_faults(path: Path, converted: int, left_out: int) -> None:
     if converted:
-        log.info("%s: converted %d images to RGB", settings.path, converted)
-    if len(images) < len(positions):
-        log.warning("%s: left out %d unreadable images", settings.path, len(positions) - len(images))
-    stacked = np.stack(images) if images else np.empty((0, 3, image_size, image_size), dtype=np.uint8)
-    found = torch.tensor(labels, dtype=torch.int64)
-    return ImageSet(
-        torch.from_numpy(stacked), torch.tensor(ids), _memberships(settings, found, classes), found, classes
-    )
+        log.info("%s: converted %d images to RGB", path, converted)
+    if left_out:
+        log.warning("%s: left out %d unreadable images", path, left_out)
 
 
 def _memberships(settings: ImageFolderConfig, labels: torch.Tensor, classes: list[str]) -> pd.DataFrame:
@@ -81,10 +84,6 @@ def _memberships(settings: ImageFolderConfig, labels: torch.Tensor, classes: lis
     names = np.array(classes)[labels.numpy()]
     columns = {ours: names == theirs for ours, theirs in settings.attributes.items()}
     return pd.DataFrame(columns, index=range(len(labels)))
-
-
-Labelled = list[tuple[str, int]]
-"""File names with the positions of their classes."""
 
 
 def list_classes(members: Members) -> tuple[list[str], Labelled, Labelled]:
@@ -118,7 +117,7 @@ def _labelled(files: dict[str, str], classes: list[str]) -> Labelled:
 
 def _annotated(members: Members) -> dict[str, str]:
     found = {}
-    for number, line in enumerate(members.read(ANNOTATIONS).decode().splitlines(), start=1):
+    for number, line in enumerate(members.read(ANNOTATIONS).decode(errors="replace").splitlines(), start=1):
         cells = line.split("\t")
         if len(cells) < 2:
             raise DataError(f"{members.path}, {ANNOTATIONS}, line {number}: expected <file>, tab, <class>, ...")

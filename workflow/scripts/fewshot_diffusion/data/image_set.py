@@ -14,6 +14,8 @@ from ..storage.files import About
 from ..storage.records import read_records, write_records
 from .class_set import ClassSet
 
+_ATTRIBUTE = "attribute: "  # marks the columns that the data set names
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -83,19 +85,21 @@ def save_image_set(image_set: ImageSet, path: Path, about: About) -> None:
     if image_set.labels is not None:
         frame["label"] = image_set.labels.numpy()
     frame = pd.concat([frame, image_set.attributes.add_prefix(_ATTRIBUTE)], axis=1)
-    write_records(path, frame, {**about, "classes": image_set.classes})
+    size = list(image_set.images.shape[-2:])
+    write_records(path, frame, {**about, "classes": image_set.classes, "size": size})
 
 
 def load_image_set(path: Path) -> ImageSet:
     """Read a split that ``save_image_set`` wrote.
 
     Raises:
-        CorruptFileError: If the file is damaged.
+        CorruptFileError: If the file is damaged, or of another kind.
     """
     frame, about = read_records(path, "id", "image")
     labels = torch.from_numpy(frame["label"].to_numpy(copy=True)) if "label" in frame else None
     ids = torch.from_numpy(frame["id"].to_numpy(copy=True))
-    return ImageSet(decode_images(frame["image"]), ids, _attributes(frame), labels, list(about["classes"]))
+    images = decode_images(frame["image"], tuple(about["size"]))
+    return ImageSet(images, ids, _attributes(frame), labels, list(about["classes"]))
 
 
 def load_attributes(path: Path) -> pd.DataFrame:
@@ -114,6 +118,3 @@ def load_attributes(path: Path) -> pd.DataFrame:
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in frame.columns if name.startswith(_ATTRIBUTE)]
     return frame[names].rename(columns=lambda name: name.removeprefix(_ATTRIBUTE)).astype(bool)
-
-
-_ATTRIBUTE = "attribute: "  # marks the columns that the data set names

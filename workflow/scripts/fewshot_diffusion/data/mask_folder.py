@@ -1,6 +1,7 @@
 """Image-mask pairs from a local folder or zip: ``images/<name>.jpg`` and ``masks/<name>.png`` (pixel = class id)."""
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from ..config.data import MaskFolderConfig
 from ..errors import DataError
+from ..images import rgb_pixels, stack_pixels
 from ..progress import Progress
 from .archive import Members
-from .celeba import read_attributes
+from .celeba import ids_of_files, read_attributes, select_attributes
 from .image_set import ImageSet
 from .mask_set import MaskSet, check_classes
 from .order import fixed_order
 
+Pixels = np.ndarray[Any, Any]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -41,33 +44,27 @@ class PairFiles:
         """Names of the pairs, sorted."""
         return sorted(self._images)
 
-    def image(self, name: str, image_size: int) -> np.ndarray:
+    def image(self, name: str, image_size: int) -> Pixels:
         """Read an image, uint8 [3, H, W], reduced by Lanczos."""
-        member = self._images[name]
-        with self._members.image(member) as image:
-            resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
-        return np.asarray(resized).transpose(2, 0, 1)
+        return rgb_pixels(self._members.image(self._images[name]), image_size)
 
-    def mask(self, name: str, image_size: int) -> np.ndarray:
+    def mask(self, name: str, image_size: int) -> Pixels:
         """Read a mask, uint8 [H, W]: reduced by the nearest pixel, so that no class id is invented.
 
         Raises:
             DataError: If its pixels are not class ids, or its shape is not that of its image.
         """
-        member = self._masks[name]
-        with self._members.image(self._images[name]) as image:
-            expected = image.size
-        with self._members.image(member) as mask:
-            if mask.mode not in ("L", "P"):
-                raise DataError(
-                    f"{self.path}, {member}: found mode {mask.mode}, expected one channel of class ids (L or P)."
-                )
-            if mask.size[0] * expected[1] != mask.size[1] * expected[0]:
-                raise DataError(
-                    f"{self.path}, {member}: found {mask.size[0]} x {mask.size[1]} pixels, "
-                    f"expected the shape of its image, {expected[0]} x {expected[1]}."
-                )
-            return np.asarray(mask.resize((image_size, image_size), Image.Resampling.NEAREST))
+        mask = self._members.image(self._masks[name])
+        where = f"{self.path}, {self._masks[name]}"
+        if mask.mode not in ("L", "P"):
+            raise DataError(f"{where}: found mode {mask.mode}, expected one channel of class ids (L or P).")
+        width, height = self._members.image(self._images[name]).size
+        if mask.width * height != mask.height * width:
+            raise DataError(
+                f"{where}: found {mask.width} x {mask.height} pixels, expected the shape of its image, "
+                f"{width} x {height}."
+            )
+        return np.asarray(mask.resize((image_size, image_size), Image.Resampling.NEAREST))
 
     def _require_partners(self) -> None:
         for ours, theirs, what in ((self._images, self._masks, "mask"), (self._masks, self._images, "image")):
@@ -94,7 +91,7 @@ def read_folder_images(settings: MaskFolderConfig, image_size: int, positions: r
     """
     files, names, ids = _select(settings, positions)
     pixels = [files.image(name, image_size) for name in Progress(names, desc="reading images", unit="image")]
-    return ImageSet(torch.from_numpy(np.stack(pixels)), ids, _attributes(settings, ids))
+    return ImageSet(stack_pixels(pixels, 3, image_size, image_size), ids, _attributes(settings, ids))
 
 
 def read_folder_masks(settings: MaskFolderConfig, image_size: int, positions: range) -> MaskSet:
@@ -104,12 +101,11 @@ def read_folder_masks(settings: MaskFolderConfig, image_size: int, positions: ra
         DataError: As there, and if a mask holds an id that names no class.
     """
     files, names, ids = _select(settings, positions)
-    masks = []
+    pixels = []
     for name in Progress(names, desc="reading masks", unit="mask"):
-        mask = torch.from_numpy(files.mask(name, image_size).copy())
-        check_classes(mask, settings.classes, f"{settings.path}, masks/{name}.png")
-        masks.append(mask)
-    return MaskSet(torch.stack(masks), ids, settings.classes)
+        pixels.append(files.mask(name, image_size))
+        check_classes(pixels[-1], settings.classes, f"{settings.path}, masks/{name}.png")
+    return MaskSet(stack_pixels(pixels, image_size, image_size), ids, settings.classes)
 
 
 def join_ids(path: Path, names: list[str]) -> Tensor:
@@ -119,7 +115,7 @@ def join_ids(path: Path, names: list[str]) -> Tensor:
         DataError: If the file is malformed, a name is not in it, or two names have one id.
     """
     try:
-        table = pd.read_csv(path).set_index("name")["celebahq_file"].str.removesuffix(".jpg").astype("int64")
+        table = ids_of_files(pd.read_csv(path).set_index("name")["celebahq_file"])
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: expected a CSV with columns name and celebahq_file (<id>.jpg); {error}.") from error
     missing = sorted(set(names) - set(table.index))
@@ -148,14 +144,7 @@ def _attributes(settings: MaskFolderConfig, ids: Tensor) -> pd.DataFrame:
     if settings.attribute_file is None:
         return pd.DataFrame(index=range(len(ids)))
     table = read_attributes(settings.attribute_file)
-    missing = [name for name in settings.attributes.values() if name not in table]
-    if missing:
-        raise DataError(f"{settings.attribute_file} has no attribute {missing}; it has: {', '.join(table.columns)}.")
-    unknown = sorted(set(ids.tolist()) - set(table.index))
-    if unknown:
-        raise DataError(f"{settings.attribute_file}: image {unknown[0]} is not in it ({len(unknown)} are missing).")
-    rows = table.loc[ids.tolist()]
-    return pd.DataFrame({ours: rows[theirs].to_numpy() == 1 for ours, theirs in settings.attributes.items()})
+    return select_attributes(settings.attribute_file, table, ids, settings.attributes)
 
 
 def _by_stem(path: Path, members: list[str], folder: str, suffixes: tuple[str, ...]) -> dict[str, str]:

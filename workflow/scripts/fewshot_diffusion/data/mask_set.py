@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -49,9 +51,9 @@ class MaskSet:
         return MaskSet(self.masks[index], self.ids[index], self.classes)
 
 
-def check_classes(masks: Tensor, classes: list[str], where: str) -> None:
+def check_classes(masks: Tensor | np.ndarray[Any, Any], classes: list[str], where: str) -> None:
     """Raise ``DataError`` if a mask holds an id that names no class."""
-    found = int(masks.max()) if masks.numel() else 0
+    found = int(masks.max()) if len(masks) else 0
     if found >= len(classes):
         raise DataError(f"{where}: found class id {found}, expected 0..{len(classes) - 1} ({', '.join(classes)}).")
 
@@ -59,7 +61,7 @@ def check_classes(masks: Tensor, classes: list[str], where: str) -> None:
 def save_masks(mask_set: MaskSet, path: Path, about: About) -> None:
     """Write masks as one parquet file: id and mask (grey PNG)."""
     frame = pd.DataFrame({"id": mask_set.ids.numpy(), "mask": encode_masks(mask_set.masks)})
-    write_records(path, frame, {**about, "classes": mask_set.classes})
+    write_records(path, frame, {**about, "classes": mask_set.classes, "size": list(mask_set.masks.shape[-2:])})
 
 
 def load_masks(path: Path) -> MaskSet:
@@ -70,7 +72,7 @@ def load_masks(path: Path) -> MaskSet:
         DataError: If a mask holds an unknown class.
     """
     frame, about = read_records(path, "id", "mask")
-    masks, classes = decode_masks(frame["mask"]), list(about["classes"])
+    masks, classes = decode_masks(frame["mask"], tuple(about["size"])), list(about["classes"])
     check_classes(masks, classes, str(path))
     return MaskSet(masks, torch.from_numpy(frame["id"].to_numpy(copy=True)), classes)
 

@@ -52,9 +52,24 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise ``CorruptFileError`` unless it is one."""
     require_file(path)
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
+        return _json_object(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise corrupt(path, f"cannot be read as a JSON object ({error})") from error
+
+
+def seal(about: About, digest: str) -> str:
+    """Return ``about`` with a digest of the content, as the one JSON text that a file's header holds."""
+    return json.dumps({**about, "sha256": digest}, sort_keys=True)
+
+
+def unseal(text: str | bytes) -> tuple[dict[str, Any], str]:
+    """Return what a header says of its file, and the digest of the content.
+
+    Raises:
+        ValueError: If ``seal`` did not write the text.
+    """
+    about = _json_object(text)
+    return about, str(about.pop("sha256", None))
 
 
 def sha256(path: Path) -> str:
@@ -97,6 +112,13 @@ def require_sisters(shards: Sequence[tuple[Path, About]]) -> None:
                 raise corrupt(
                     path, f"does not belong with {first}: {key} is {about.get(key)}, there {expected.get(key)}"
                 )
+
+
+def _json_object(text: str | bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"found a {type(found).__name__}")
+    return found
 
 
 def corrupt(path: Path, what: str) -> CorruptFileError:

@@ -1,22 +1,27 @@
-"""Per-image records as parquet, verified when they are read: pages by their own checksums, the rest by a digest.
+"""Per-image records as parquet, sealed: pages by their own checksums, everything once more by one SHA-256.
 
-Parquet checks the values of the columns; the names of the columns, and what the file says of itself, are ours to check.
+The pages' checksums keep the decoder from damaged input; the SHA-256, over names, types, values and what the file says
+of itself, also covers what no page holds. The bytes are a function of the records alone: no codec, no pandas metadata.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .files import About, atomic_path, corrupt, require_about, require_file, require_names
+from .files import About, atomic_path, corrupt, require_about, require_file, require_names, seal, unseal
 
 _KEY = b"about"
 _OPTIONS: dict[str, Any] = {
     "write_page_checksum": True,
+    "store_schema": False,  # of Arrow: everything else twice
     "compression": "none",  # images are compressed already, and a codec's version would show in the bytes
     "use_dictionary": False,
     "write_statistics": False,  # of bytes, the smallest and the largest image once more
@@ -24,12 +29,17 @@ _OPTIONS: dict[str, Any] = {
 
 
 def write_records(path: Path, frame: pd.DataFrame, about: About) -> None:
-    """Write per-image records as parquet, with what the file says of itself in the schema."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    sealed = {**about, "sha256": _digest(about, table.schema)}
-    table = table.replace_schema_metadata({_KEY: json.dumps(sealed, sort_keys=True)})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, **_OPTIONS)
+    """Write per-image records as parquet.
+
+    Args:
+        path: File to write.
+        frame: Columns of numbers, truth values, texts or bytes; its index is left out.
+        about: What the file says of itself, JSON-serialisable.
+    """
+    table = _plain(pa.Table.from_pandas(frame, preserve_index=False))
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, table.schema, **_OPTIONS) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_KEY: seal(about, _digest(about, table))})
 
 
 def read_records(path: Path, *columns: str, expected: About | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -46,18 +56,38 @@ def read_records(path: Path, *columns: str, expected: About | None = None) -> tu
     require_file(path)
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        about = json.loads((table.schema.metadata or {})[_KEY])
-        found = about.pop("sha256", None)
-        frame = table.to_pandas()
+        about, digest = unseal((table.schema.metadata or {})[_KEY])
+        whole = digest == _digest(about, table)
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a record file ({error})") from error
-    if found != _digest(about, table.schema):
-        raise corrupt(path, f"does not match the SHA-256 of its own description ({found})")
+    if not whole:
+        raise corrupt(path, f"does not match the SHA-256 in its header ({digest})")
     require_names(path, "columns", table.column_names, columns)
     require_about(path, about, expected or {})
-    return frame, about
+    return table.to_pandas(), about
 
 
-def _digest(about: About, schema: pa.Schema) -> str:
-    columns = [(name, str(kind)) for name, kind in zip(schema.names, schema.types, strict=True)]
-    return hashlib.sha256(json.dumps([dict(about), columns], sort_keys=True).encode()).hexdigest()
+def _plain(table: pa.Table) -> pa.Table:
+    """Return the table without pandas' metadata, and with the one type of text that parquet has."""
+    kinds = [pa.string() if pa.types.is_large_string(field.type) else field.type for field in table.schema]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
+
+
+def _digest(about: About, table: pa.Table) -> str:
+    digest = hashlib.sha256(json.dumps([dict(about), table.num_rows], sort_keys=True).encode())
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name}:{column.type};".encode())
+        for part in _values(column):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[bytes]:
+    """Yield bytes that differ whenever the values of a column do."""
+    yield column.is_null().to_numpy().tobytes()
+    found = column.drop_null()
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        yield pc.binary_length(found).to_numpy().tobytes()
+        yield b"".join(found.cast(pa.binary()).to_pylist())
+    else:
+        yield np.asarray(found).tobytes()

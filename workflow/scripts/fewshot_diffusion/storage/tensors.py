@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from .files import About, atomic_path, corrupt, require_about, require_file, require_names
+from .files import About, atomic_path, corrupt, require_about, require_file, require_names, seal, unseal
 
 _KEY = "about"
 
@@ -20,10 +20,10 @@ _KEY = "about"
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
     """Write named tensors as safetensors, with ``about`` and a SHA-256 over it and the content in the header."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    sealed = {**about, "sha256": _digest(about, contiguous)}
     # One metadata key: the header's key order is not stable across processes otherwise.
+    header = {_KEY: seal(about, _digest(about, contiguous))}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(contiguous, temporary, metadata={_KEY: json.dumps(sealed, sort_keys=True)})
+        safetensors.torch.save_file(contiguous, temporary, metadata=header)
 
 
 def read_tensors(path: Path, *names: str, expected: About | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,13 +40,12 @@ def read_tensors(path: Path, *names: str, expected: About | None = None) -> tupl
     require_file(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[_KEY])
+            about, digest = unseal((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a tensor file ({error})") from error
-    found = about.pop("sha256", None)
-    if found != _digest(about, tensors):
-        raise corrupt(path, f"does not match the SHA-256 in its header ({found})")
+    if digest != _digest(about, tensors):
+        raise corrupt(path, f"does not match the SHA-256 in its header ({digest})")
     require_names(path, "tensors", tensors, names)
     require_about(path, about, expected or {})
     return tensors, about
@@ -58,7 +57,7 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(np.ascontiguousarray(_bits(tensor)).data)
+        digest.update(_bytes(tensor).data)
     return digest.hexdigest()
 
 
@@ -75,6 +74,6 @@ def _digest(about: About, tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bits(tensor: Tensor) -> np.ndarray[Any, Any]:
-    flat = tensor.detach().cpu().reshape(-1)
+def _bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
+    flat = tensor.detach().cpu().reshape(-1)  # of any type: NumPy has no bfloat16
     return (flat.view(torch.uint8) if flat.numel() else flat.to(torch.uint8)).numpy()

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from ..errors import WeightsError
-from .files import About, write_json
+from .files import About, read_json, write_json
 from .tensors import read_tensors, write_tensors
 
 Module = TypeVar("Module", bound=nn.Module)
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 WEIGHTS_FILES = ("config.json", WEIGHTS_FILE)
+_CONFIG = "config"  # in the weights' header: the SHA-256 of config.json's content
 
 
 def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, about: About) -> None:
@@ -32,7 +33,7 @@ def save_module(module: nn.Module, config: Mapping[str, Any], folder: Path, abou
         about: What the weights depend on, and what they are for.
     """
     write_json(folder / "config.json", dict(config))
-    write_tensors(folder / WEIGHTS_FILE, module.state_dict(), {**about, "config": _config_digest(dict(config))})
+    write_tensors(folder / WEIGHTS_FILE, module.state_dict(), {**about, _CONFIG: _config_digest(config)})
 
 
 def load_module(
@@ -49,12 +50,13 @@ def load_module(
         The module, and what its weights say of themselves.
 
     Raises:
-        WeightsError: If a file is missing, the two do not fit each other, or the weights are others than expected.
+        WeightsError: If a file is missing, the two do not fit each other or ``make``, or the weights are others than
+            expected.
         CorruptFileError: If a file is damaged.
     """
     config = read_config(folder)
     tensors, about = read_tensors(folder / WEIGHTS_FILE)
-    if about.pop("config", None) != _config_digest(config):
+    if about.pop(_CONFIG, None) != _config_digest(config):
         raise WeightsError(f"{folder}: config.json is not the one that the weights were written with.")
     for key, value in (expected or {}).items():
         if about.get(key) != value:
@@ -62,7 +64,7 @@ def load_module(
     try:
         module = make(config)
         module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"{folder}: the weights do not fit config.json ({error}).") from error
     module.requires_grad_(False).eval()
     return module, about
@@ -72,7 +74,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return ``config.json`` of a weights folder.
 
     Raises:
-        WeightsError: If a file of the folder is missing, or it is no JSON object.
+        WeightsError: If a file of the folder is missing.
+        CorruptFileError: If ``config.json`` is no JSON object.
     """
     for file in WEIGHTS_FILES:
         if not (folder / file).is_file():
@@ -80,10 +83,7 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{folder}: {file} is missing. Run `make restore` to fetch the shipped weights, "
                 "or set the source of this part (denoiser, masks, classes) to train."
             )
-    try:
-        return dict(json.loads((folder / "config.json").read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{folder}/config.json: is not a JSON object ({error}).") from error
+    return read_json(folder / "config.json")
 
 
 def weights_digest(folder: Path) -> str:
@@ -100,4 +100,4 @@ def _full(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _config_digest(config: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).hexdigest()
