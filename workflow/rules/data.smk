@@ -21,7 +21,7 @@ rule make_images:
     conda:
         "../../envs/data.yaml"
     params:
-        settings=CONFIG.data.model_dump_json(exclude={"splits"}),
+        settings=CONFIG.data.dataset.model_dump_json(),
         positions=positions,
         code=code("make_images.py", env="data"),
     shell:
@@ -42,7 +42,7 @@ rule make_masks:
     conda:
         "../../envs/data.yaml"
     params:
-        settings=CONFIG.data.model_dump_json(exclude={"splits"}),
+        settings=CONFIG.data.dataset.model_dump_json(),
         positions=positions,
         code=code("make_masks.py", env="data"),
     shell:

@@ -8,9 +8,29 @@ from pydantic import Field, model_validator
 from .base import Count, Name, Section
 
 
-class AvatarsConfig(Section):
+class SourceConfig(Section):
+    """What a source says of itself; a new kind derives from it."""
+
+    @property
+    def files(self) -> list[Path]:
+        """Local files that it is read from."""
+        return []
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its images have one class each."""
+        return False
+
+    @property
+    def mask_classes(self) -> list[str]:
+        """Names of the class ids 0, 1, ... of its masks; empty if it has none."""
+        return []
+
+
+class AvatarsConfig(SourceConfig):
     """Cartoon portraits drawn from a generator's options."""
 
+    kind: Literal["avatars"] = "avatars"
     style: Literal["toon-head"] = Field("toon-head", description="DiceBear style; ToonHead by Johan Melin, CC BY 4.0.")
     options: dict[str, Any] = Field(default_factory=dict, description="Generator options and their allowed ranges.")
     classes: list[str] = Field(
@@ -24,14 +44,20 @@ class AvatarsConfig(Section):
     )
 
     @property
-    def files(self) -> list[Path]:
-        """No local files: avatars are drawn."""
-        return []
+    def has_classes(self) -> bool:
+        """Whether any are configured."""
+        return bool(self.classes)
+
+    @property
+    def mask_classes(self) -> list[str]:
+        """The background and the configured parts."""
+        return ["background", *self.parts] if self.parts else []
 
 
-class CelebAHQConfig(Section):
+class CelebAHQConfig(SourceConfig):
     """Real faces from a local folder: zips of JPEGs and CelebA's attribute list."""
 
+    kind: Literal["celebahq"] = "celebahq"
     folder: Path = Field(description="Folder with images-*.zip and the attribute list.")
     attribute_file: str = "list_attr_celebahq.txt"
     held_out_ids: Path | None = Field(None, description="CSV whose ids (column celebahq_file) no denoiser may see.")
@@ -44,9 +70,10 @@ class CelebAHQConfig(Section):
         return [self.folder / self.attribute_file, *held_out, *self.folder.glob("images-*.zip")]
 
 
-class MaskFolderConfig(Section):
+class MaskFolderConfig(SourceConfig):
     """Images with masks from a local folder or zip: ``images/<name>.jpg`` (or ``.png``) and ``masks/<name>.png``."""
 
+    kind: Literal["mask_folder"] = "mask_folder"
     path: Path = Field(description="Folder or .zip that holds images/ and masks/, one mask for each image.")
     classes: list[Name] = Field(min_length=2, description="Names of the class ids 0, 1, ... of the masks.")
     ids_file: Path | None = Field(
@@ -60,6 +87,11 @@ class MaskFolderConfig(Section):
         """Local files that images, masks and labels are read from."""
         return [path for path in (self.path, self.ids_file, self.attribute_file) if path]
 
+    @property
+    def mask_classes(self) -> list[str]:
+        """The configured names."""
+        return self.classes
+
     @model_validator(mode="after")
     def _joined(self) -> "MaskFolderConfig":
         if self.attributes and (self.ids_file is None or self.attribute_file is None):
@@ -67,13 +99,14 @@ class MaskFolderConfig(Section):
         return self
 
 
-class ImageFolderConfig(Section):
+class ImageFolderConfig(SourceConfig):
     """Labelled images in the layout of Tiny-ImageNet, in a local folder or zip.
 
     ``train/<class>/images/*`` or ``train/<class>/*``, and ``val/val_annotations.txt`` with ``val/images/*`` or
     ``val/<class>/*``.
     """
 
+    kind: Literal["image_folder"] = "image_folder"
     path: Path = Field(description="Folder or .zip that holds train/ and val/.")
     grey: Literal["convert", "refuse"] = Field(
         "convert", description="Grey, palette and RGBA images: convert to RGB, counted in the log; or stop."
@@ -90,8 +123,27 @@ class ImageFolderConfig(Section):
         """Local files that images are read from."""
         return [self.path]
 
+    @property
+    def has_classes(self) -> bool:
+        """Its folders are the classes."""
+        return True
 
-Source = AvatarsConfig | CelebAHQConfig | MaskFolderConfig | ImageFolderConfig
+
+Source = Annotated[
+    AvatarsConfig | CelebAHQConfig | MaskFolderConfig | ImageFolderConfig,
+    Field(discriminator="kind"),
+]
+"""Any kind of data set."""
+
+ImageSize = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+
+
+class DatasetConfig(Section):
+    """What one image depends on: what a job is passed."""
+
+    name: Name
+    image_size: ImageSize
+    source: Source
 
 
 class SplitsConfig(Section):
@@ -104,25 +156,32 @@ class SplitsConfig(Section):
     reference: Count = Field(0, description="Real images of the reference statistics.")
 
 
-class DatasetConfig(Section):
-    """The data set, without its splits: what one image depends on."""
+class DataConfig(Section):
+    """The data set and the splits that the experiments share."""
 
+    # Overlays are merged key by key: were there one section for the source, an overlay of another kind would inherit
+    # the keys of the default's. So each kind has a section of its own, and ``kind`` says which one is read.
     name: Name = Field(description="Folder under results/, and the data_set column.")
     kind: Literal["avatars", "celebahq", "mask_folder", "image_folder"] = Field(
         description="Which of the sections below is read."
     )
-    image_size: Annotated[int, Field(ge=8, le=1024, multiple_of=8)] = Field(description="Height and width, pixels.")
+    image_size: ImageSize = Field(description="Height and width, pixels.")
     avatars: AvatarsConfig | None = None
     celebahq: CelebAHQConfig | None = None
     mask_folder: MaskFolderConfig | None = None
     image_folder: ImageFolderConfig | None = None
+    splits: SplitsConfig
 
     @property
     def source(self) -> Source:
         """The section that ``kind`` names."""
-        source: Source | None = getattr(self, self.kind)
-        assert source is not None
+        source: Source = getattr(self, self.kind)
         return source
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        """What one image depends on: neither the splits nor the other kinds' sections."""
+        return DatasetConfig(name=self.name, image_size=self.image_size, source=self.source)
 
     @property
     def files(self) -> list[str]:
@@ -137,25 +196,15 @@ class DatasetConfig(Section):
     @property
     def has_classes(self) -> bool:
         """Whether its images have one class each."""
-        source = self.source
-        return isinstance(source, ImageFolderConfig) or (isinstance(source, AvatarsConfig) and bool(source.classes))
+        return self.source.has_classes
 
     @property
     def mask_classes(self) -> list[str]:
         """Names of the class ids of its masks, in order; empty if it has none."""
-        source = self.source
-        if isinstance(source, AvatarsConfig):
-            return ["background", *source.parts]
-        return source.classes if isinstance(source, MaskFolderConfig) else []
+        return self.source.mask_classes
 
     @model_validator(mode="after")
-    def _source_given(self) -> "DatasetConfig":
+    def _source_given(self) -> "DataConfig":
         if getattr(self, self.kind) is None:
-            raise ValueError(f"kind is {self.kind!r}, expected a section data.{self.kind}; found none")
+            raise ValueError(f"kind: found {self.kind!r}, expected a section data.{self.kind}, which is not there")
         return self
-
-
-class DataConfig(DatasetConfig):
-    """The data set and the splits that the experiments share."""
-
-    splits: SplitsConfig

@@ -19,12 +19,15 @@ from .data import DataConfig
 from .denoiser import DenoiserConfig
 from .evaluation import EvaluationConfig, ReportConfig
 from .masks import MasksConfig
+from .moved import MOVED
 from .sampling import SamplingConfig
 
 SPLIT_ORDER = (
     "train", "shots", "judge", "tuning_judge", "controls", "reference", "pairs", "class_train", "class_test",
 )  # fmt: skip
 """Splits lie one behind the other in this order, which the stored results are made with."""
+
+_EXPERIMENT = "Experiment {}; null leaves it out, and the splits behind its own move up."
 
 
 class Config(Section):
@@ -35,9 +38,9 @@ class Config(Section):
     sampling: SamplingConfig
     evaluation: EvaluationConfig
     report: ReportConfig
-    attributes: AttributesConfig | None = Field(None, description="Experiment 1; null leaves it out.")
-    masks: MasksConfig | None = Field(None, description="Experiment 2; null leaves it out.")
-    classes: ClassesConfig | None = Field(None, description="Experiment 3; null leaves it out.")
+    attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
+    masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
+    classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
 
     @property
     def experiments(self) -> list[str]:
@@ -65,7 +68,8 @@ class Config(Section):
 
         That of the sweep shows masks of its own, by seeds of its own.
         """
-        assert self.masks is not None
+        if self.masks is None:
+            raise ConfigError("masks: found null, expected a section: its samples are asked for.")
         chosen = self.masks.presets[preset]
         update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
         own = {"unit_size": self.masks.sweep.masks, "first_seed": self.masks.sweep.first_seed}
@@ -93,6 +97,8 @@ def load_config(raw: Mapping[str, Any]) -> Config:
 
 def _problems(item: Any) -> list[str]:
     where = dotted(item["loc"])
+    if item["type"] == "extra_forbidden" and where in MOVED:
+        return [f"{where}: moved to {MOVED[where]}"]
     if item["type"] != "value_error":
         said = [f"{where}: {item['msg']}" if where else item["msg"]]
     else:  # a validator of ours

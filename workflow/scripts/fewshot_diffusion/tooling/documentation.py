@@ -11,16 +11,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..config.model import Config
+from ..storage.files import write_text
 
 INTRODUCTION = """# Configuration
 
-Generated from the validated model (`workflow/scripts/fewshot_diffusion/config.py`) by `make docs`; do not edit.
+Generated from the validated model (`workflow/scripts/fewshot_diffusion/config/`) by `make docs`; do not edit.
 
-`config.yaml` is the default; every other file here is an overlay that changes part of it. Mappings are merged key by
-key, everything else is replaced. Name targets before the option, or it swallows them:
+`config.yaml` is the default; every other YAML file here is an overlay that changes part of it. Mappings are merged key
+by key, everything else is replaced. Name targets before the option, or it swallows them:
 
 ```sh
-snakemake --cores 8 results/tables/celebahq32_fid.csv --configfile config/celebahq.yaml
+snakemake --cores 8 results/celebahq32/tables/attributes.csv --configfile config/celebahq.yaml
 ```
 
 A mistyped key or a value out of range stops with the key, what was found and what is allowed, before anything runs.
@@ -43,10 +44,14 @@ def readme_text() -> str:
     return "\n".join(sections)
 
 
-def write_documents(folder: Path) -> None:
-    """Write both documents into ``config/``."""
-    (folder / "schema.json").write_text(schema_text())
-    (folder / "README.md").write_text(readme_text())
+def write_documents(folder: Path = Path("config")) -> None:
+    """Write both documents.
+
+    Args:
+        folder: Where they go.
+    """
+    write_text(folder / "schema.json", schema_text())
+    write_text(folder / "README.md", readme_text())
 
 
 def _sections(path: str, model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
