@@ -36,7 +36,7 @@ def make_images(settings: DatasetConfig, positions: tuple[int, int], output: Pat
     """Draw or read one split of the data set: images, attributes and classes.
 
     Args:
-        settings: CONFIG.data.dataset, JSON.
+        settings: Section data without splits (CONFIG.data.dataset), JSON.
         positions: Start and stop within the data set.
         output: Split to write, parquet.
 
@@ -52,7 +52,7 @@ def make_masks(settings: DatasetConfig, positions: tuple[int, int], output: Path
     """Draw or read the part masks of one split of the data set.
 
     Args:
-        settings: CONFIG.data.dataset, JSON.
+        settings: Section data without splits (CONFIG.data.dataset), JSON.
         positions: Start and stop within the data set.
         output: Masks to write, parquet; their ids are those of the images.
 

@@ -85,9 +85,10 @@ def fingerprint(*parts: Any) -> str:
 
 def require_file(path: Path) -> None:
     """Raise ``CorruptFileError`` unless ``path`` is a file with content."""
-    if not path.is_file() or path.stat().st_size == 0:
-        found = "an empty file" if path.is_file() else "nothing"
-        raise corrupt(path, f"holds {found}, expected a file with content")
+    if not path.is_file():
+        raise CorruptFileError(f"{path}: there is no such file. Run the step that writes it, or correct the path.")
+    if path.stat().st_size == 0:
+        raise corrupt(path, "found an empty file, expected content")
 
 
 def require_names(path: Path, what: str, found: Iterable[str], expected: Sequence[str]) -> None:

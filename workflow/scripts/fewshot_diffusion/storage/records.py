@@ -55,7 +55,8 @@ def read_records(path: Path, *columns: str, expected: About | None = None) -> tu
     """
     require_file(path)
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read()
         about, digest = unseal((table.schema.metadata or {})[_KEY])
         whole = digest == _digest(about, table)
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
