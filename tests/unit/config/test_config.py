@@ -219,34 +219,34 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
         ({"denoiser": {"source": "folder"}}, "denoiser.folder: denoiser.source is 'folder', expected the path of a"),
         ({"evaluation": {"extractors": [{"kind": "inception"}]}},
             "evaluation.extractors.0.weights, evaluation.extractors.0.sha256: the inception extractor needs both"),
-        ({"attributes": {"methods": ["exact", "exact"]}}, "attributes.methods: found ['exact', 'exact'], expected each"),
+        ({"attributes": {"methods": ["exact", "exact"]}}, "attributes.methods: found ['exact', 'exact']"),
         ({"attributes": {"sweep": {"guidance_scales": [3, 3.0000001]}}}, "attributes.sweep.guidance_scales: found "),
         ({"evaluation": {"samples": 201}}, "evaluation.samples: 201 images are judged but sampling draws 200; raise"),
         ({"attributes": {"sweep": {"first_seed": 1199}}},
             "attributes.sweep.first_seed: 1199 overlaps the reported seeds; expected at least 1200"),
         ({"attributes": {"sets": {"shards_per_target": 5}}},
             "attributes.sets.shards_per_target: found 5, expected 1..4: the jobs share the work units"),
-        ({"attributes": {"sets": {"shards_unguided": 25}}}, "attributes.sets.shards_unguided: found 25, expected 1..24"),
+        ({"attributes": {"sets": {"shards_unguided": 25}}}, "attributes.sets.shards_unguided: found 25, expected 1.."),
         ({"masks": {"preset": "typo"}}, "masks.preset: found 'typo', expected one of label_500, label_100"),
-        ({"masks": {"methods": ["exact", "exact"]}}, "masks.methods: found ['exact', 'exact'], expected each"),
+        ({"masks": {"methods": ["exact", "exact"]}}, "masks.methods: found ['exact', 'exact'], expected"),
         ({"masks": {"controlnet": {"random_flip": True}}}, "masks.controlnet.random_flip: found true, expected false"),
         ({"masks": {"sweep": {"first_seed": 100001}}},
             "masks.sweep.first_seed: found 100001, expected a multiple of sweep.masks (24)"),
         ({"masks": {"sweep": {"first_seed": 72}}},
             "masks.sweep.first_seed: 72 overlaps the reported seeds; expected at least 80"),
-        ({"sampling": {"first_seed": 7}}, "sampling.first_seed: 7 shows mask 7 first; expected a multiple of masks.masks"),
+        ({"sampling": {"first_seed": 7}}, "sampling.first_seed: 7 shows mask 7 first; expected a multiple of masks"),
         ({"masks": {"masks": 1001}}, "masks.masks: 1001 are asked for, the split controls has 1000 images"),
         ({"masks": {"sweep": {"masks": 4167}}}, "masks.sweep.masks: 4167 are asked for, the split reference has 4000"),
-        ({"masks": {"controlnet_curve": [2001]}}, "masks.shots: 2001 are asked for, the split pairs has 2000 images"),
+        ({"masks": {"controlnet_curve": [2001]}}, "masks.shots: 2001 are asked for, the split pairs has 2000"),
         ({"masks": {"head": {"flip_pairs": [[1, 9]]}}}, "masks.head.flip_pairs: found class id 9, expected 0..6"),
         ({"data": FACES}, "masks: found a section, expected null: data.kind celebahq has no masks"),
         ({"data": {"avatars": {"parts": None}}}, "data.avatars.parts: Input should be a valid dictionary"),
-        ({"data": PAIRS}, "classes: found a section, expected null: data.kind mask_folder has no classes as configured"),
+        ({"data": PAIRS}, "classes: found a section, expected null: data.kind mask_folder has no classes"),
         ({"data": {"avatars": {"classes": []}}}, "classes: found a section, expected null: data.kind avatars has no"),
         ({"classes": {"sampling": {"shards": 61}}},
             "classes.sampling.shards: found 61, expected 1..60: the jobs share the classes; more than"),
-        ({"classes": {"generated_ratios": [1, 3]}}, "classes.generated_ratios: found [1, 3], expected 0 and at least one"),
-        ({"classes": {"generated_ratios": [0]}}, "classes.generated_ratios: found [0], expected 0 and at least one more"),
+        ({"classes": {"generated_ratios": [1, 3]}}, "classes.generated_ratios: found [1, 3], expected 0 and at"),
+        ({"classes": {"generated_ratios": [0]}}, "classes.generated_ratios: found [0], expected 0 and at"),
         ({"classes": {"generated_ratios": [0, 1, 1]}}, "classes.generated_ratios: found [0, 1, 1], expected each once"),
         ({"classes": {"train_per_class": 1, "generated_ratios": [0, 1]}},
             "classes.filter.max_attempts: allows 8 samples of a class, expected at least sampling.unit_size (20)"),
@@ -275,9 +275,10 @@ def test_what_just_agrees(overlay: dict[str, Any]) -> None:
 
 
 def test_targets_have_names_and_attributes_of_the_data_set() -> None:
-    assert "attributes.targets.2.attribute: 'Glasses' is not an attribute of the data set; expected one of Blond, Beard" in (
-        refusal(changed("attributes.targets.2.attribute", "Glasses"))
-    )  # fmt: skip
+    message = refusal(changed("attributes.targets.2.attribute", "Glasses"))
+    assert (
+        "\n  attributes.targets.2.attribute: 'Glasses' is not an attribute of the data set; expected " in message
+    )
     assert "attributes.targets: found ['Blond', 'Blond'," in refusal(changed("attributes.targets.1.name", "Blond"))
 
 
