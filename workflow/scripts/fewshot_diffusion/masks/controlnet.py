@@ -19,6 +19,7 @@ from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..errors import ConfigError
 from ..runtime import Runtime, make_runtime
+from ..storage.checkpoints import CheckpointFolder
 from ..storage.weights import load_module, save_module
 from .pairs import GuideFiles, Pairs
 
@@ -96,8 +97,7 @@ def fit_controlnet(
     denoiser: Denoiser,
     pairs: Pairs,
     settings: DenoiserTrainingConfig,
-    checkpoints: Path,
-    identity: str,
+    checkpoints: CheckpointFolder,
     runtime: Runtime,
 ) -> ControlNet:
     """Train a ControlNet on image-mask pairs by the denoiser's own loss; the denoiser stays frozen. Resumable.
@@ -106,8 +106,7 @@ def fit_controlnet(
         denoiser: Frozen denoiser.
         pairs: What it learns from; every pair is also seen mirrored, with its mask.
         settings: Recipe; ``num_images`` counts images seen.
-        checkpoints: Folder that holds the states of all trainings.
-        identity: Of this training: the name of its folder there.
+        checkpoints: State of this training.
         runtime: Device and precision.
     """
     torch.manual_seed(settings.seed)
@@ -119,7 +118,7 @@ def fit_controlnet(
         return controlled(denoiser.unet, controlnet, x_t, timesteps, seen.masks[index].to(x_t.device))
 
     training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, runtime)
-    run_training(training, seen.images, checkpoints / identity, identity)
+    run_training(training, seen.images, checkpoints)
     return controlnet.requires_grad_(False).eval()
 
 
@@ -144,8 +143,8 @@ def train_controlnet(
         "recipe": {**settings.model_dump(mode="json"), "flip_pairs": pairs.flip_pairs},
         "images": pairs.digest,
     }
-    identity = training_identity(about, runtime)
-    controlnet = fit_controlnet(denoiser, pairs, settings, checkpoints, identity, runtime)
+    state = CheckpointFolder(checkpoints, training_identity(about, runtime))
+    controlnet = fit_controlnet(denoiser, pairs, settings, state, runtime)
     save_module(controlnet, controlnet.config, output, about)
 
 

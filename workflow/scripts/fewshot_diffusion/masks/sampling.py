@@ -9,6 +9,7 @@ from ..diffusion.denoiser import load_denoiser
 from ..diffusion.samples import save_samples, write_timing
 from ..diffusion.sampling import draw_units, plan_units
 from ..runtime import make_runtime
+from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import fingerprint
 from ..storage.tensors import pixel_digest
 from ..storage.weights import weights_digest
@@ -61,9 +62,9 @@ def sample_masks(
         "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
         "precision": str(runtime.dtype),
     }
-    identity = fingerprint(about)
+    kept = CheckpointFolder(checkpoints, fingerprint(about))
     units = plan_units(settings.first_seed, wanted.seeds_per_mask, settings.unit_size)
     predictor_of = predictors(steering, masks, settings.guidance_interval)
-    samples, seconds = draw_units(units, predictor_of, denoiser, settings, runtime, checkpoints / identity, identity)
+    samples, seconds = draw_units(units, predictor_of, denoiser, settings, runtime, kept)
     save_samples(samples, output, about)
     write_timing(output.with_suffix(".timing.json"), seconds, len(samples.seeds))

@@ -86,7 +86,7 @@ def fit_segmenter(pairs: Pairs, settings: SegmenterConfig, runtime: Runtime) -> 
         images, masks = shift([images, masks], stream, max_shift=4)
         return images, masks
 
-    fit(model, pairs.images, pairs.masks, _cross_entropy, augment, settings, runtime)
+    fit(model, (pairs.images, pairs.masks), _cross_entropy, augment, settings, runtime)
     return model
 
 
