@@ -1,0 +1,211 @@
+"""The class-conditional denoiser: equal at step 0, K + 1 labels, dropped anew in every step, resumable, guided."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+from fewshot_diffusion.classes.conditional import (
+    classifier_free,
+    drop_labels,
+    finetune,
+    load_generator,
+    make_conditional,
+)
+from fewshot_diffusion.config.classes import FinetuningConfig
+from fewshot_diffusion.data.class_set import ClassSet
+from fewshot_diffusion.diffusion.denoiser import Denoiser, unet_config
+from fewshot_diffusion.diffusion.training import DenoiserTraining
+from fewshot_diffusion.errors import WeightsError
+from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.checkpoints import CheckpointFolder
+from fewshot_diffusion.storage.weights import save_module
+
+K = 5
+SETTINGS = FinetuningConfig(
+    num_images=24, batch_size=4, learning_rate=1e-2, warmup_images=0, decay_from=1.0, ema_decay=0.0,
+    random_flip=False, checkpoint_images=4, precision="float32", label_dropout=0.1, label_rate=10, timestep_power=2,
+)  # fmt: skip
+
+
+def labelled() -> ClassSet:
+    stream = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (10, 3, 16, 16), generator=stream).to(torch.uint8)
+    return ClassSet(images, torch.arange(10) % K, torch.arange(10), [f"class {label}" for label in range(K)])
+
+
+def trained(denoiser: Denoiser, folder: Path, **changes: Any) -> UNet2DModel:
+    return finetune(
+        denoiser, labelled(), SETTINGS.model_copy(update=changes), CheckpointFolder(folder, "identity"), CPU
+    )
+
+
+@pytest.mark.parametrize("label", [0, 3, K - 1, K])
+def test_at_step_0_every_label_is_the_unconditional_model(tiny_unet: UNet2DModel, label: int) -> None:
+    x_t = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    shown = make_conditional(tiny_unet, K)(x_t, 300, class_labels=torch.full((4,), label)).sample
+    assert torch.equal(shown, tiny_unet(x_t, 300).sample)
+
+
+def test_the_null_label_has_a_row_of_its_own(tiny_unet: UNet2DModel) -> None:
+    assert make_conditional(tiny_unet, K).class_embedding.weight.shape[0] == K + 1
+
+
+def test_the_original_is_not_changed(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in tiny_denoiser.unet.state_dict().items()}
+    unet = trained(tiny_denoiser, tmp_path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny_denoiser.unet.state_dict().items())
+    assert unet.class_embedding.weight[:K].abs().sum() > 0
+
+
+def test_what_reads_labels_learns_at_its_own_rate(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
+    """One step of Adam moves a weight by its learning rate, wherever there is a gradient; an embedding starts at 0."""
+    before = dict(tiny_denoiser.unet.named_parameters())
+    moved: dict[bool, list[float]] = {True: [], False: []}
+    unet = trained(tiny_denoiser, tmp_path, num_images=4, learning_rate=1e-4, label_rate=30.0)
+    for name, weight in unet.named_parameters():
+        start = before.get(name, torch.zeros_like(weight))
+        moved["time_emb_proj" in name or "class_embedding" in name].append(float((weight - start).abs().max()))
+    assert max(moved[True]) == pytest.approx(3e-3, rel=0.2)
+    assert max(moved[False]) == pytest.approx(1e-4, rel=0.2)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Labels of every pass of a denoiser, in order."""
+    plain: Callable[..., Any] = UNet2DModel.forward
+    seen: list[Tensor] = []
+
+    def forward(unet: UNet2DModel, *inputs: Any, class_labels: Tensor | None = None, **options: Any) -> Any:
+        if class_labels is not None:
+            seen.append(class_labels.clone())
+        return plain(unet, *inputs, class_labels=class_labels, **options)
+
+    monkeypatch.setattr(UNet2DModel, "forward", forward)
+    return seen
+
+
+def test_every_step_drops_labels_of_its_own(tiny_denoiser: Denoiser, tmp_path: Path, shown: list[Tensor]) -> None:
+    trained(tiny_denoiser, tmp_path, batch_size=64, num_images=64 * 6, label_dropout=0.4)
+    dropped = torch.stack(shown) == K
+    assert len(dropped) == 6
+    assert float(dropped.double().mean()) == pytest.approx(0.4, abs=0.08)
+    assert len(dropped.unique(dim=0)) == 6
+    agreement = (dropped[0] == dropped[1]).double().mean()
+    assert float(agreement) == pytest.approx(0.4**2 + 0.6**2, abs=0.2)
+
+
+def test_a_label_that_is_not_dropped_is_its_images(
+    tiny_denoiser: Denoiser, tmp_path: Path, shown: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    plain = DenoiserTraining.train_step
+
+    def step(training: DenoiserTraining, images: Tensor) -> float:
+        predict = training.predict
+
+        def noted(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
+            drawn.append(index)
+            return predict(x_t, timesteps, index)
+
+        monkeypatch.setattr(training, "predict", noted)
+        return plain(training, images)
+
+    monkeypatch.setattr(DenoiserTraining, "train_step", step)
+    trained(tiny_denoiser, tmp_path, num_images=16, batch_size=16)
+    labels = labelled().labels[drawn[0]]
+    assert torch.equal(shown[0][shown[0] != K], labels[shown[0] != K])
+
+
+def test_labels_are_dropped_to_the_null_label_and_not_in_place() -> None:
+    labels = torch.arange(20_000) % K
+    before = labels.clone()
+    dropped = drop_labels(labels, K, 0.1, torch.Generator().manual_seed(0))
+    assert torch.equal(labels, before)
+    assert abs(float((dropped == K).double().mean()) - 0.1) < 0.01
+    assert torch.equal(dropped[dropped != K], labels[dropped != K])
+
+
+def test_training_stops_at_its_number_of_images(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
+    trained(tiny_denoiser, tmp_path)
+    lines = (tmp_path / "identity" / "log.jsonl").read_text().splitlines()
+    assert f'"images": {SETTINGS.num_images}' in lines[-1]
+    assert len(lines) == SETTINGS.num_images // SETTINGS.checkpoint_images
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(
+    tiny_denoiser: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(tiny_denoiser, tmp_path / "whole")
+    plain, taken = DenoiserTraining.train_step, []
+
+    def dies_at_the_fourth(training: DenoiserTraining, images: Tensor) -> float:
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return plain(training, images)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DenoiserTraining, "train_step", dies_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tiny_denoiser, tmp_path / "parts")
+    resumed = trained(tiny_denoiser, tmp_path / "parts")
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.fixture
+def conditional(tiny_denoiser: Denoiser) -> Denoiser:
+    unet = make_conditional(tiny_denoiser.unet, K)
+    unet.class_embedding.weight.data.normal_(generator=torch.Generator().manual_seed(2))
+    return Denoiser(unet.requires_grad_(False).eval(), tiny_denoiser.schedule, "c" * 64)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(0)
+    return torch.randn(4, 3, 16, 16, generator=stream), torch.randint(K, (4,), generator=stream)
+
+
+def test_guidance_leaves_the_callers_labels_alone(conditional: Denoiser) -> None:
+    x_t, labels = batch()
+    before = labels.clone()
+    predict = classifier_free(conditional, labels, 2.0, CPU)
+    first = predict(x_t, 500, torch.tensor(0.5))
+    assert torch.equal(labels, before)
+    assert torch.equal(predict(x_t, 500, torch.tensor(0.5)), first)  # the second call still knows the labels
+
+
+@pytest.mark.parametrize("w", [0.0, 1.0, 2.5])
+def test_guidance_is_null_plus_w_times_the_difference(conditional: Denoiser, w: float) -> None:
+    x_t, labels = batch()
+    wanted = conditional.unet(x_t, 500, class_labels=labels).sample
+    null = conditional.unet(x_t, 500, class_labels=torch.full_like(labels, K)).sample
+    found = classifier_free(conditional, labels, w, CPU)(x_t, 500, torch.tensor(0.5))
+    assert torch.allclose(found, null + w * (wanted - null), atol=1e-5)
+    assert not torch.allclose(wanted, null, atol=1e-3)
+
+
+def test_a_scale_of_1_does_not_compute_the_null_half(conditional: Denoiser, shown: list[Tensor]) -> None:
+    x_t, labels = batch()
+    classifier_free(conditional, labels, 1.0, CPU)(x_t, 500, torch.tensor(0.5))
+    assert [len(labels) for labels in shown] == [4]
+
+
+def test_a_sample_does_not_depend_on_its_neighbours(conditional: Denoiser) -> None:
+    x_t, labels = batch()
+    together = classifier_free(conditional, labels, 2.0, CPU)(x_t, 500, torch.tensor(0.5))
+    alone = classifier_free(conditional, labels[1:2], 2.0, CPU)(x_t[1:2], 500, torch.tensor(0.5))
+    assert torch.allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_it_belongs_to_its_denoiser_and_to_its_images(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
+    unet = make_conditional(tiny_denoiser.unet, K)
+    save_module(unet, unet_config(unet), tmp_path, {"denoiser": tiny_denoiser.digest, "images": "these"})
+    assert load_generator(tmp_path, tiny_denoiser, {"images": "these"}).unet.config.num_class_embeds == K + 1
+    with pytest.raises(WeightsError, match="the weights are of denoiser '0000"):
+        load_generator(tmp_path, Denoiser(tiny_denoiser.unet, tiny_denoiser.schedule, "e" * 64))
+    with pytest.raises(WeightsError, match="the weights are of images 'these', expected 'those'"):
+        load_generator(tmp_path, tiny_denoiser, {"images": "those"})
