@@ -1,7 +1,6 @@
 """What the tests of experiment 1 share: a class, head settings, a head, a described image set."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,9 +8,12 @@ from torch import Tensor
 
 from fewshot_diffusion.attributes.heads import AttributeHead
 from fewshot_diffusion.config.attributes import AttributeHeadConfig, TargetConfig
-from fewshot_diffusion.diffusion.denoiser import Denoiser
+from fewshot_diffusion.diffusion.denoiser import Denoiser, load_denoiser, unet_config
 from fewshot_diffusion.diffusion.features import describe_taps
+from fewshot_diffusion.judges import AttributeClassifier
 from fewshot_diffusion.metrics.descriptions import Cost, Description
+from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.storage.weights import save_module
 
 TAPS = ["mid_block", "up_blocks.0"]
 BLOND = TargetConfig.model_validate(
@@ -67,12 +69,15 @@ def described(
     return Description(method, ids, features, {"Blond": blond}, gallery, cost or Cost())
 
 
-def renamed(description: Description, extractors: Sequence[str]) -> Description:
-    """The same images under other extractors' names."""
-    return replace(description, features=dict.fromkeys(extractors, description.features["net"]))
+def save_denoiser(denoiser: Denoiser, folder: Path) -> Denoiser:
+    """Write a denoiser and return it as it is read."""
+    about = {"schedule": denoiser.schedule.model_dump(mode="json")}
+    save_module(denoiser.unet, unet_config(denoiser.unet), folder, about)
+    return load_denoiser(folder, CPU)
 
 
-def flipped_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
+def save_judges(folder: Path) -> None:
+    """Write an untrained judge of each role."""
+    torch.manual_seed(1)
+    for role in ("judge", "tuning_judge"):
+        save_module(AttributeClassifier(["Blond"]), {"attributes": ["Blond"]}, folder / role, {"role": role})

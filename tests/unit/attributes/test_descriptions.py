@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from attribute_helpers import described
+from attribute_helpers import described, save_judges
 from fewshot_diffusion.attributes.baselines.decisions import save_decisions
 from fewshot_diffusion.attributes.descriptions import Standing, describe_samples, select_images
 from fewshot_diffusion.attributes.guidance import Steering
 from fewshot_diffusion.config.evaluation import EvaluationConfig, ExtractorConfig
 from fewshot_diffusion.diffusion.samples import SampleSet, save_samples, write_timing
 from fewshot_diffusion.errors import CorruptFileError, WeightsError
-from fewshot_diffusion.judges import AttributeClassifier
 from fewshot_diffusion.metrics.descriptions import Cost, Description, load_description, save_description
-from fewshot_diffusion.storage.weights import save_module
 
 BLOND = Steering("exact", "Blond", True, 3.0)
 DDIM_I = Standing("ddim_i", "Blond", True)
@@ -34,9 +32,7 @@ def shards(tmp_path: Path) -> list[Path]:
     save_samples(SampleSet(images[:1], torch.tensor([3]), 6.5), paths[1], BLOND.about)
     for path, seconds, n in zip(paths, (3.0, 1.0), (3, 1), strict=True):
         write_timing(path.with_suffix(".timing.json"), seconds, n)
-    for role in ("judge", "tuning_judge"):
-        torch.manual_seed(0)
-        save_module(AttributeClassifier(["Blond"]), {"attributes": ["Blond"]}, tmp_path / role, {"role": role})
+    save_judges(tmp_path)
     return paths
 
 

@@ -12,15 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from attribute_helpers import BLOND, DARK, described
-from fewshot_diffusion.attributes.figures import (
-    AGREES,
-    DIFFERS,
-    Strip,
-    attributes_figure,
-    draw_attributes_figure,
-    draw_sheet,
-    gather_row,
-)
+from fewshot_diffusion.attributes import figures
+from fewshot_diffusion.attributes.figures import AGREES, DIFFERS, Strip, attributes_figure, gather_row
 from fewshot_diffusion.errors import CorruptFileError
 from fewshot_diffusion.images import image_grid
 from fewshot_diffusion.metrics.descriptions import save_description
@@ -113,7 +106,7 @@ def test_equal_data_give_equal_bytes_and_other_data_others(descriptions: Path) -
     files = {}
     for name, targets in {"a": [BLOND, DARK], "b": [BLOND, DARK], "c": [BLOND]}.items():
         paths = [descriptions / name / "f.png", descriptions / name / "f.pdf"]
-        draw_attributes_figure(targets, METHODS, descriptions, True, paths, columns=3)
+        figures.draw_attributes_figure(targets, METHODS, descriptions, True, paths, columns=3)
         files[name] = [path.read_bytes() for path in paths]
         assert sorted(path.name for path in (descriptions / name).iterdir()) == ["f.pdf", "f.png"]
     assert files["a"] == files["b"]
@@ -124,7 +117,7 @@ def test_equal_data_give_equal_bytes_and_other_data_others(descriptions: Path) -
 
 def test_a_sheet_has_a_block_of_rows_for_each_set(descriptions: Path) -> None:
     sources = [descriptions / method / "Blond.safetensors" for method in ("exact", "readout")]
-    draw_sheet(sources, 2, descriptions / "sheet.png", columns=2)
+    figures.draw_sheet(sources, 2, descriptions / "sheet.png", columns=2)
     expected = image_grid(flat(80, 81, 82, 83, 120, 121, 122, 123), 2)
     with Image.open(descriptions / "sheet.png") as image:
         assert np.array_equal(np.asarray(image), expected.repeat(2, 0).repeat(2, 1))

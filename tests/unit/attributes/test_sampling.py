@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from attribute_helpers import random_head
+from attribute_helpers import random_head, save_denoiser
 from fewshot_diffusion.attributes.guidance import Steering
 from fewshot_diffusion.attributes.sampling import Share, sample_attributes
 from fewshot_diffusion.config.sampling import SamplingConfig
-from fewshot_diffusion.diffusion.denoiser import Denoiser, load_denoiser, unet_config
+from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.diffusion.samples import SampleSet, load_samples, seconds_per_sample
 from fewshot_diffusion.errors import CorruptFileError, WeightsError
-from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.weights import save_module
 from support import smoke_config
 
@@ -22,9 +21,7 @@ BLOND = Steering("exact", "Blond", True, 30.0)
 @pytest.fixture
 def folder(tiny_denoiser: Denoiser, tmp_path: Path) -> Path:
     """A denoiser, and a head for each mode."""
-    schedule = tiny_denoiser.schedule.model_dump(mode="json")
-    save_module(tiny_denoiser.unet, unet_config(tiny_denoiser.unet), tmp_path / "denoiser", {"schedule": schedule})
-    digest = load_denoiser(tmp_path / "denoiser", CPU).digest
+    digest = save_denoiser(tiny_denoiser, tmp_path / "denoiser").digest
     for mode in ("exact", "readout"):
         head = random_head(tiny_denoiser)
         about = {"denoiser": digest, "mode": mode, "attribute": "Blond"}

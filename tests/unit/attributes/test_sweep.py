@@ -7,22 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from attribute_helpers import BLOND, DARK
+from attribute_helpers import BLOND, DARK, save_judges
+from fewshot_diffusion.attributes import sweep
 from fewshot_diffusion.attributes.guidance import Steering
-from fewshot_diffusion.attributes.sweep import (
-    SWEEP_COLUMNS,
-    Swept,
-    choose_attribute_scale,
-    choose_scale,
-    contrast,
-    sweep_rows,
-)
+from fewshot_diffusion.attributes.sweep import SWEEP_COLUMNS, Swept, choose_scale, contrast
 from fewshot_diffusion.config.attributes import AttributeSweepConfig, TargetConfig
 from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import CorruptFileError, WeightsError
-from fewshot_diffusion.judges import AttributeClassifier
 from fewshot_diffusion.storage.tables import read_csv
-from fewshot_diffusion.storage.weights import save_module
 
 SETTINGS = AttributeSweepConfig(guidance_scales=[1, 3, 10], units=1, first_seed=1000, tolerance=0.02)
 
@@ -58,13 +50,13 @@ def test_the_smallest_scale_within_the_tolerance(shares: dict[float, float], tol
     assert choose_scale(frame, tolerance) == chosen
 
 
-def sweep(target: TargetConfig = BLOND) -> pd.DataFrame:
+def swept(target: TargetConfig = BLOND) -> pd.DataFrame:
     samples = {10.0: drawn(9), 1.0: drawn(4), 3.0: drawn(9)}
-    return sweep_rows(Swept("set", target, "exact"), samples, BrightIsBlond(), SETTINGS)  # type: ignore[arg-type]
+    return sweep.sweep_rows(Swept("set", target, "exact"), samples, BrightIsBlond(), SETTINGS)  # type: ignore[arg-type]
 
 
 def test_a_row_for_every_scale_in_order() -> None:
-    rows = sweep()
+    rows = swept()
     assert list(rows.columns) == SWEEP_COLUMNS
     assert rows["guidance_scale"].tolist() == [1, 3, 10]
     assert rows["tuning_judge_accuracy"].tolist() == [0.4, 0.9, 0.9]
@@ -76,7 +68,7 @@ def test_a_row_for_every_scale_in_order() -> None:
 
 
 def test_the_absent_class_counts_the_others() -> None:
-    rows = sweep(DARK)
+    rows = swept(DARK)
     assert rows["tuning_judge_accuracy"].tolist() == pytest.approx([0.6, 0.1, 0.1])
     assert rows["chosen"].tolist() == [True, False, False]
 
@@ -96,9 +88,7 @@ def test_contrast_sees_grey_within_images_not_between_them() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for role in ("judge", "tuning_judge"):
-        torch.manual_seed(1)
-        save_module(AttributeClassifier(["Blond"]), {"attributes": ["Blond"]}, tmp_path / role, {"role": role})
+    save_judges(tmp_path)
     for scale, blond in ((1.0, 4), (3.0, 6), (10.0, 9)):
         about = Steering("exact", "Blond", True, scale).about
         save_samples(drawn(blond), tmp_path / f"{scale:g}.parquet", about)
@@ -107,7 +97,7 @@ def folder(tmp_path: Path) -> Path:
 
 def choose(folder: Path, scales: tuple[int, ...] = (1, 3, 10), judge: str = "tuning_judge") -> pd.DataFrame:
     paths = [folder / f"{scale}.parquet" for scale in scales]
-    choose_attribute_scale(SETTINGS, Swept("set", BLOND, "exact"), folder / judge, paths, folder / "sweep.csv")
+    sweep.choose_attribute_scale(SETTINGS, Swept("set", BLOND, "exact"), folder / judge, paths, folder / "sweep.csv")
     return read_csv(folder / "sweep.csv", *SWEEP_COLUMNS)
 
 

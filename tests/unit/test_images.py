@@ -1,0 +1,54 @@
+"""Grids, sheets and saved figures: pixels where they belong, nothing else beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image
+from torch import Tensor
+
+from fewshot_diffusion.figures import save_figure
+from fewshot_diffusion.images import image_grid, save_sheet
+
+
+def flat(*values: int, size: int = 8) -> Tensor:
+    return torch.stack([torch.full((3, size, size), value, dtype=torch.uint8) for value in values])
+
+
+def test_a_grid_pixel_by_pixel() -> None:
+    images = torch.arange(5 * 3 * 2 * 2, dtype=torch.uint8).reshape(5, 3, 2, 2)
+    grid = image_grid(images, columns=2, gap=1)
+    expected = np.full((3 * 3 - 1, 2 * 3 - 1, 3), 255, dtype=np.uint8)
+    for i, (top, left) in enumerate([(0, 0), (0, 3), (3, 0), (3, 3), (6, 0)]):
+        for y in range(2):
+            for x in range(2):
+                expected[top + y, left + x] = images[i, :, y, x]
+    assert grid.dtype == np.uint8
+    assert np.array_equal(grid, expected)
+
+
+@pytest.mark.parametrize(("n", "columns", "shape"), [(1, 1, (8, 8, 3)), (4, 4, (8, 38, 3)), (5, 4, (18, 38, 3))])
+def test_the_size_of_a_grid(n: int, columns: int, shape: tuple[int, int, int]) -> None:
+    assert image_grid(flat(*range(n)), columns).shape == shape
+
+
+def test_a_sheet_enlarges_pixels_without_smoothing(tmp_path: Path) -> None:
+    save_sheet(flat(0, 90, 180), 2, tmp_path / "sheet.png", scale=3)
+    with Image.open(tmp_path / "sheet.png") as image:
+        found = np.asarray(image)
+    assert np.array_equal(found, image_grid(flat(0, 90, 180), 2).repeat(3, 0).repeat(3, 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_a_saved_figure_is_closed_and_has_no_date(tmp_path: Path) -> None:
+    before = plt.get_fignums()
+    for folder in ("a", "b"):
+        figure, axes = plt.subplots()
+        axes.plot([0, 1], [1, 0])
+        save_figure(figure, [tmp_path / folder / "f.png", tmp_path / folder / "f.pdf"])
+    assert plt.get_fignums() == before
+    for name in ("f.png", "f.pdf"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert b"CreationDate" not in (tmp_path / "a" / "f.pdf").read_bytes()
