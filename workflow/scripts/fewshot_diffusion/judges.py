@@ -17,12 +17,17 @@ from .supervised import augment, fit
 
 
 class AttributeClassifier(nn.Module):
-    """torchvision's ResNet with one basic block per stage (ResNet-10), one logit per attribute."""
+    """torchvision's ResNet without its last stage, one basic block in each of three (ResNet-8), one logit per attribute.
+
+    Images of 64 pixels need no more, and it has a quarter of the parameters.
+    """
 
     def __init__(self, attributes: list[str]) -> None:
         super().__init__()
         self.attributes = list(attributes)
-        self.network = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=len(attributes))
+        self.network = ResNet(BasicBlock, [1, 1, 1, 1])
+        self.network.layer4 = nn.Identity()
+        self.network.fc = nn.Linear(256, len(attributes))
 
     @property
     def config(self) -> dict[str, list[str]]:
