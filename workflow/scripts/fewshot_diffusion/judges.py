@@ -17,7 +17,7 @@ from .supervised import augment, fit
 
 
 class AttributeClassifier(nn.Module):
-    """torchvision's ResNet without its last stage, one basic block in each of three (ResNet-8), one logit per attribute.
+    """torchvision's ResNet without its last stage, a basic block in each of three (ResNet-8), one logit per attribute.
 
     Images of 64 pixels need no more, and it has a quarter of the parameters.
     """
