@@ -2,8 +2,8 @@
 
     python tests/platform/mutation.py --rooms metrics --output results/mutation.csv
 
-`mutmut` makes the changes and runs the tests that reach them, about one a second. It wants the package in a folder `src`:
-a copy of the tree gets one. What survives is listed by `mutmut results` in the folder that is named.
+`mutmut` makes the changes and runs the tests that reach them, about one a second. It wants the package in a folder
+`src`: a copy of the tree gets one. What survives is listed by `mutmut results` in the folder that is named.
 """
 
 import argparse
