@@ -8,6 +8,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from class_helpers import shades
 from fewshot_diffusion.classes import training
 from fewshot_diffusion.classes.cells import CONTROLS, Cell, cells_of
 from fewshot_diffusion.classes.classifier import ClassifierRecipe
@@ -16,16 +17,15 @@ from fewshot_diffusion.classes.generated_set import GeneratedSet
 from fewshot_diffusion.classes.table import CELL_COLUMNS, classes_table, poster_view, published_accuracies
 from fewshot_diffusion.classes.training import CellImages, cell_epochs, run_cell, training_images
 from fewshot_diffusion.config.classes import ArchitectureRecipe, ClassesConfig
-from fewshot_diffusion.config.model import load_config
+from fewshot_diffusion.config.supervised import SupervisedConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.errors import ConfigError, DataError
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.tooling.sections import augmentation_section
+from fewshot_diffusion.tooling.readme import classes_section
 
 CLASSES = ["dark", "light"]
-DEFAULT = load_config(yaml.safe_load(Path("config/config.yaml").read_text())).classes
-assert DEFAULT is not None
-SETTINGS: ClassesConfig = DEFAULT.model_copy(
+DEFAULT = ClassesConfig.model_validate(yaml.safe_load(Path("config/config.yaml").read_text())["classes"])
+SETTINGS = DEFAULT.model_copy(
     update={
         "image_size": 16, "batch_size": 4, "precision": "float32", "generated_ratios": [0, 1, 2],
         "architectures": [ArchitectureRecipe(name="resnet18", epochs=2, seeds=[0, 1], controls=True)],
@@ -33,20 +33,13 @@ SETTINGS: ClassesConfig = DEFAULT.model_copy(
 )  # fmt: skip
 
 
-def shades(per_class: int, seed: int) -> ClassSet:
-    stream = torch.Generator().manual_seed(seed)
-    labels = torch.arange(2).repeat_interleave(per_class)
-    images = torch.randint(100, (2 * per_class, 3, 16, 16), generator=stream) + 150 * labels[:, None, None, None]
-    return ClassSet(images.to(torch.uint8), labels, torch.arange(2 * per_class), CLASSES)
-
-
 def generated(per_class: int = 8) -> GeneratedSet:
-    drawn = shades(per_class, 1)
+    drawn = shades(CLASSES, per_class, 1)
     accepted = torch.arange(2 * per_class) % 2 == 0
     return GeneratedSet(drawn.images, drawn.labels, drawn.ids, accepted.float(), accepted, CLASSES)
 
 
-IMAGES = CellImages("shades", real=shades(2, 0), test=shades(20, 2), generated=generated())
+IMAGES = CellImages("shades", real=shades(CLASSES, 2, 0), test=shades(CLASSES, 20, 2), generated=generated())
 
 
 def plain(ratio: int = 0, control: str = "none") -> Cell:
@@ -66,38 +59,26 @@ def test_the_tables_cells_are_every_ratio_with_and_without_mixing_and_the_contro
         "matched_updates": ("plain", 0), "unfiltered": ("plain", 2), "generated_only": ("plain", 2)
     }  # fmt: skip
     assert [cell.name for cell in cells][-1] == "resnet18/plain/2_generated_only"
-    without = SETTINGS.architectures[0].model_copy(update={"controls": False})
-    assert len(cells_of(SETTINGS, without)) == 6
-
-
-def test_an_unknown_control_is_named() -> None:
+    assert len(cells_of(SETTINGS, SETTINGS.architectures[0].model_copy(update={"controls": False}))) == 6
     with pytest.raises(ConfigError, match=f"found 'half', expected one of none, {', '.join(CONTROLS)}"):
         plain(0, "half")
 
 
 @pytest.mark.parametrize(
-    ("control", "ratio", "n_real", "n_generated"),
+    ("control", "ratio", "n_real", "drawn"),
     [
-        ("none", 0, 4, 0),
-        ("none", 2, 4, 8),
-        ("unfiltered", 2, 4, 8),
-        ("generated_only", 2, 0, 8),
-        ("matched_updates", 0, 4, 0),
+        ("none", 0, 4, []),
+        ("none", 2, 4, [0, 2, 4, 6, 8, 10, 12, 14]),
+        ("unfiltered", 2, 4, [0, 1, 2, 3, 8, 9, 10, 11]),
+        ("generated_only", 1, 0, [0, 2, 8, 10]),
+        ("matched_updates", 0, 4, []),
     ],
 )
-def test_what_a_cell_trains_on(control: str, ratio: int, n_real: int, n_generated: int) -> None:
+def test_what_a_cell_trains_on(control: str, ratio: int, n_real: int, drawn: list[int]) -> None:
+    """Real images first, then of every class the first that were accepted, or the first that were drawn."""
     images, labels = training_images(plain(ratio, control), IMAGES)
-    assert len(images) == len(labels) == n_real + n_generated
-    assert labels.bincount().tolist() == [len(labels) // 2] * 2
-    if n_real:
-        assert torch.equal(images[:4], IMAGES.real.images)
-
-
-def test_unfiltered_takes_the_first_drawn_and_filtered_the_first_accepted() -> None:
-    filtered, _ = training_images(plain(1, "generated_only"), IMAGES)
-    everything, _ = training_images(plain(1, "unfiltered"), IMAGES)
-    assert torch.equal(filtered[:2], generated().images[[0, 2]])
-    assert torch.equal(everything[4:6], generated().images[[0, 1]])
+    assert torch.equal(images, torch.cat([IMAGES.real.images[:n_real], generated().images[drawn]]))
+    assert torch.equal(labels, torch.cat([IMAGES.real.labels[:n_real], generated().labels[drawn]]))
 
 
 def test_a_cell_needs_the_images_that_it_names() -> None:
@@ -161,10 +142,9 @@ def test_what_a_classifier_is_trained_with(tmp_path: Path, trainings: list[Class
     run(tmp_path, plain())
     run(tmp_path, Cell("resnet18", "mixed", 0))
     assert [recipe.mixup_alpha for recipe in trainings] == [None, None, 0.2, 0.2]
-    recipe = trainings[0]
-    assert (recipe.architecture, recipe.image_size) == ("resnet18", 16)
-    assert (recipe.training.epochs, recipe.training.batch_size, recipe.training.precision) == (2, 4, "float32")
-    assert (recipe.training.learning_rate, recipe.training.weight_decay) == (1e-3, 0.05)
+    shared = {"batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.05, "precision": "float32"}
+    expected = SupervisedConfig(**shared, epochs=2, seed=0)  # type: ignore[arg-type]
+    assert trainings[0] == ClassifierRecipe("resnet18", 16, expected)
 
 
 def test_matched_updates_are_those_of_the_largest_ratio(tmp_path: Path, trainings: list[ClassifierRecipe]) -> None:
@@ -173,22 +153,6 @@ def test_matched_updates_are_those_of_the_largest_ratio(tmp_path: Path, training
     assert {recipe.training.epochs for recipe in trainings} == {2, 6}
     assert cell_epochs(SETTINGS, plain(0, "matched_updates"), n_real=9) == 6  # 2 x 6 updates, 2 an epoch
     assert cell_epochs(SETTINGS, plain(0, "matched_updates"), n_real=7) == 10  # 2 x 5, of one each
-
-
-# --- the table, its figure and its text -----------------------------------------------------------------------------
-
-
-def test_the_posters_24_cells() -> None:
-    paper = published_accuracies(Path("config/published.csv"))
-    assert len(paper) == 24
-    first = paper[(paper["architecture"] == "resnet18") & ~paper["mixup_cutmix"] & (paper["generated_ratio"] == 0)]
-    assert first["published"].tolist() == [0.5224]
-
-
-def test_a_published_row_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "paper.csv").write_text("item,data_set,row,value\ntable2,x,resnet18;mixup_cutmix=perhaps,1\n")
-    with pytest.raises(DataError, match="a row of table2 is not named"):
-        published_accuracies(tmp_path / "paper.csv")
 
 
 def rows() -> pd.DataFrame:
@@ -204,7 +168,13 @@ def test_published_numbers_stand_beside_ours_only_on_the_papers_data() -> None:
     assert ours["published"].tolist()[:3] == pytest.approx([0.5224, 0.5937, float("nan")], nan_ok=True)
     other = classes_table(rows(), paper, None, "scaled-down")
     assert other["published"].isna()[:3].all()
-    assert (other["kind"] == "published").sum() == 24
+    assert (other["kind"] == "published").sum() == len(paper) == 24
+
+
+def test_a_published_row_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "paper.csv").write_text("item,data_set,row,value\ntable2,x,resnet18;mixup_cutmix=perhaps,1\n")
+    with pytest.raises(DataError, match="a row of table2 is not named"):
+        published_accuracies(tmp_path / "paper.csv")
 
 
 def test_the_posters_layout() -> None:
@@ -218,13 +188,13 @@ def test_the_section_says_what_was_measured_and_what_the_filter_did() -> None:
     table = classes_table(rows().assign(n_classes=2, image_size=16), None, None, "scaled-down")
     total = {"class": "all", "n_drawn": 20, "n_accepted": 15, "acceptance_rate": 0.75, "judge_accuracy_accepted": 0.8,
              "judge_accuracy_rejected": 0.3, "judge_accuracy_real": 0.95}  # fmt: skip
-    text = augmentation_section(table, pd.DataFrame([total]))
+    text = classes_section(table, pd.DataFrame([total]))
     assert "the mean of 2 classes, on 9 real images at 16 pixels" in text
     assert "| resnet18, plain | 50.0 ± 1.0 | 60.0 ± 1.0 |" in text
     assert "kept 75 % of 20 samples" in text
     assert "80.0 % of the kept and 30.0 % of the discarded" in text
     everything = pd.DataFrame([total | {"n_accepted": 20, "judge_accuracy_rejected": float("nan")}])
-    assert "nan" not in augmentation_section(table, everything)
+    assert "nan" not in classes_section(table, everything)
 
 
 def test_the_figure_draws_every_line_bar_and_filled_bin() -> None:
@@ -237,8 +207,6 @@ def test_the_figure_draws_every_line_bar_and_filled_bin() -> None:
          "confidence": [0.4, float("nan"), 0.9, 0.8], "accuracy": [0.5, float("nan"), 0.7, 0.8]}
     )  # fmt: skip
     left, middle, right = classes_figure(classes_table(rows(), None, None, "x"), acceptance, calibration).axes
-    legend = left.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["resnet18", "unfiltered"]
+    assert left.get_legend_handles_labels()[1] == ["resnet18", "unfiltered"]
     assert [bar.get_height() for bar in middle.patches] == pytest.approx([80, 30, 90])  # type: ignore[attr-defined]
     assert right.lines[1].get_xydata().tolist() == [[0.4, 0.5], [0.9, 0.7]]  # type: ignore[union-attr]

@@ -7,30 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
+from fewshot_diffusion.classes import generation
 from fewshot_diffusion.classes.conditional import make_conditional
 from fewshot_diffusion.classes.filter import RejectionHead, score
-from fewshot_diffusion.classes.generated_set import (
-    GeneratedSet,
-    is_accepted,
-    load_generated,
-    made_with,
-    save_generated,
-)
-from fewshot_diffusion.classes.generation import (
-    CLASS_STRIDE,
-    ClassModels,
-    ClassShare,
-    Quota,
-    fill_quota,
-    generate,
-    sample_unit,
-    units_of_class,
-)
+from fewshot_diffusion.classes.generated_set import GeneratedSet, is_accepted, load_generated, made_with, save_generated
+from fewshot_diffusion.classes.generation import CLASS_STRIDE, ClassModels, ClassShare, Quota, fill_quota, generate
 from fewshot_diffusion.config.classes import ClassSamplingConfig
-from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.diffusion.sampling import WorkUnit
 from fewshot_diffusion.diffusion.schedule import make_scheduler
@@ -57,9 +41,6 @@ def models(tiny_denoiser: Denoiser) -> ClassModels:
     return ClassModels(tiny_denoiser, generator, RejectionHead(16, CLASSES, shape).requires_grad_(False).eval())
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
-
-
 def ddim_by_hand(
     denoiser: Denoiser, label: int, scale: float, clip: bool = True, times: tuple[int, ...] = (999, 749, 499, 249)
 ) -> Tensor:
@@ -81,23 +62,18 @@ def ddim_by_hand(
 
 
 def test_samples_are_clipped_guided_ddim_from_pure_noise(models: ClassModels) -> None:
-    drawn = sample_unit(models.generator, 1, UNIT, SAMPLING, CPU)
+    drawn = generation.sample_unit(models.generator, 1, UNIT, SAMPLING, CPU)
     assert torch.allclose(drawn, ddim_by_hand(models.generator, 1, 2.5), atol=1e-3)
     assert drawn.abs().max() <= 1
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"label": 2, "scale": 2.5},
-        {"label": 1, "scale": 1.0},
-        {"label": 1, "scale": 2.5, "clip": False},
-        {"label": 1, "scale": 2.5, "times": (750, 500, 250, 0)},
-    ],
-)
-def test_class_scale_clipping_and_spacing_all_show(models: ClassModels, other: dict[str, Any]) -> None:
-    drawn = sample_unit(models.generator, 1, UNIT, SAMPLING, CPU)
-    assert not torch.allclose(drawn, ddim_by_hand(models.generator, **other), atol=0.05)
+def test_class_scale_clipping_and_spacing_all_show(models: ClassModels) -> None:
+    drawn = generation.sample_unit(models.generator, 1, UNIT, SAMPLING, CPU)
+    others: list[dict[str, Any]] = [{"label": 2}, {"scale": 1.0}, {"clip": False}, {"times": (750, 500, 250, 0)}]
+    for other in others:
+        assert not torch.allclose(
+            drawn, ddim_by_hand(models.generator, **{"label": 1, "scale": 2.5} | other), atol=0.05
+        )
 
 
 def test_what_is_drawn_is_scored_by_its_own_class(models: ClassModels, tmp_path: Path) -> None:
@@ -109,24 +85,19 @@ def test_what_is_drawn_is_scored_by_its_own_class(models: ClassModels, tmp_path:
     assert len(every.unique()) == every.numel()
     for label in range(3):
         unit = WorkUnit(0, range((label + 1) * CLASS_STRIDE, (label + 1) * CLASS_STRIDE + 3))
-        drawn = to_uint8(sample_unit(models.generator, label, unit, SAMPLING, CPU))
+        drawn = to_uint8(generation.sample_unit(models.generator, label, unit, SAMPLING, CPU))
         assert torch.equal(made.images[made.labels == label], drawn)
 
 
-def test_a_job_without_classes_writes_an_empty_shard(models: ClassModels, tmp_path: Path) -> None:
+def test_jobs_share_the_classes_and_one_without_any_writes_an_empty_shard(models: ClassModels, tmp_path: Path) -> None:
+    shares = [list(ClassShare(f"{position}-of-9", Path()).labels(8)) for position in (1, 2, 8, 9)]
+    assert shares == [[0], [1], [7], []]
+    assert list(ClassShare("2-of-3", Path()).labels(8)) == [1, 4, 7]
     made = generate(models, [], SAMPLING, Quota(3, 4, 0.0), CheckpointFolder(tmp_path, "id"), CPU)
     assert made.images.shape == (0, 3, 16, 16)
     save_generated(made, tmp_path / "empty", {})
     save_generated(generated_set(), tmp_path / "full", {})
     assert torch.equal(load_generated([tmp_path / "empty", tmp_path / "full"]).seeds, generated_set().seeds)
-
-
-def test_jobs_share_the_classes() -> None:
-    shares = [list(ClassShare(f"{position}-of-3", Path()).labels(8)) for position in (1, 2, 3)]
-    assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
-
-
-# --- how much is drawn ----------------------------------------------------------------------------------------------
 
 
 def draw_seeds(unit: WorkUnit) -> Tensor:
@@ -142,7 +113,9 @@ def accept_every_third(images: Tensor) -> Tensor:
 def fill(
     wanted: int, max_attempts: int = 1000, log_prob_of: Callable[[Tensor], Tensor] = accept_every_third
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return fill_quota(units_of_class(1, 4), 1, "square", Quota(wanted, max_attempts, 0.2), draw_seeds, log_prob_of)
+    return fill_quota(
+        generation.units_of_class(1, 4), 1, "square", Quota(wanted, max_attempts, 0.2), draw_seeds, log_prob_of
+    )
 
 
 def test_whole_units_are_drawn_until_enough_of_the_wanted_class_are_accepted() -> None:
@@ -161,9 +134,9 @@ def test_more_extend_fewer_and_redraw_none() -> None:
 
 
 def test_seeds_of_classes_never_meet() -> None:
-    assert next(iter(units_of_class(0, 20))).seeds.start == CLASS_STRIDE
-    assert next(iter(units_of_class(1, 20))).seeds.start == 2 * CLASS_STRIDE
-    assert sum(len(unit.seeds) for unit in units_of_class(0, 1000)) < CLASS_STRIDE
+    assert next(iter(generation.units_of_class(0, 20))).seeds.start == CLASS_STRIDE
+    assert next(iter(generation.units_of_class(1, 20))).seeds.start == 2 * CLASS_STRIDE
+    assert sum(len(unit.seeds) for unit in generation.units_of_class(0, 1000)) < CLASS_STRIDE
 
 
 def test_a_class_that_accepts_nothing_stops_with_its_name() -> None:
@@ -173,9 +146,6 @@ def test_a_class_that_accepts_nothing_stops_with_its_name() -> None:
 
 def test_a_sample_on_the_threshold_is_kept() -> None:
     assert is_accepted(torch.tensor([0.2, 0.19, 0.9]).log(), 0.2).tolist() == [True, False, True]
-
-
-# --- sets and shards ------------------------------------------------------------------------------------------------
 
 
 def generated_set(number: int = 24) -> GeneratedSet:
@@ -231,11 +201,8 @@ def test_a_shard_in_anothers_place_is_refused(tmp_path: Path) -> None:
             load_generated(wrong)
 
 
-def test_the_number_of_jobs_is_no_part_of_what_a_sample_is() -> None:
-    default = load_config(yaml.safe_load(Path("config/config.yaml").read_text())).classes
-    assert default is not None
-    sampling = default.sampling
-    assert made_with(sampling, 0.2) == made_with(sampling.model_copy(update={"shards": 7}), 0.2)
-    changed = sampling.model_copy(update={"classifier_free_scale": 9.0})
-    assert made_with(sampling, 0.2) != made_with(changed, 0.2)
-    assert made_with(sampling, 0.2) != made_with(sampling, 0.4)
+def test_what_a_sample_is_depends_on_settings_and_threshold_but_not_on_the_number_of_jobs() -> None:
+    made = made_with(SAMPLING, 0.2)
+    assert made == made_with(SAMPLING.model_copy(update={"shards": 7}), 0.2)
+    assert made != made_with(SAMPLING.model_copy(update={"classifier_free_scale": 9.0}), 0.2)
+    assert made != made_with(SAMPLING, 0.4)
