@@ -1,11 +1,12 @@
 """The page of results and the README's overview, as Markdown: every number in them comes from a committed table."""
 
-from collections.abc import Callable
+import textwrap
 from pathlib import Path
 
 import pandas as pd
 
 from ..storage.tables import read_csv, read_source_csv
+from . import claims
 from .readme import attributes_section, classes_section, masks_section, to_markdown
 
 HOME = "avatars64"
@@ -22,150 +23,126 @@ def overview(results: Path, published: Path) -> str:
     paper = read_source_csv(published, "item", "data_set", "row", "method", "metric", "value")
     tables = results / HOME / "tables"
     rows = {
-        "[attributes](docs/results.md#attributes): 50 + 50 labels": _attributes_row(tables, paper),
-        "[masks](docs/results.md#masks): 20 image-mask pairs": _masks_row(tables),
+        "[attributes](docs/results.md#attributes) from 50 + 50 labels": _attributes_row(tables, paper),
+        "[masks](docs/results.md#masks) from 20 image-mask pairs": _masks_row(tables),
         "[classes](docs/results.md#classes): classifiers on generated images": _classes_row(tables, paper),
     }
-    columns = ["the paper says", "we measure (cartoons, scaled-down)", "does it hold", "command"]
+    columns = ["what the paper says", "what we measure", "does it hold", "command"]
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return to_markdown(frame.rename_axis("experiment"))
 
 
 def results_page(results: Path) -> str:
     """Return the page of results, whole."""
-    return "\n\n".join([_HEAD, *(section(results) for section in _SECTIONS)]) + "\n"
-
-
-def compare_rows(table: pd.DataFrame, metric: str, method: str, other: str) -> dict[str, int]:
-    """Count the attributes on which a method's distance is below, above or level with another's.
-
-    Level means that the 95 % intervals overlap.
-
-    Returns:
-        Counts of ``below``, ``level`` and ``above``.
-    """
-    ours = table[table["metric"] == metric].set_index(["method", "attribute"])
-    left, right = ours.loc[method], ours.loc[other]
-    below = int((left["ci_high"] < right["ci_low"]).sum())
-    above = int((left["ci_low"] > right["ci_high"]).sum())
-    return {"below": below, "level": len(left) - below - above, "above": above}
+    return "\n\n".join([_HEAD, _attributes_part(results), _masks_part(results), _classes_part(results)]) + "\n"
 
 
 def _attributes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
     table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
-    shares = judged.set_index(["method", "attribute"])["judge_accuracy"]
+    shares = 100 * judged.set_index(["method", "attribute"])["judge_accuracy"]
     rows = paper[(paper["item"] == "table1") & (paper["metric"] == "fid")]
     fid = rows.pivot_table(index="row", columns="method", values="value")
     better = int((fid["ours"] < fid["ddim_i"]).sum())
-    counts = compare_rows(table, kernel_metric(table), "exact", "unguided")
-    said = f"FID {_range(fid['ours'], '.1f')} on CelebA-64, below DDIM-I on {better} of {len(fid)} rows"
+    steered = claims.compare(judged, "exact", "unguided")
+    nearer = claims.compare(claims.kernel_rows(table), "exact", "ddim_i")
+    total = sum(steered.values())
+    said = f"FID {claims.spread(fid['ours'], '.1f')} on CelebA-64, below DDIM-I's on {better} of {len(fid)} rows"
     found = (
-        f"an independent judge finds the wanted class on {_range(100 * shares['exact'], '.0f')} % of the samples, "
-        f"{_range(100 * shares['unguided'], '.0f')} % unguided; kernel distance, against unguided: "
-        f"{_words(counts)}"
+        f"an independent judge finds the wanted class on {claims.spread(shares['exact'], '.0f')} % of the samples, on "
+        f"{claims.spread(shares['unguided'], '.0f')} % unguided; kernel distance beside DDIM-I's: "
+        f"{claims.in_words(nearer)}"
     )
-    return [said, found, "steering: yes; distance: not with this denoiser", "`snakemake --cores 8 attributes`"]
+    holds = f"steering: on {steered['above']} of {total} rows; nearer than DDIM-I: on {nearer['below']} of {total}"
+    return [said, found, holds, "`snakemake --cores 8 attributes`"]
 
 
 def _masks_row(tables: Path) -> list[str]:
-    table = read_csv(tables / "masks.csv")
-    best = _main_rows(table).set_index("method")["miou"]
+    rows = claims.main_rows(read_csv(tables / "masks.csv"))
+    miou = rows["miou"]
     found = (
-        f"mIoU by an independent segmenter: unguided {best['unguided']:.2f}, exact {best['exact']:.2f}, readout "
-        f"{best['readout']:.2f}, a clean-image network {best['clean_image']:.2f}, ControlNet {best['controlnet']:.2f}; "
-        f"real images {table['miou_real'].iloc[0]:.2f}"
+        f"mIoU by an independent segmenter: unguided {miou['unguided']:.2f}, `exact` {miou['exact']:.2f}, `readout` "
+        f"{miou['readout']:.2f}, a clean-image network {miou['clean_image']:.2f}, ControlNet {miou['controlnet']:.2f}; "
+        f"real images {rows['miou_real'].iloc[0]:.2f}"
     )
-    leads = best[["exact", "readout"]].max() > best["clean_image"]
-    holds = f"samples follow masks: yes; better than the clean-image network: {'yes' if leads else 'no'}"
-    return ["samples follow masks, baselines fail (pictures only)", found, holds, "`snakemake --cores 8 masks`"]
+    holds = (
+        f"samples follow masks: {claims.ahead_of(rows, 'unguided')}; ahead of the clean-image network: "
+        f"{claims.ahead_of(rows, 'clean_image')}; of ControlNet: {claims.ahead_of(rows, 'controlnet')}"
+    )
+    return ["samples follow masks, baselines fail (pictures alone)", found, holds, "`snakemake --cores 8 masks`"]
 
 
 def _classes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
     table = read_csv(tables / "classes.csv")
-    ours = table[(table["kind"] != "published") & (table["architecture"] == "resnet18") & ~table["mixup_cutmix"]]
-    top1 = 100 * ours.set_index(["control", "generated_ratio"])["top1_mean"]
-    rows = paper[paper["item"] == "table2"]
-    ratio = rows["row"].str.extract(r"(.*);generated_ratio=(\d)")
-    wide = rows.assign(cell=ratio[0], ratio=ratio[1]).pivot_table(index="cell", columns="ratio", values="value")
-    gain = (wide["3"] - wide["0"]).mean()
-    real, most, matched = top1["none", 0], top1["none", 3], top1["matched_updates", 0]
+    top1 = claims.main_accuracy(table)["top1_mean"]
+    most = int(top1.index.get_level_values("generated_ratio").max())
+    real, mixed, matched = top1["none", 0], top1["none", most], top1["matched_updates", 0]
     found = (
-        f"ResNet-18, top-1: real images {real:.1f} %, with 3x generated {most:.1f} %, real images with as many updates "
-        f"{matched:.1f} %"
+        f"top-1 of {table['architecture'].iloc[0]}: real images {real:.1f} %, with {most}x generated ones {mixed:.1f} %; "
+        f"real images alone, with as many updates, {matched:.1f} %"
     )
-    holds = f"at equal epochs: {_yes(most > real)}; at equal updates: {_yes(most > matched)}"
-    said = f"3x generated images add {gain:.1f} points on average"
+    holds = f"at equal epochs: {_yes(mixed > real)}; at equal updates: {_yes(mixed > matched)}"
+    said = f"3x generated images add {_published_gain(paper):.1f} points on average"
     return [said, found, holds, "`snakemake --cores 8 classes`"]
 
 
-def kernel_metric(table: pd.DataFrame) -> str:
-    """Return the column name of the kernel distance in a table."""
-    return next(str(name) for name in table["metric"].unique() if str(name).startswith("k"))
-
-
-def _main_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the main preset and number of pairs: those that the ControlNet row is of."""
-    main = table[table["method"] == "controlnet"].iloc[0]
-    rows: pd.DataFrame = table[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
-    return rows
+def _published_gain(paper: pd.DataFrame) -> float:
+    """Return what 3x generated images add in the paper's Table 2, mean over its rows, points."""
+    rows = paper[paper["item"] == "table2"]
+    cell = rows["row"].str.extract(r"(?P<cell>.*);generated_ratio=(?P<ratio>\d)")
+    wide = cell.assign(value=rows["value"]).pivot_table(index="cell", columns="ratio", values="value")
+    return float((wide["3"] - wide["0"]).mean())
 
 
 def _attributes_part(results: Path) -> str:
-    table = read_csv(results / HOME / "tables/attributes.csv")
-    judged = read_csv(results / HOME / "tables/attributes_judge.csv")
-    faces = [read_csv(results / f"celebahq32/tables/{name}.csv") for name in ("attributes", "attributes_judge")]
-    counts = compare_rows(table, kernel_metric(table), "exact", "unguided")
-    return "\n\n".join(
-        [
-            "## Attributes",
-            "![Rows: the wanted class. Columns: real, unguided, guided](../results/avatars64/figures/attributes.png)",
-            _ATTRIBUTES,
-            attributes_section(table, judged),
-            f"Kernel distance of `exact` against `unguided`, rows: {_words(counts)} (level: the intervals overlap). "
-            + _ATTRIBUTES_LIMITS,
-            "### Real faces, 32 x 32",
-            attributes_section(*faces),
-            _FACES,
-        ]
-    )
+    blocks = ["## Attributes", _picture("Real, unguided and guided images of every class", "attributes")]
+    for data_set, read_it in ((HOME, _ATTRIBUTES), ("celebahq32", _FACES)):
+        tables = results / data_set / "tables"
+        table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
+        kernel, beside = claims.kernel_rows(table), ("unguided", "ddim_i")
+        steered = claims.in_words(claims.compare(judged, "exact", "unguided"))
+        nearer = [f"beside `{other}` {claims.in_words(claims.compare(kernel, 'exact', other))}" for other in beside]
+        said = (
+            f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`: "
+            f"{'; '.join(nearer)}. Level means that the intervals overlap."
+        )
+        blocks += [read_it, attributes_section(table, judged), _paragraph(said, claims.beside_naive(table))]
+    return "\n\n".join([*blocks, _more("attributes_sweep", "how lambda was chosen, by another judge on other seeds")])
 
 
 def _masks_part(results: Path) -> str:
-    table = read_csv(results / HOME / "tables/masks.csv")
-    faces = read_csv(results / "celebamask64/tables/masks.csv")
-    return "\n\n".join(
-        [
-            "## Masks",
-            "![Rows: masks, real images, samples](../results/avatars64/figures/masks.png)",
-            masks_section(table),
-            "![mIoU against the number of image-mask pairs](../results/avatars64/figures/masks_shots.png)",
-            _MASKS,
-            "### Real faces, 64 x 64, 19 parts",
-            masks_section(faces),
-            _FACE_MASKS,
-        ]
-    )
+    blocks = ["## Masks", _picture("Masks, their real images, and samples of each method", "masks")]
+    for data_set, read_it in ((HOME, _MASKS), ("celebamask64", _FACE_MASKS)):
+        tables = results / data_set / "tables"
+        table, sweep = read_csv(tables / "masks.csv"), read_csv(tables / "masks_sweep.csv")
+        blocks += [read_it, masks_section(table), _paragraph(claims.order_of_guides(table))]
+        blocks += [_OPINIONS, to_markdown(claims.own_opinion(sweep))]
+        if data_set == HOME:
+            blocks.append(_picture("mIoU against the number of image-mask pairs", "masks_shots"))
+    return "\n\n".join([*blocks, _more("masks_sweep", "how lambda was chosen, by another segmenter")])
 
 
 def _classes_part(results: Path) -> str:
     tables = results / HOME / "tables"
-    return "\n\n".join(
-        [
-            "## Classes",
-            "![Accuracy against the ratio of generated images](../results/avatars64/figures/classes.png)",
-            classes_section(read_csv(tables / "classes.csv"), read_csv(tables / "classes_acceptance.csv")),
-            _CLASSES,
-        ]
+    table, acceptance = read_csv(tables / "classes.csv"), read_csv(tables / "classes_acceptance.csv")
+    said = _paragraph(
+        claims.what_generated_images_add(table), claims.why_updates_matter(table), claims.epochs_of(table)
     )
+    picture = _picture("Accuracy against the ratio of generated images; what the filter keeps", "classes")
+    more = _more("classes_calibration", "how often the filter's head is right, against its own confidence")
+    return "\n\n".join(["## Classes", picture, _CLASSES, classes_section(table, acceptance), said, more])
 
 
-def _range(values: "pd.Series[float]", spec: str) -> str:
-    low, high = format(values.min(), spec), format(values.max(), spec)
-    return low if low == high else f"{low} to {high}"
+def _picture(what: str, figure: str) -> str:
+    return f"![{what}](../results/{HOME}/figures/{figure}.png)"
 
 
-def _words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.items())
+def _more(table: str, what: str) -> str:
+    return f"More: [`{table}.csv`](../results/{HOME}/tables/{table}.csv), {what}."
+
+
+def _paragraph(*sentences: str) -> str:
+    text = " ".join(filter(None, sentences))
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _yes(holds: bool) -> str:
@@ -175,44 +152,43 @@ def _yes(holds: bool) -> str:
 _HEAD = """\
 # Results
 
-This page is written by `make docs` from the committed tables. *Scaled-down* means: smaller data, denoisers and sample sets than
-the paper's, other features than FID's. Intervals are 95 %, over samples: one denoiser, one draw of the labels. The paper's own
-numbers stand in [`config/published.csv`](../config/published.csv) and below ours in the tables."""
+This page is written by `make docs` from the committed tables. *Scaled-down* means: smaller data, denoisers and sample
+sets than the paper's, and other features than FID's. Intervals are 95 %, for one denoiser and one draw of the labels.
+The paper's own numbers stand in [`config/published.csv`](../config/published.csv) and, as rows of kind `published`, in
+the CSV files. How to compute all of it again: [reproducibility.md](reproducibility.md)."""
 
 _ATTRIBUTES = """\
-The frame is blue where an independent judge finds the wanted class, orange where it does not. `naive` is real images of all
-classes, `unguided` the denoiser alone, `ddim_i` a classifier of the same 100 labels in image space that rejects unguided samples.
-`exact` is the paper's estimator; `readout` reads the class off the pass that predicts the noise. `floor` is the distance of as
-many held-out real images of the class. The judge's share of `real` images is a ceiling. Frechet distances fall with n: compare
-only equal n."""
-
-_ATTRIBUTES_LIMITS = """\
-The denoiser is small: its own distance to real images dominates every generated row, so the distances say little about
-conditioning. EfficientNet's features are also harsh on grain that nobody sees on flat colours. What steering does shows in
-the judge's shares. How lambda was chosen, by another judge on other seeds: `tables/attributes_sweep.csv`."""
+The frame is blue where an independent judge finds the wanted class, orange where it does not. `naive` is real images of
+all classes, `unguided` the denoiser alone, `ddim_i` a classifier of the same 100 labels in image space that rejects
+unguided samples. `exact` is the paper's estimator; `readout` reads the class off the pass that predicts the noise.
+`floor` is the distance of as many held-out real images of the class. The share of `real` images is the judge's own
+accuracy, a ceiling. Frechet distances fall with n: compare only equal n. Kernel distances do not: 0 means none found."""
 
 _FACES = """\
-The paper's own rows on few pixels and with a denoiser that saw little: compare the methods with each other, not with the
-paper. The photographs are non-commercial research data; only numbers leave them."""
+### Real faces, 32 x 32
+
+The paper's own rows, on few pixels and from a denoiser that saw little: compare the methods with each other, not with
+the paper. The photographs are non-commercial research data; only numbers leave them."""
 
 _MASKS = """\
-mIoU is the agreement of the wanted mask with the one that an independent segmenter, trained on other images, finds on the sample.
-Diversity is the mean distance between features of two samples of one mask. `label_500` shares the released feature label,
-upsampling, eta and interval, with fewer steps and another training of the head; `label_100` differs in label, upsampling,
-sampling and lambda, which was chosen with other masks, seeds and another segmenter (`tables/masks_sweep.csv`).
-
-**The paper's picture does not repeat here.** Samples follow the masks, but a network that saw the same pairs as clean images
-(`clean_image`) guides better than the head on denoiser activations, and the ControlNet does not fail. There the head's own score
-rises with lambda while the independent one falls: the samples please the head alone. The judge and the guide of `clean_image` are
+mIoU is the agreement of the wanted mask with the one that an independent segmenter, trained on other images, finds on
+the sample. Diversity is the mean distance between features of two samples of one mask; the kernel distance is to real
+images without these masks. `clean_image` is guidance by a network that saw the same pairs as clean images, `controlnet`
+a trainable copy of the encoder that learned from them. `label_500` shares the released feature label, upsampling, eta
+and interval; steps, training of the head, augmentation, clipping and image size are ours, so it is not the released
+recipe. `label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are
 networks of one architecture, not of one training, which may flatter it."""
 
+_OPINIONS = """\
+What a stronger guide does in the sweep, where its own opinion and an independent one may part. As far as the first rises
+more than the second, samples please the guide alone:"""
+
 _FACE_MASKS = """\
-A small measurement: few masks, a denoiser whose faces are visibly distorted, and segmenters that hardly know the small parts."""
+### Real faces, 64 x 64, 19 parts
+
+A small measurement: few masks, a denoiser that saw little, and a segmenter that finds few of the parts on real faces."""
 
 _CLASSES = """\
-Rows are the classifier and its training; columns how many generated images stand beside each real one. At equal epochs generated
-images help by far more than two standard deviations; real images alone with as many updates do better still, and the filter
-changes little. At this scale updates are short, not images, and a gain at equal epochs says little without the control. The wide
-networks got few epochs."""
-
-_SECTIONS: tuple[Callable[[Path], str], ...] = (_attributes_part, _masks_part, _classes_part)
+Rows are the classifier and its training; columns how many generated images stand beside each real one. Three controls
+that the paper lacks: real images alone for as many updates, the first samples drawn whatever the filter says, and
+generated images alone. The spread is over seeds of the classifier: the generator and the real images are one draw."""
