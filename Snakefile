@@ -42,8 +42,17 @@ if CONFIG.classes:
     include: "workflow/rules/classes/figures.smk"
 
 
+# The README's picture shows what two of them make.
+STRIP = bool(CONFIG.attributes and CONFIG.attributes.modes and CONFIG.masks and CONFIG.masks.guided)
+
+if STRIP:
+
+    include: "workflow/rules/figures.smk"
+
+
 rule all:
     """Every table and figure of the configured experiments."""
     default_target: True
     input:
         [getattr(rules, name).input for name in CONFIG.experiments],
+        rules.draw_strip.output if STRIP else [],

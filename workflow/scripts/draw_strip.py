@@ -1,0 +1,7 @@
+"""Draw wanted masks over samples that follow them, and unguided over steered samples of the same seeds."""
+
+from fewshot_diffusion import cli
+from fewshot_diffusion.tooling.strip import draw_strip
+
+if __name__ == "__main__":
+    cli.run(draw_strip)
