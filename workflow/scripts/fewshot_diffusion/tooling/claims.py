@@ -1,6 +1,6 @@
 """What the tables say, in words: every number and every verdict is computed, so that none outlives its table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -59,10 +59,11 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the masks' main preset and number of pairs, those of the first ControlNet, by method."""
     main = table[table["method"] == "controlnet"].iloc[0]
     rows = table[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
-    return rows.set_index("method")
+    by_method: pd.DataFrame = rows.set_index("method")
+    return by_method
 
 
-def ahead_of(rows: pd.DataFrame, baseline: str, methods: Sequence[str] = STEERED) -> str:
+def ahead_of(rows: pd.DataFrame, baseline: str, methods: Iterable[str] = STEERED) -> str:
     """Name the methods whose interval of mIoU lies above the baseline's, or say ``none``.
 
     Args:
@@ -70,8 +71,8 @@ def ahead_of(rows: pd.DataFrame, baseline: str, methods: Sequence[str] = STEERED
         baseline: What they are compared with.
         methods: The methods that are compared.
     """
-    bar = rows.loc[baseline, "ci_high"]
-    return ", ".join(f"`{method}`" for method in methods if rows.loc[method, "ci_low"] > bar) or "none"
+    low, high = rows["ci_low"].to_dict(), rows["ci_high"].to_dict()
+    return ", ".join(f"`{method}`" for method in methods if low[method] > high[baseline]) or "none"
 
 
 def order_of_guides(table: pd.DataFrame) -> str:
@@ -89,10 +90,13 @@ def order_of_guides(table: pd.DataFrame) -> str:
 def own_opinion(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return what stronger guidance changes in the opinion of what guides, and in that of an independent segmenter."""
     ends = sweep["guidance_scale"].min(), sweep["guidance_scale"].max()
-    found = sweep.set_index(["method", "guidance_scale"])[["own_miou", "tuning_miou"]].map("{:.2f}".format)
-    low, high = (found.xs(end, level="guidance_scale") for end in ends)
+    low, high = (
+        sweep[sweep["guidance_scale"] == end].set_index("method")[["own_miou", "tuning_miou"]].map("{:.2f}".format)
+        for end in ends
+    )
     names = ["mIoU by the guide itself", "mIoU by an independent segmenter"]
-    return (low + " to " + high).set_axis(names, axis=1).rename_axis(f"guide, lambda {ends[0]:g} to {ends[1]:g}")
+    said: pd.DataFrame = (low + " to " + high).set_axis(names, axis=1)
+    return said.rename_axis(f"guide, lambda {ends[0]:g} to {ends[1]:g}")
 
 
 def main_accuracy(table: pd.DataFrame) -> pd.DataFrame:
@@ -103,16 +107,16 @@ def main_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     """
     ours = table[table["kind"] != "published"]
     rows = ours[(ours["architecture"] == ours["architecture"].iloc[0]) & ~ours["mixup_cutmix"].astype(bool)]
-    return 100 * rows.set_index(["control", "generated_ratio"])[["top1_mean", "top1_sd"]]
+    points: pd.DataFrame = 100 * rows.set_index(["control", "generated_ratio"])[["top1_mean", "top1_sd"]]
+    return points
 
 
 def what_generated_images_add(table: pd.DataFrame) -> str:
     """Say what the largest ratio of generated images adds, beside real images alone and beside the controls."""
     accuracy = main_accuracy(table)
     most = int(accuracy.index.get_level_values("generated_ratio").max())
-    ours = accuracy.loc[("none", most)]
     said = [
-        f"{_difference(ours, accuracy.loc[other])} {words}"
+        f"{_difference(accuracy, ('none', most), other)} {words}"
         for words, other in (
             ("real images alone for as many epochs", ("none", 0)),
             ("real images alone for as many updates", ("matched_updates", 0)),
@@ -138,8 +142,9 @@ def epochs_of(table: pd.DataFrame) -> str:
     return "Epochs: " + ", ".join(f"{name} {number:.0f}" for name, number in epochs.items()) + "."
 
 
-def _difference(ours: "pd.Series[float]", other: "pd.Series[float]") -> str:
-    """Return how far a mean is above or below another, with the larger of the two spreads over seeds."""
-    points = ours["top1_mean"] - other["top1_mean"]
+def _difference(accuracy: pd.DataFrame, cell: tuple[str, int], other: tuple[str, int]) -> str:
+    """Return how far one cell's mean is above or below another's, with the larger of the two spreads over seeds."""
+    means, spreads = accuracy["top1_mean"].to_dict(), accuracy["top1_sd"].to_dict()
+    points = means[cell] - means[other]
     side = "above" if points > 0 else "below"
-    return f"{abs(points):.1f} points (spread over seeds {max(ours['top1_sd'], other['top1_sd']):.1f}) {side}"
+    return f"{abs(points):.1f} points (spread over seeds {max(spreads[cell], spreads[other]):.1f}) {side}"
