@@ -1,11 +1,11 @@
-"""Write the README's overview and docs/results.md from the committed tables."""
+"""Write the README's tables and docs/results.md from the committed tables."""
 
 from pathlib import Path
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.storage.files import write_text
 from fewshot_diffusion.tooling.readme import replace_section
-from fewshot_diffusion.tooling.results_page import overview, results_page
+from fewshot_diffusion.tooling.results_page import costs, overview, results_page
 
 
 def write(
@@ -14,15 +14,16 @@ def write(
     readme: Path = Path("README.md"),
     page: Path = Path("docs/results.md"),
 ) -> None:
-    """Write both.
+    """Write both; the table of costs is read off the benchmarks and the rules beside them.
 
     Args:
         results: Folder of all data sets' tables.
         published: The paper's numbers.
-        readme: File whose section ``overview`` is replaced.
+        readme: File whose sections ``overview`` and ``costs`` are replaced.
         page: File that is written whole.
     """
-    write_text(readme, replace_section(readme.read_text(), "overview", overview(results, published)))
+    text = replace_section(readme.read_text(), "overview", overview(results, published))
+    write_text(readme, replace_section(text, "costs", costs(results / "benchmarks.csv", Path("workflow/rules"))))
     write_text(page, results_page(results))
 
 

@@ -1,5 +1,6 @@
 """The page of results and the README's overview, as Markdown: every number in them comes from a committed table."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -35,6 +36,35 @@ def overview(results: Path, published: Path) -> str:
 def results_page(results: Path) -> str:
     """Return the page of results, whole."""
     return "\n\n".join([_HEAD, _attributes_part(results), _masks_part(results), _classes_part(results)]) + "\n"
+
+
+def costs(benchmarks: Path, rules: Path) -> str:
+    """Return the README's table of what each experiment's jobs took on the data set of the overview.
+
+    Args:
+        benchmarks: Gathered benchmarks, CSV.
+        rules: Folder of the rule files: a job is of the experiment whose folder has its rule.
+    """
+    measured = read_csv(benchmarks, "data_set", "step", "jobs", "seconds_total", "max_rss_mb")
+    measured = measured[measured["data_set"] == HOME]
+    steps = measured["step"].str.split("/").str[0]
+    sweeps = measured["step"].str.contains("sweep|choose")
+    rows = {}
+    for experiment in ("attributes", "masks", "classes"):
+        texts = "".join(path.read_text() for path in sorted((rules / experiment).glob("*.smk")))
+        own = steps.isin(re.findall(r'"<benchmarks>/(\w+)', texts))
+        rows[f"`{experiment}`"] = _cost(measured[own & ~sweeps])
+        if f"rule {experiment}_sweep:" in texts:
+            rows[f"`{experiment}_sweep`"] = _cost(measured[own & sweeps])
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["jobs", "minutes in all", "memory of the largest"])
+    return to_markdown(frame.rename_axis("target"))
+
+
+def _cost(steps: pd.DataFrame) -> list[str]:
+    if steps.empty:
+        return ["not timed", "", ""]
+    minutes, gigabytes = steps["seconds_total"].sum() / 60, steps["max_rss_mb"].max() / 1000
+    return [f"{steps['jobs'].sum():.0f}", f"{minutes:.0f}", f"{gigabytes:.1f} GB"]
 
 
 def _attributes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
