@@ -60,7 +60,7 @@ def random_head(denoiser: Denoiser, taps: Sequence[str] = TAPS, timesteps: Seque
 def described(
     n: int, seed: int, share: float = 1.0, method: str = "unguided", cost: Cost | None = None, first_id: int = 0
 ) -> Description:
-    """n images, the first ``share`` of which the judge takes for blond; each gallery image shows its own id."""
+    """N images, the first ``share`` of which the judge takes for blond; each gallery image shows its own id."""
     stream = torch.Generator().manual_seed(seed)
     ids = torch.arange(n) + first_id
     features = {"net": torch.randn(n, 4, generator=stream) + seed}

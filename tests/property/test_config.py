@@ -218,19 +218,23 @@ def timed_load(raw: dict[str, Any], seconds: list[float]) -> Config:
         gc.enable()
 
 
+def require_names(case: Damaged, message: str) -> None:
+    """Every problem is about a change, and every mistake that the kind of case makes is among the problems."""
+    first, *problems = message.split("\n  ")
+    assert first == "The configuration is not valid:"
+    changes = list(differences(DEFAULT, case.raw))
+    for problem in problems:
+        assert any(is_about(key, change) for key in named_keys(problem) for change in changes), problem
+    named = {key for problem in problems for key in named_keys(problem)}
+    assert {dotted(mistake) for mistake in case.mistakes} <= named, message
+
+
 def accepted(case: Damaged, seconds: list[float]) -> bool:
     """Return whether a configuration is accepted; it must be whole, or be refused by the key of every mistake."""
     try:
         config = timed_load(case.raw, seconds)
     except ConfigError as error:
-        first, *problems = str(error).split("\n  ")
-        assert first == "The configuration is not valid:"
-        changes = list(differences(DEFAULT, case.raw))
-        named = [key for problem in problems for key in named_keys(problem)]
-        for problem in problems:
-            assert any(is_about(key, change) for key in named_keys(problem) for change in changes), problem
-        for mistake in case.mistakes:
-            assert dotted(mistake) in named, str(error)
+        require_names(case, str(error))
         return False
     assert not case.mistakes, case
     assert config.data.dataset.model_validate_json(config.data.dataset.model_dump_json())

@@ -10,7 +10,18 @@ from PIL import Image
 from torch import Tensor
 
 from fewshot_diffusion.figures import save_figure
-from fewshot_diffusion.images import image_grid, save_sheet
+from fewshot_diffusion.images import (
+    decode_images,
+    decode_masks,
+    encode_images,
+    encode_masks,
+    image_grid,
+    rgb_pixels,
+    save_sheet,
+    stack_pixels,
+    to_signed,
+    to_uint8,
+)
 
 
 def flat(*values: int, size: int = 8) -> Tensor:
@@ -52,3 +63,28 @@ def test_a_saved_figure_is_closed_and_has_no_date(tmp_path: Path) -> None:
     for name in ("f.png", "f.pdf"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert b"CreationDate" not in (tmp_path / "a" / "f.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("number", [3, 0])
+def test_coding_loses_nothing(number: int) -> None:
+    stream = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (number, 3, 8, 24), generator=stream, dtype=torch.uint8)
+    masks = torch.randint(19, (number, 8, 24), generator=stream, dtype=torch.uint8)
+    assert torch.equal(decode_images(encode_images(images), (8, 24)), images)
+    assert torch.equal(decode_masks(encode_masks(masks), (8, 24)), masks)
+    assert decode_images(encode_images(images), (8, 24)).is_contiguous()
+
+
+def test_every_level_survives_the_signed_scale() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_uint8(to_signed(levels)), levels)
+    assert (to_signed(levels).min(), to_signed(levels).max()) == (-1, 1)
+    assert to_uint8(torch.tensor([-9.0, 9.0, 0.0]).bfloat16()).tolist() == [0, 255, 128]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_images_of_any_mode_and_shape_become_square_rgb(mode: str) -> None:
+    found = rgb_pixels(Image.new("RGB", (40, 24), (200, 200, 200)).convert(mode), 16)
+    assert (found.shape, found.dtype, int(found.min()), int(found.max())) == ((3, 16, 16), np.uint8, 200, 200)
+    assert stack_pixels([found, found], 3, 16, 16).is_contiguous()
+    assert stack_pixels([], 3, 16, 16).shape == (0, 3, 16, 16)

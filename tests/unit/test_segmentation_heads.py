@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fewshot_diffusion.config.segmentation import MaskHeadConfig, SegmenterConfig
 from torch.nn import functional as F
 
-from fewshot_diffusion.config.segmentation import MaskHeadConfig, SegmenterConfig
 from fewshot_diffusion.data.mask_set import MaskSet, flip_masks
 from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.diffusion.features import FeatureTap, describe_taps, extract

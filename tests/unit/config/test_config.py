@@ -276,9 +276,7 @@ def test_what_just_agrees(overlay: dict[str, Any]) -> None:
 
 def test_targets_have_names_and_attributes_of_the_data_set() -> None:
     message = refusal(changed("attributes.targets.2.attribute", "Glasses"))
-    assert (
-        "\n  attributes.targets.2.attribute: 'Glasses' is not an attribute of the data set; expected " in message
-    )
+    assert "\n  attributes.targets.2.attribute: 'Glasses' is not an attribute of the data set; expected " in message
     assert "attributes.targets: found ['Blond', 'Blond'," in refusal(changed("attributes.targets.1.name", "Blond"))
 
 
@@ -379,11 +377,12 @@ def test_no_experiment_at_all_is_valid_and_empty_splits_are_left_out() -> None:
 
 def test_sampling_of_masks_is_that_of_the_preset() -> None:
     config = load_config(default())
-    found = config.mask_sampling("label_500", config.masks.masks if config.masks else 0)
+    found, sweep = config.mask_sampling("label_500"), config.mask_sampling("label_500", sweep=True)
     assert (found.eta, found.timestep_spacing, found.guidance_interval) == (0.24, "leading", (0, 999))
     assert (found.unit_size, found.num_inference_steps) == (40, config.sampling.num_inference_steps)
+    assert (sweep.eta, sweep.unit_size, sweep.first_seed) == (0.24, 24, 100008)
     with pytest.raises(ConfigError, match="masks: found null, expected a section"):
-        load_config(default(masks=None)).mask_sampling("label_500", 4)
+        load_config(default(masks=None)).mask_sampling("label_500")
 
 
 def test_a_job_is_passed_the_source_that_is_read_and_no_other() -> None:

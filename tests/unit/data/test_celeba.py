@@ -1,148 +1,18 @@
-"""Data sets: avatars are functions of their id; real faces come from a folder whose faults are named."""
+"""Real faces come from a folder whose faults are named."""
 
 import io
 import zipfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from fewshot_diffusion.config.data import AvatarsConfig, CelebAHQConfig, DataConfig, SplitsConfig
-from fewshot_diffusion.data.avatars import attributes_of, draw_avatars
+from fewshot_diffusion.config.data import CelebAHQConfig
 from fewshot_diffusion.data.celeba import read_faces
-from fewshot_diffusion.data.image_set import ImageSet, load_image_set, save_image_set
 from fewshot_diffusion.data.order import fixed_order
-from fewshot_diffusion.data.sources import make_images
-from fewshot_diffusion.errors import CorruptFileError, DataError
-
-SPLITS = SplitsConfig(train=6, shots=3, judge=2, tuning_judge=2, controls=2, reference=3)
-
-
-# --- avatars --------------------------------------------------------------------------------------------------------
-
-
-def avatars(**options: object) -> AvatarsConfig:
-    return AvatarsConfig(
-        options={
-            "hairColor": ["2c1b18", "d6b370", "724133"],
-            "beardVariant": ["fullBeard", "longBeard"],
-            "beardProbability": 50,
-            "rotate": [-10, 10],
-            **options,
-        },
-        attributes={"Blond": {"hairColor": ["d6b370"]}, "Beard": {"beardVariant": ["fullBeard", "longBeard"]}},
-    )
-
-
-def test_an_avatar_depends_on_its_id_alone() -> None:
-    together = draw_avatars(avatars(), 16, range(0, 12))
-    alone = draw_avatars(avatars(), 16, range(7, 8))
-    assert torch.equal(together.images[7], alone.images[0])
-    assert together.attributes.iloc[7].tolist() == alone.attributes.iloc[0].tolist()
-    assert len({image.numpy().tobytes() for image in together.images}) == 12
-
-
-def test_avatars_have_the_promised_types() -> None:
-    drawn = draw_avatars(avatars(), 24, range(5, 9))
-    assert drawn.images.shape == (4, 3, 24, 24)
-    assert drawn.images.dtype == torch.uint8
-    assert drawn.ids.tolist() == [5, 6, 7, 8]
-    assert drawn.ids.dtype == torch.int64
-    assert list(drawn.attributes.columns) == ["Blond", "Beard"]
-    assert drawn.attributes.dtypes.astype(str).tolist() == ["bool", "bool"]
-    assert drawn.images.float().std() > 10, "the pictures are blank"
-
-
-@pytest.mark.parametrize(("colour", "blond"), [("d6b370", True), ("2c1b18", False)])
-def test_the_attribute_rule_follows_the_colour(colour: str, blond: bool) -> None:
-    drawn = draw_avatars(avatars(hairColor=[colour]), 16, range(8))
-    assert drawn.attributes["Blond"].tolist() == [blond] * 8
-
-
-def test_recolouring_changes_pictures_and_nothing_else() -> None:
-    blond, dark = (draw_avatars(avatars(hairColor=[colour]), 16, range(4)) for colour in ("d6b370", "2c1b18"))
-    assert blond.attributes["Beard"].tolist() == dark.attributes["Beard"].tolist()
-    assert all(not torch.equal(one, two) for one, two in zip(blond.images, dark.images, strict=True))
-
-
-@pytest.mark.parametrize(("probability", "bearded"), [(0, False), (100, True)])
-def test_the_beard_rule_follows_its_probability(probability: int, bearded: bool) -> None:
-    drawn = draw_avatars(avatars(beardProbability=probability), 16, range(8))
-    assert drawn.attributes["Beard"].tolist() == [bearded] * 8
-
-
-def test_an_attribute_needs_every_option_of_its_rule() -> None:
-    rules = {"A": {"hair": ["x"], "hat": ["y", "z"]}}
-    assert attributes_of({"hair": "x", "hat": ["z"]}, rules) == {"A": True}
-    assert attributes_of({"hair": "#x", "hat": "y"}, rules) == {"A": True}
-    assert attributes_of({"hair": "x"}, rules) == {"A": False}
-    assert attributes_of({"hair": "x", "hat": []}, rules) == {"A": False}
-
-
-def test_avatar_splits_are_disjoint_and_complete() -> None:
-    data = DataConfig(name="a", kind="avatars", image_size=8, avatars=avatars(), splits=SPLITS)
-    ids = [id_ for split in SPLITS.model_dump() for id_ in make_images(data, data.split_range(split)).ids.tolist()]
-    assert ids == list(range(18))
-
-
-# --- the common product ---------------------------------------------------------------------------------------------
-
-
-def image_set(ids: list[int]) -> ImageSet:
-    images = torch.tensor(ids, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
-    return ImageSet(images, torch.tensor(ids), pd.DataFrame({"Odd": [id_ % 2 == 1 for id_ in ids]}))
-
-
-def save(ids: list[int], folder: Path, name: str) -> None:
-    save_image_set(image_set(ids), folder / f"{name}.safetensors", folder / f"{name}.parquet", {"split": name})
-
-
-def test_an_image_set_comes_back(tmp_path: Path) -> None:
-    save([3, 5, 4], tmp_path, "a")
-    loaded = load_image_set(tmp_path / "a.safetensors")
-    assert torch.equal(loaded.images, image_set([3, 5, 4]).images)
-    assert loaded.ids.tolist() == [3, 5, 4]
-    pd.testing.assert_frame_equal(loaded.attributes, image_set([3, 5, 4]).attributes)
-
-
-@pytest.mark.parametrize("others", [[3, 4, 5], [3, 5, 4, 6], [3, 5]])
-def test_records_of_other_images_are_refused(tmp_path: Path, others: list[int]) -> None:
-    save([3, 5, 4], tmp_path, "a")
-    save(others, tmp_path, "b")
-    (tmp_path / "b.parquet").replace(tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.safetensors and its \.parquet hold different images"):
-        load_image_set(tmp_path / "a.safetensors")
-
-
-def test_missing_records_are_named(tmp_path: Path) -> None:
-    save([1, 2], tmp_path, "a")
-    (tmp_path / "a.parquet").unlink()
-    with pytest.raises(CorruptFileError, match=r"a\.parquet"):
-        load_image_set(tmp_path / "a.safetensors")
-
-
-def test_selection_keeps_images_ids_and_attributes_together() -> None:
-    chosen = image_set([10, 11, 12, 13]).select(torch.tensor([3, 0]))
-    assert chosen.ids.tolist() == [13, 10]
-    assert chosen.images[:, 0, 0, 0].tolist() == [13, 10]
-    assert chosen.attributes["Odd"].tolist() == [True, False]
-    odd = image_set([10, 11, 12, 13])
-    assert odd.select(odd.mask("Odd", True)).ids.tolist() == [11, 13]
-    assert odd.select(odd.mask("Odd", False)).ids.tolist() == [10, 12]
-    assert odd.by_ids([12, 10]).images[:, 0, 0, 0].tolist() == [12, 10]
-
-
-def test_unknown_attributes_and_ids_are_named() -> None:
-    with pytest.raises(DataError, match=r"'Even' is not in the data set. It has: Odd"):
-        image_set([1]).mask("Even", True)
-    with pytest.raises(DataError, match=r"\[7\] are not in this split"):
-        image_set([1]).by_ids([1, 7])
-
-
-# --- real faces -----------------------------------------------------------------------------------------------------
+from fewshot_diffusion.errors import DataError
 
 IDS = range(100, 120)
 HELD_OUT = [101, 102, 103, 110]
@@ -212,13 +82,6 @@ def test_held_out_faces_come_last(faces: Path) -> None:
     free = read_faces(settings(faces, held_out_ids=None), 8, range(20)).ids.tolist()
     assert [id_ for id_ in free if id_ not in HELD_OUT] == ids[: -len(HELD_OUT)]
     assert set(free[-len(HELD_OUT) :]) != set(HELD_OUT)
-
-
-def test_splits_of_faces_are_disjoint(faces: Path) -> None:
-    data = DataConfig(name="c", kind="celebahq", image_size=8, celebahq=settings(faces), splits=SPLITS)
-    ids = [id_ for split in SPLITS.model_dump() for id_ in make_images(data, data.split_range(split)).ids.tolist()]
-    assert len(ids) == len(set(ids)) == 18
-    assert not set(make_images(data, data.split_range("train")).ids.tolist()) & set(HELD_OUT)
 
 
 def refusal(config: CelebAHQConfig, positions: range = range(20)) -> str:
@@ -293,6 +156,15 @@ def test_an_unknown_attribute(faces: Path) -> None:
     assert "Smiling" in message
     assert "it has: Male, Blond_Hair" in message
     assert "list.txt" in message
+
+
+def test_faces_without_attributes(faces: Path) -> None:
+    read = read_faces(settings(faces, attributes={}), 8, range(5))
+    assert (len(read.attributes), len(read.attributes.columns), len(read.select(read.ids > 110))) == (
+        5,
+        0,
+        sum(read.ids > 110),
+    )
 
 
 def test_more_images_than_there_are(faces: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot_diffusion.data.image_set import ImageSet
-from fewshot_diffusion.data.shots import draw_shots, read_shots
+from fewshot_diffusion.data.mask_set import MaskSet
+from fewshot_diffusion.data.shots import draw_pairs, draw_shots, join_pairs, read_pairs, read_shots
 from fewshot_diffusion.errors import DataError, FewshotError
 from fewshot_diffusion.storage.tables import write_csv
 
@@ -52,8 +53,8 @@ def test_too_few_images_of_a_class(positives: int, negatives: int, class_: str) 
         draw_shots(pool(positives, negatives), "Blond", 5, 5, 0)
     message = str(caught.value)
     assert f"{class_}: 5 shots are asked for, the pool of 34 images has 4" in message
-    assert "head.positive_shots" in message
-    assert "data.splits.shots" in message
+    assert "attributes.head.positive_shots" in message
+    assert "attributes.splits.shots" in message
 
 
 def test_a_class_that_is_just_large_enough() -> None:
@@ -77,35 +78,20 @@ def test_shots_are_read_back_in_their_order(tmp_path: Path) -> None:
     assert labels.tolist() == shots["label"].tolist()
 
 
-def test_shots_that_a_person_wrote_need_no_digest(tmp_path: Path) -> None:
-    (tmp_path / "shots.csv").write_text("id,label\n1003,True\n1001,False\n")
-    images, labels = read_shots(tmp_path / "shots.csv", pool(5, 5))
-    assert images.ids.tolist() == [1003, 1001]
-    assert labels.tolist() == [True, False]
-
-
 @pytest.mark.parametrize(
-    "text", ["", "id\n1000\n", "id,label\n1000,yes\n", "id,label\n1000,1\n", "id,label,x\n1000,True,1\n"]
+    "text",
+    [
+        "",
+        "id\n1000\n",
+        "id,label\n1000,yes\n",
+        "id,label\n1000,1\n",
+        "id,label,x\n1000,True,1\n",
+        "label,id\nTrue,1000\n",
+    ],
 )
 def test_a_malformed_list_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "shots.csv").write_text(text)
     with pytest.raises(FewshotError, match=r"shots\.csv"):
-        read_shots(tmp_path / "shots.csv", pool(5, 5))
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"id": [1000]},
-        {"id": [1000], "label": [True], "x": [1]},
-        {"label": [True], "id": [1000]},
-        {"id": [1000], "label": ["yes"]},
-        {"id": [1000], "label": [1]},
-    ],
-)
-def test_other_columns_are_named(tmp_path: Path, columns: dict[str, list[object]]) -> None:
-    write_csv(tmp_path / "shots.csv", pd.DataFrame(columns))
-    with pytest.raises(DataError, match=r"shots\.csv"):
         read_shots(tmp_path / "shots.csv", pool(5, 5))
 
 
@@ -135,3 +121,38 @@ def test_positives_and_negatives_are_disjoint(labels: list[bool], positive: int,
     assert len(zeros) == negative
     assert not ones & zeros
     assert ones | zeros <= set(source.ids.tolist())
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+
+def mask_pool(number: int = 10) -> MaskSet:
+    return MaskSet(torch.zeros(number, 4, 4, dtype=torch.uint8), torch.arange(100, 100 + number), ["a"])
+
+
+def test_fewer_pairs_are_a_prefix_of_more() -> None:
+    five, nine = draw_pairs(mask_pool(), 5, seed=0), draw_pairs(mask_pool(), 9, seed=0)
+    assert nine[:5] == five
+    assert len(set(nine)) == 9
+    assert draw_pairs(mask_pool(), 5, seed=1) != five
+    with pytest.raises(DataError, match="11 pairs are asked for, the pool has 10"):
+        draw_pairs(mask_pool(), 11, seed=0)
+
+
+def test_pairs_need_an_image_and_a_mask(tmp_path: Path) -> None:
+    images = ImageSet(
+        torch.zeros(3, 3, 4, 4, dtype=torch.uint8), torch.tensor([100, 101, 999]), pd.DataFrame(index=range(3))
+    )
+    path = tmp_path / "pairs.csv"
+    write_csv(path, pd.DataFrame({"id": [101, 100]}))
+    assert read_pairs(path, images, mask_pool())[1].ids.tolist() == [101, 100]
+    for id_, missing in ((999, "no mask"), (105, "not in this split")):
+        write_csv(path, pd.DataFrame({"id": [id_]}))
+        with pytest.raises(DataError, match=missing):
+            read_pairs(path, images, mask_pool())
+    write_csv(path, pd.DataFrame({"name": [3]}))
+    with pytest.raises(DataError, match=r"pairs\.csv: found columns"):
+        read_pairs(path, images, mask_pool())
+    with pytest.raises(DataError, match="are not in this split"):
+        join_pairs(images, mask_pool())
+    assert join_pairs(images, mask_pool(2))[0].ids.tolist() == [100, 101]

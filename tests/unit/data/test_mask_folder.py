@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot_diffusion.config.data import FolderConfig
+from fewshot_diffusion.config.data import MaskFolderConfig
 from fewshot_diffusion.data.mask_folder import read_folder_images, read_folder_masks
 from fewshot_diffusion.errors import DataError
 
@@ -47,11 +47,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings(folder: Path, **changes: object) -> FolderConfig:
-    return FolderConfig(path=folder / "set", classes=CLASSES).model_copy(update=changes)
+def settings(folder: Path, **changes: object) -> MaskFolderConfig:
+    return MaskFolderConfig(path=folder / "set", classes=CLASSES).model_copy(update=changes)
 
 
-def joined(folder: Path) -> FolderConfig:
+def joined(folder: Path) -> MaskFolderConfig:
     names = {"ids_file": folder / "ids.csv", "attribute_file": folder / "list.txt", "attributes": {"Man": "Male"}}
     return settings(folder, **names)
 
@@ -98,10 +98,14 @@ def test_label_sets_survive_resizing(folder: Path, size: int) -> None:
         assert mask.unique().tolist() == np.unique(mask_of(id_ - 100)).tolist()
 
 
-def refusal(config: FolderConfig) -> str:
+def read_both(config: MaskFolderConfig) -> None:
+    read_folder_images(config, 8, ALL)
+    read_folder_masks(config, 8, ALL)
+
+
+def refusal(config: MaskFolderConfig) -> str:
     with pytest.raises(DataError) as caught:
-        read_folder_images(config, 8, ALL)
-        read_folder_masks(config, 8, ALL)
+        read_both(config)
     return str(caught.value)
 
 
@@ -170,4 +174,4 @@ def test_more_than_there_are(folder: Path) -> None:
 
 def test_attributes_need_what_they_are_joined_from() -> None:
     with pytest.raises(ValueError, match="expected ids_file and attribute_file"):
-        FolderConfig(path=Path("x"), classes=CLASSES, attributes={"Man": "Male"})
+        MaskFolderConfig(path=Path("x"), classes=CLASSES, attributes={"Man": "Male"})

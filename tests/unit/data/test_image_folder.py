@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
-from fewshot_diffusion.config.data import AvatarsConfig, ImageFolderConfig
-from fewshot_diffusion.data.avatars import avatar_classes, draw_avatars, draw_class_avatars
-from fewshot_diffusion.data.class_set import ClassSet, load_classes, save_classes
-from fewshot_diffusion.data.image_folder import read_class_images, read_unlabelled
+from fewshot_diffusion.config.data import ImageFolderConfig
+from fewshot_diffusion.data.image_folder import read_class_images
+from fewshot_diffusion.data.image_set import ImageSet
 from fewshot_diffusion.errors import DataError
 
 CLASSES = ["n01", "n02", "n03"]
@@ -49,7 +47,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return root
 
 
-def read(folder: Path, positions: range = range(TRAIN), **changes: object) -> ClassSet:
+def read(folder: Path, positions: range = range(TRAIN), **changes: object) -> ImageSet:
     return read_class_images(ImageFolderConfig(path=folder).model_copy(update=changes), 8, positions)
 
 
@@ -81,11 +79,10 @@ def test_splits_are_disjoint_and_never_mix_training_and_validation(folder: Path)
 
 
 def test_membership_of_a_class_is_an_attribute(folder: Path) -> None:
-    settings = ImageFolderConfig(path=folder, attributes={"Fish": "n02"})
-    found = read_unlabelled(settings, 8, range(TRAIN))
-    assert found.attributes["Fish"].sum() == TRAIN // 3
+    found = read(folder, attributes={"Fish": "n02"})
+    assert found.attributes["Fish"].tolist() == (found.labels == CLASSES.index("n02")).tolist()
     with pytest.raises(DataError, match="found no class n99, expected one of n01, n02, n03"):
-        read_unlabelled(ImageFolderConfig(path=folder, attributes={"Fish": "n99"}), 8, range(TRAIN))
+        read(folder, attributes={"Fish": "n99"})
 
 
 def first_of(folder: Path, name: str) -> Path:
@@ -95,7 +92,6 @@ def first_of(folder: Path, name: str) -> Path:
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_grey_and_transparent_images_are_converted_or_refused(folder: Path, mode: str) -> None:
     first_of(folder, "n03").write_bytes(encoded(25, mode))
-    assert torch.equal(read(folder).images, read(folder).images)
     assert len(read(folder)) == TRAIN
     with pytest.raises(DataError, match=f"found mode {mode}, expected RGB"):
         read(folder, grey="refuse")
@@ -132,64 +128,24 @@ def test_a_validation_image_of_an_unknown_class(folder: Path) -> None:
         read(folder)
 
 
-@pytest.mark.parametrize("label", [-1, 3])
-def test_a_label_outside_the_classes(tmp_path: Path, label: int) -> None:
-    wrong = ClassSet(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, label]), torch.arange(2), CLASSES)
-    with pytest.raises(DataError, match=rf"found label {label}, expected 0\.\.2"):
-        save_classes(wrong, tmp_path / "set.safetensors", {})
+@pytest.mark.parametrize("line", [b"alone", b"\xff\xfe\tn01"])
+def test_a_malformed_annotation(folder: Path, line: bytes) -> None:
+    write(folder / "val/val_annotations.txt", line)
+    with pytest.raises(DataError, match=r"line 1: expected <file>|cannot be read"):
+        read(folder, range(TRAIN, TRAIN + 1))
 
 
-def test_labelled_images_survive_the_disk(folder: Path, tmp_path: Path) -> None:
-    written = read(folder)
-    save_classes(written, tmp_path / "set.safetensors", {})
-    found = load_classes(tmp_path / "set.safetensors")
-    assert torch.equal(found.images, written.images)
-    assert found.classes == CLASSES
+def test_no_readable_image_is_an_empty_set(folder: Path) -> None:
+    for file in folder.rglob("*.JPEG"):
+        file.write_bytes(b"x")
+    found = read(folder, unreadable="skip", attributes={"Fish": "n02"})
+    assert found.images.shape == (0, 3, 8, 8)
+    assert (found.ids.dtype, len(found.attributes), found.attributes.columns.tolist()) == (torch.int64, 0, ["Fish"])
 
 
 def test_the_first_of_each_class_in_order(folder: Path) -> None:
-    few, more = read(folder).first_of_each(2), read(folder).first_of_each(3)
+    few, more = read(folder).class_set().first_of_each(2), read(folder).class_set().first_of_each(3)
     assert few.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert few.ids[few.labels == 1].tolist() == more.ids[more.labels == 1].tolist()[:2]
     with pytest.raises(DataError, match="class 'n01': found 4 images, expected 5"):
-        read(folder).first_of_each(5)
-
-
-# --- cartoon portraits ----------------------------------------------------------------------------------------------
-
-AVATARS = AvatarsConfig.model_validate(yaml.safe_load(Path("config/config.yaml").read_text())["data"]["avatars"])
-
-
-def test_the_default_has_twenty_hairstyles() -> None:
-    classes = avatar_classes(AVATARS)
-    assert len(classes) == len(set(classes)) == 20
-    assert {"2c1b18-none", "d6b370-longWavy"} <= set(classes)
-
-
-def test_colours_are_the_configured_ones_or_the_styles() -> None:
-    classes = AVATARS.model_copy(update={"classes": ["hairColor", "skinColor"]})
-    pairs = [name.split("-") for name in avatar_classes(classes)]
-    assert {hair for hair, _ in pairs} == set(AVATARS.options["hairColor"])
-    assert {skin for _, skin in pairs} == {"5c3829", "f1c3a5", "a36b4f", "c68e7a", "b98e6a"}
-    rules = {f"{hair}-{skin}": {"hairColor": [hair], "skinColor": [skin]} for hair, skin in pairs}
-    drawn = draw_class_avatars(classes, 16, range(40))
-    truth = draw_avatars(classes.model_copy(update={"attributes": rules}), 16, range(40)).attributes
-    assert [drawn.classes[label] for label in drawn.labels.tolist()] == truth.idxmax(axis=1).tolist()
-
-
-def test_the_class_of_an_avatar_is_what_was_drawn() -> None:
-    """A bald variant of the same portrait differs where the class says that there is rear hair, and only there."""
-    drawn = draw_class_avatars(AVATARS, 16, range(60))
-    bare = AVATARS.model_copy(update={"options": AVATARS.options | {"rearHairProbability": 0}})
-    without = draw_class_avatars(bare, 16, range(60))
-    differs = (drawn.images != without.images).flatten(1).any(1)
-    has_rear = torch.tensor([not drawn.classes[label].endswith("-none") for label in drawn.labels.tolist()])
-    assert differs[~has_rear].sum() == 0
-    assert differs[has_rear].double().mean() > 0.9
-    assert all(without.classes[label].endswith("-none") for label in without.labels.tolist())
-
-
-@pytest.mark.parametrize("option", ["hair", "tailColor", "hairProbability"])
-def test_classes_must_be_variants_or_colours(option: str) -> None:
-    with pytest.raises(DataError, match=rf"data\.avatars\.classes: found '{option}', expected some of"):
-        avatar_classes(AVATARS.model_copy(update={"classes": [option]}))
+        read(folder).class_set().first_of_each(5)
