@@ -95,9 +95,12 @@ def test_a_line_says_what_is_done_and_how_long_the_rest_takes(clock: Clock, caps
 def test_the_last_line_of_work_that_fails_says_how_far_it_came(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ZeroDivisionError):
+    def fail_half_way() -> None:
         for number in Progress(range(5, -5, -1), desc="sampling", unit="unit"):
             clock.now += 1 / number
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     assert lines_of(capsys.readouterr().err)[-1][:2] == (5, 10)
 
 

@@ -250,7 +250,7 @@ def not_finite(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_weights_that_are_missing_left_over_or_broken_are_named(
     own: Path, adopt: Callable[..., Path], change: Callable[[dict[str, Tensor]], dict[str, Tensor]], named: str
 ) -> None:
-    """Diffusers would draw missing ones at random, and warn."""
+    """Those that are missing diffusers would draw at random, and warn."""
     rewrite(own, change)
     with pytest.raises(WeightsError, match=named):
         adopt(own)

@@ -65,7 +65,7 @@ class Mixture:
         return centred, torch.einsum("yij,byj->byi", torch.linalg.inv(covariance), centred), torch.logdet(covariance)
 
     def log_posterior(self, x_t: Tensor, alpha_bar_t: Tensor) -> Tensor:
-        """Log p(y | x_t), [B, 2]."""
+        """Return log p(y | x_t), [B, 2]."""
         centred, whitened, log_determinant = self._whitened(x_t, alpha_bar_t)
         return (self.log_prior - 0.5 * log_determinant - 0.5 * (centred * whitened).sum(-1)).log_softmax(1)
 

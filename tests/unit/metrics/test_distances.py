@@ -197,8 +197,8 @@ def test_intervals_shrink_with_more_images_and_match_the_spread_of_fresh_samples
 def test_resamples_without_a_distance_are_left_out_until_none_is_left() -> None:
     interval = bootstrap_frechet(normal(2, 24, 26), reference_root(), 60, 0)
     assert math.isfinite(interval.low) and math.isfinite(interval.high)
+    found = iter([1.0, 2.0, math.nan, math.nan])
     with pytest.raises(MetricError, match="found 1 usable replicates, expected at least 2; draw more images"):
-        found = iter([1.0, 2.0, math.nan, math.nan])
         bootstrap_interval(lambda _: next(found), 5, 3, 0)
     with pytest.raises(MetricError, match="found 1 replicates, expected at least 2"):
         bootstrap_kernel(normal(9, 3, 27), normal(9, 3, 28), 1, 0)

