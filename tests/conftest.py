@@ -1,4 +1,4 @@
-"""What all tests share: a small denoiser for unit tests, its every weight random and non-zero; a run of the workflow."""
+"""What all tests share: a small denoiser, its every weight random and non-zero, and a run of the whole workflow."""
 
 from collections.abc import Callable
 from pathlib import Path
