@@ -212,10 +212,14 @@ def test_env_agrees_with_the_lock(path: Path) -> None:
 
 
 @cache
+def distributions() -> dict[str, str]:
+    """Return package that can be imported -> the distribution that has it; slow to find out."""
+    return {package: names[0] for package, names in importlib.metadata.packages_distributions().items()}
+
+
 def distribution_of(package: str) -> str:
     # A package of data alone is in no mapping of imports: its distribution has its own name.
-    names = importlib.metadata.packages_distributions().get(package) or [importlib.metadata.metadata(package)["Name"]]
-    return canonicalize_name(names[0])
+    return canonicalize_name(distributions().get(package) or importlib.metadata.metadata(package)["Name"])
 
 
 def test_env_files_cover_the_imports_of_their_scripts() -> None:

@@ -15,36 +15,30 @@ import json
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import FewshotError
+from ..storage.files import sha256
 
 Record = dict[str, Any]
 
 STORED = (
-    "denoiser",
-    "images/shots.parquet",
-    "judges/judge",
-    "attributes/features",
-    "attributes/heads",
-    "attributes/samples",
-    "masks/segmenters",
-    "masks/controlnets",
-    "classes/generator",
-)
+    "denoiser", "images/shots.parquet", "judges/judge", "attributes/features", "attributes/heads", "attributes/samples",
+    "masks/segmenters", "masks/controlnets", "classes/generator",
+)  # fmt: skip
 """Below ``results/<data set>/``: weights that take long to train, and what steers and draws the attributes' samples."""
 
 WEIGHTS = {
-    "denoiser": ("denoiser",),
-    "masks": ("masks/segmenters", "masks/controlnets"),
-    "classes": ("classes/generator",),
-}
+    "denoiser": ("denoiser",), "masks": ("masks/segmenters", "masks/controlnets"), "classes": ("classes/generator",),
+}  # fmt: skip
 """Section of the configuration -> the weights that no rule makes if its ``source`` is the store."""
 
 RECORDS = Path("results/records.json")
 METADATA = Path(".snakemake/metadata")
 FORMAT = 6  # Snakemake's, of its records
+_DENSE = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
 
 
 class StoreError(FewshotError):
@@ -103,7 +97,7 @@ def write_records(products: Iterable[str], records: Path = RECORDS) -> None:
         for name, record in sorted(made.items())
     ]
     lines = {"files": list(digests.items()), "params": texts, "products": entries}
-    blocks = [f'"{key}": [\n' + ",\n".join(map(_dense, values)) + "\n]" for key, values in lines.items()]
+    blocks = [f'"{key}": [\n' + ",\n".join(map(_DENSE, values)) + "\n]" for key, values in lines.items()]
     _replace(records, "{\n" + ",\n".join(blocks) + "\n}\n")
 
 
@@ -138,7 +132,7 @@ def adopt_records(records: Path = RECORDS) -> list[str]:
     wanted = [
         (product, record)
         for product, (digest, record) in read_records(records).items()
-        if _is_wanted(product, record) and (not Path(product).exists() or digest == file_sha256(Path(product)))
+        if _is_wanted(product, record) and (not Path(product).exists() or digest == sha256(Path(product)))
     ]
     for product, record in wanted:
         _replace(record_path(product), json.dumps(record))
@@ -155,12 +149,6 @@ def record_path(product: str) -> Path:
     length = os.pathconf(METADATA, "PC_NAME_MAX") - 1
     pieces = [name[start : start + length] for start in range(0, len(name), length)]
     return METADATA.joinpath(*(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _finished_record(product: str) -> Record:
@@ -191,10 +179,8 @@ def _is_wanted(product: str, record: Record) -> bool:
 def _record(product: str, rule: str, inputs: list[list[str]], params: list[str]) -> Record:
     """Return what Snakemake reads to decide whether a product is made again, and for its report."""
     job = int(hashlib.sha256(json.dumps([product, rule]).encode()).hexdigest()[:12], 16)
-    checksums = {name: f"sha256:{digest}" for name, digest in inputs if digest}
-    read = [name for name, _ in inputs]
-    # At time 0: no job of one's own started then.
-    times = {"starttime": 0.0, "endtime": 0.0, "job_hash": job, "incomplete": False}
+    read, checksums = [name for name, _ in inputs], {name: f"sha256:{digest}" for name, digest in inputs if digest}
+    times = {"starttime": 0.0, "endtime": 0.0, "job_hash": job, "incomplete": False}  # at 0, no job of one's own starts
     made = {"rule": rule, "input": read, "params": params, "input_checksums": checksums}
     return {"record_format_version": FORMAT, **made, **times}
 
@@ -208,14 +194,10 @@ def _digests(made: Mapping[str, Record]) -> dict[str, str | None]:
         found |= {name: checksum.removeprefix("sha256:") for name, checksum in record["input_checksums"].items()}
     for name, read in found.items():
         if Path(name).is_file():
-            found[name] = file_sha256(Path(name))
+            found[name] = sha256(Path(name))
             if read not in (None, found[name]):
                 raise StoreError(f"{name}: products were made from another file of this name. Run `snakemake`.")
     return dict(sorted(found.items()))
-
-
-def _dense(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _replace(path: Path, text: str) -> None:
