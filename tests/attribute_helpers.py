@@ -35,7 +35,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
 def head_settings(**changes: object) -> AttributeHeadConfig:
     base = {
         "positive_shots": 4,
-        "negative_shots": 4,
+        "negative_shots": 3,
         "taps": TAPS,
         "pool_size": 2,
         "feature_timestep": 100,

@@ -44,6 +44,14 @@ def test_a_guided_step_raises_the_likelihood_of_the_wanted_value(
     torch.testing.assert_close(log_prob(x_t).exp() + other(x_t).exp(), torch.ones(3))
 
 
+def test_an_exact_head_reads_the_clean_estimate_at_its_own_label(tiny_denoiser: Denoiser) -> None:
+    head, x_t = random_head(tiny_denoiser, timesteps=(300,)), normal(3, 3, 16, 16)
+    # Without noise the clean estimate is x_t itself.
+    _, found = attribute_guidance("exact", tiny_denoiser, head, True, CPU)(x_t, 600, torch.tensor(1.0))
+    _, maps = forward_with_features(tiny_denoiser.unet, x_t, 300, head.taps)
+    torch.testing.assert_close(found, head.log_prob(maps, 300, True))
+
+
 @pytest.mark.parametrize("timestep", [40, 220, 400])
 def test_a_readout_head_is_used_at_the_level_of_the_sample(tiny_denoiser: Denoiser, timestep: int) -> None:
     head, x_t = random_head(tiny_denoiser, timesteps=(40, 400)), normal(3, 3, 16, 16)
