@@ -46,9 +46,8 @@ def code_of(page: Path) -> list[str]:
 
 def targets_of(command: str) -> tuple[list[str], list[str]]:
     """Return the targets and the configuration files of a call of Snakemake."""
-    targets, files, words = [], [], shlex.split(command, comments=True)[1:]
-    taking = ""
-    for word in words:
+    targets, files, taking = [], [], ""
+    for word in shlex.split(command, comments=True)[1:]:
         if word.startswith("-"):
             taking = word if word in TAKE_ONE | TAKE_MANY else ""
             continue
