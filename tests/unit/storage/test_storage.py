@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow import parquet
 from torch import Tensor, nn
 
 from fewshot_diffusion.errors import CorruptFileError, FewshotError, WeightsError
@@ -291,6 +293,17 @@ def test_damage_is_refused_or_changes_nothing(tmp_path: Path, name: str) -> None
     print(f"{name}, {len(data)} bytes: {refused} of {refused + same} mutations refused, {same} left the same content")
     assert refused + same == len(mutations(data)), "every refusal names the file"
     assert refused > 2 * same
+
+
+@pytest.mark.parametrize("change", [{"accepted": [True] * 6}, {"image": [b"x"] * 6}, {"note": ["\u00e9,\n"] * 6}])
+def test_whole_pages_under_anothers_seal_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    """Their checksums are right: what does not fit is the SHA-256 over the values."""
+    write_records(tmp_path / "a", records(), ABOUT)
+    table = parquet.read_table(tmp_path / "a")
+    other = pa.Table.from_pandas(records().assign(**change)).cast(table.schema.remove_metadata())
+    parquet.write_table(other.replace_schema_metadata(table.schema.metadata), tmp_path / "a", write_page_checksum=True)
+    with pytest.raises(CorruptFileError, match="does not match the SHA-256 in its header"):
+        read_records(tmp_path / "a")
 
 
 @pytest.mark.parametrize("file", WEIGHTS_FILES)
