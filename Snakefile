@@ -17,6 +17,7 @@ include: "workflow/rules/denoiser.smk"
 # Each experiment ends in a rule of its name, which asks for its table and its figures.
 if CONFIG.attributes:
 
+    include: "workflow/rules/attributes/common.smk"
     include: "workflow/rules/judges.smk"
     include: "workflow/rules/attributes/heads.smk"
     include: "workflow/rules/attributes/sample.smk"
@@ -28,6 +29,7 @@ if CONFIG.attributes:
 
 if CONFIG.masks:
 
+    include: "workflow/rules/masks/common.smk"
     include: "workflow/rules/masks/guides.smk"
     include: "workflow/rules/masks/sample.smk"
     include: "workflow/rules/masks/evaluate.smk"
@@ -36,6 +38,7 @@ if CONFIG.masks:
 
 if CONFIG.classes:
 
+    include: "workflow/rules/classes/common.smk"
     include: "workflow/rules/classes/generator.smk"
     include: "workflow/rules/classes/filter.smk"
     include: "workflow/rules/classes/cells.smk"

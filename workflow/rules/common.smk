@@ -1,4 +1,4 @@
-# Shared by all rule files: the validated configuration, the names that stand in paths, and two functions that make
+# Shared by all files of rules. The validated configuration, the names that stand in paths, and two functions that make
 # parameters of rules. `settings(key)` passes one section as JSON; `code(script, env)` is a digest of every definition
 # that the job runs. Both are parameters, so that an edit of either makes exactly the rules stale that depend on it.
 # In paths: <results>, <logs> and <benchmarks> are the folders of this data set, <weights> is diffusers' file name.
@@ -43,3 +43,8 @@ def settings(key):
 
 def code(script, env):
     return code_digest(BASE / "workflow" / "scripts" / script, BASE / "envs" / f"{env}.yaml")
+
+
+def positions(wildcards):
+    found = CONFIG.split_range(wildcards.split)
+    return [found.start, found.stop]

@@ -3,11 +3,6 @@
 # out: <results>/images/{split}.parquet, and {split}_masks.parquet where the data have masks
 
 
-def positions(wildcards):
-    found = CONFIG.split_range(wildcards.split)
-    return [found.start, found.stop]
-
-
 rule make_images:
     """Draw or read the images of one split, with their attributes and classes."""
     input:

@@ -8,10 +8,6 @@
 UNSELECTED = {"naive": ("real/controls", "real"), "unguided": ("pool", "unguided")}
 
 
-def ddim_i_classifier(wildcards):
-    return f"<results>/attributes/ddim_i/classifiers/{wanted_attribute(wildcards)}/<weights>"
-
-
 rule select_images:
     """Let real images (naive) or the unguided pool, whatever they show, stand for a class."""
     input:

@@ -6,11 +6,6 @@
 SHOWN = [method for method in CONFIG.attributes.methods if method in ("unguided", *MODES)]  # the same seeds
 
 
-def sheet_sources(wildcards):
-    files = ["pool"] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
-    return [f"<results>/attributes/descriptions/{file}.safetensors" for file in files]
-
-
 rule draw_attributes_figure:
     """Draw real, unguided and guided images of every class, the same seeds side by side."""
     input:

@@ -15,18 +15,6 @@ wildcard_constraints:
     mode="exact|readout",
 
 
-def target_of(wildcards):
-    return CONFIG.attributes.target(wildcards.target)
-
-
-def wanted_attribute(wildcards):
-    return target_of(wildcards).attribute
-
-
-def wanted_value(wildcards):
-    return str(target_of(wildcards).value)
-
-
 rule draw_attribute_shots:
     """Draw the labelled shots of one attribute from their pool."""
     input:

@@ -11,14 +11,6 @@ scattergather:
     pool=CONFIG.attributes.sets.shards_unguided,
 
 
-def head_of(wildcards):
-    return f"<results>/attributes/heads/{wildcards.mode}/{wanted_attribute(wildcards)}/<weights>"
-
-
-def guidance_scale(wildcards):
-    return getattr(target_of(wildcards).guidance_scale, wildcards.mode)
-
-
 rule sample_unguided:
     """Draw one shard of the unguided pool."""
     input:

@@ -13,18 +13,6 @@ wildcard_constraints:
     control="|".join([NO_CONTROL, *CONTROLS]),
 
 
-def cell_files(recipes):
-    cells = [cell for recipe in recipes for cell in cells_of(CLASSES, recipe)]
-    return expand("<results>/classes/cells/{cell}.csv", cell=[cell.name for cell in cells])
-
-
-def generated_images(wildcards):
-    # Every cell reads prefixes of one set; cells without generated images do not wait for it.
-    if not int(wildcards.ratio):
-        return []
-    return gather.generated("<results>/classes/generated/{scatteritem}.parquet")
-
-
 rule train_cell:
     """Train one cell of Table 2, once per seed, and test it."""
     input:

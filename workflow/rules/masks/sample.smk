@@ -14,15 +14,6 @@ GUIDES = {  # a new method that learns something adds where it lies
 }
 
 
-def mask_guide(wildcards):
-    shots = wildcards.get("shots", CONFIG.masks.shots)
-    return [GUIDES[wildcards.method].format(preset=wildcards.preset, shots=shots)] if wildcards.method in GUIDES else []
-
-
-def mask_guide_folder(wildcards, input):
-    return ["--guide", Path(str(input.guide)).parent] if input.guide else []
-
-
 rule sample_masks:
     """Draw samples that follow the wanted masks."""
     input:

@@ -1,0 +1,32 @@
+# Shared by the rules of attributes: functions that choose inputs and parameters by wildcards.
+# in:  wildcards
+# out: files and values
+
+
+def target_of(wildcards):
+    return CONFIG.attributes.target(wildcards.target)
+
+
+def wanted_attribute(wildcards):
+    return target_of(wildcards).attribute
+
+
+def wanted_value(wildcards):
+    return str(target_of(wildcards).value)
+
+
+def head_of(wildcards):
+    return f"<results>/attributes/heads/{wildcards.mode}/{wanted_attribute(wildcards)}/<weights>"
+
+
+def guidance_scale(wildcards):
+    return getattr(target_of(wildcards).guidance_scale, wildcards.mode)
+
+
+def ddim_i_classifier(wildcards):
+    return f"<results>/attributes/ddim_i/classifiers/{wanted_attribute(wildcards)}/<weights>"
+
+
+def sheet_sources(wildcards):
+    files = ["pool"] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
+    return [f"<results>/attributes/descriptions/{file}.safetensors" for file in files]

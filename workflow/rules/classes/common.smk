@@ -1,0 +1,15 @@
+# Shared by the rules of classes: functions that choose inputs by wildcards.
+# in:  wildcards
+# out: files
+
+
+def cell_files(recipes):
+    cells = [cell for recipe in recipes for cell in cells_of(CLASSES, recipe)]
+    return expand("<results>/classes/cells/{cell}.csv", cell=[cell.name for cell in cells])
+
+
+def generated_images(wildcards):
+    # Every cell reads prefixes of one set; cells without generated images do not wait for it.
+    if not int(wildcards.ratio):
+        return []
+    return gather.generated("<results>/classes/generated/{scatteritem}.parquet")

@@ -1,0 +1,12 @@
+# Shared by the rules of masks: functions that choose inputs and parameters by wildcards.
+# in:  wildcards
+# out: files and values
+
+
+def mask_guide(wildcards):
+    shots = wildcards.get("shots", CONFIG.masks.shots)
+    return [GUIDES[wildcards.method].format(preset=wildcards.preset, shots=shots)] if wildcards.method in GUIDES else []
+
+
+def mask_guide_folder(wildcards, input):
+    return ["--guide", Path(str(input.guide)).parent] if input.guide else []
