@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup restore check test demo reproduce store verify report docs estimate benchmarks mutation robustness \
+.PHONY: help setup restore check test ci demo reproduce store verify report docs estimate benchmarks mutation robustness \
   determinism lint lock clean
 
 BIN := .venv/bin
@@ -91,6 +91,10 @@ check: lint ## Lint, then all tests but slow ones (90 seconds on two cores)
 test: export OMP_NUM_THREADS := 1
 test: restore lint ## Lint, then all tests in two processes (about 20 minutes)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+ci: export OMP_NUM_THREADS := 1
+ci: restore lint ## Lint, then all tests but those of platforms: Slurm, conda, the store, interruptions (about 15 minutes)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/platform
 
 robustness: setup ## Interrupt a small run at 120 random moments and compare every byte (about 10 minutes)
 	@$(BIN)/python tests/platform/robustness.py
