@@ -46,7 +46,7 @@ restore: setup ## Fetch the shipped weights and samples: `dvc pull`
 	  exit 1
 	}
 
-demo: restore ## Steer the shipped denoiser with heads from 50 + 50 labels, judge and show the samples (about 5 minutes)
+demo: restore ## Steer the shipped denoiser with heads from 50 + 50 labels, judge and show the samples (14 CPU minutes)
 	@mkdir -p $(RESULTS)-demo/judges
 	cp -r $(RESULTS)/judges/judge $(RESULTS)-demo/judges  # its training takes longer than all the rest
 	# Not the target `attributes`, which would put this table in the place of the paper's.
