@@ -271,7 +271,7 @@ def test_what_must_agree(overlay: dict[str, Any], said: str) -> None:
     ],
 )
 def test_what_just_agrees(overlay: dict[str, Any]) -> None:
-    load_config(default(**overlay))
+    assert load_config(default(**overlay)).splits
 
 
 def test_targets_have_names_and_attributes_of_the_data_set() -> None:
