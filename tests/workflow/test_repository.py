@@ -79,8 +79,7 @@ in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked ar
 
 @in_git
 def test_what_git_tracks_fits_in_a_pocket() -> None:
-    # With what is left of earlier stores in dvc-remote; without, 60 MB.
-    assert sum(path.stat().st_size for path in tracked()) <= 160e6
+    assert sum(path.stat().st_size for path in tracked()) <= 60e6
     records = ROOT / "results" / "records.json"
     assert not records.exists() or records.stat().st_size <= 60_000
 
