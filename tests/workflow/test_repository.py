@@ -222,6 +222,7 @@ def distribution_of(package: str) -> str:
     return canonicalize_name(distributions().get(package) or importlib.metadata.metadata(package)["Name"])
 
 
+@pytest.mark.slow
 def test_env_files_cover_the_imports_of_their_scripts() -> None:
     for name, body in rules().items():
         [(script, env)] = re.findall(r'code\("(\w+\.py)", env="(\w+)"\)', body)

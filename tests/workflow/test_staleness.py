@@ -33,10 +33,12 @@ def stale(scripts: Path, module: str, pattern: str, replacement: str) -> set[str
     return {name for name in before if before[name] != after[name]}
 
 
+@pytest.mark.slow
 def test_a_comment_makes_nothing_stale(scripts: Path) -> None:
     assert len(digests(scripts)) > 20
     assert not stale(scripts, "errors.py", r"\Z", "\n# A comment.\n")
 
 
+@pytest.mark.slow
 def test_a_constant_of_the_frechet_distance_makes_the_evaluation_stale(scripts: Path) -> None:
     assert stale(scripts, "metrics/distances.py", r"(_reference\.trace) - 2 \*", r"\1 - 2.1 *") == EVALUATING

@@ -55,6 +55,7 @@ def test_snakemake_and_snakefmt_find_nothing_to_complain_about(tree: Path) -> No
     assert done.status == 0, done.text
 
 
+@pytest.mark.slow
 def test_the_default_is_planned(tree: Path) -> None:
     put_stored_weights(tree)
     done = snakemake(tree, "-n")
@@ -65,6 +66,7 @@ def test_the_default_is_planned(tree: Path) -> None:
     assert not {"train_denoiser", "train_segmenter", "train_controlnet", "train_generator"} & set(jobs)
 
 
+@pytest.mark.slow
 def test_missing_weights_are_named(tree: Path) -> None:
     done = snakemake(tree, "-n")
     assert done.status != 0
@@ -142,6 +144,7 @@ def test_a_mistake_stops_with_its_key_and_no_traceback(
     assert not (tree / RESULTS).exists()
 
 
+@pytest.mark.slow
 def test_an_estimate_counts_every_planned_job_that_has_a_benchmark(tree: Path) -> None:
     """`make estimate` reads what Snakemake prints for people."""
     done = snakemake(tree, "-n", "--nolock", *SMOKE)

@@ -46,6 +46,7 @@ def loaded(*paths: Path) -> SampleSet:
     return load_samples(paths)
 
 
+@pytest.mark.slow
 def test_a_set_is_the_same_for_any_number_of_jobs(folder: Path) -> None:
     whole = loaded(draw(folder, BLOND))
     checkpoints = sorted((folder / "checkpoints").rglob("unit-*.safetensors"))
@@ -59,6 +60,7 @@ def test_a_set_is_the_same_for_any_number_of_jobs(folder: Path) -> None:
     assert loaded(draw(folder, Steering())).forwards_per_sample == 3
 
 
+@pytest.mark.slow
 def test_what_samples_are_steered_by_decides_them(folder: Path) -> None:
     away, weaker = Steering("exact", "Blond", False, 30.0), Steering("exact", "Blond", True, 3.0)
     read = Steering("readout", "Blond", True, 30.0)

@@ -20,6 +20,7 @@ CLASSES = ["dark", "light"]
 SHORT = SupervisedConfig(epochs=1, batch_size=8, learning_rate=1e-3, weight_decay=0, seed=3, precision="float32")
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     data, test = shades(CLASSES, 16, 0), shades(CLASSES, 20, 2)
     recipe = ClassifierRecipe("resnet18", 16, SHORT.model_copy(update={"epochs": 6}))

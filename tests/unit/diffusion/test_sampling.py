@@ -216,6 +216,7 @@ def test_a_unit_is_drawn_by_the_sampler_with_its_own_predictor_and_seeds(
         assert torch.equal(found.images[3 * index : 3 * index + 3], expected)
 
 
+@pytest.mark.slow
 def test_images_are_equal_byte_for_byte_for_any_number_of_shards(draw: Draw, tmp_path: Path) -> None:
     units = plan_units(10, 4, UNIT_SIZE)
     whole = draw(units, tmp_path / "whole")

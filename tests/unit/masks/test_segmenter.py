@@ -37,6 +37,7 @@ def test_it_serves_its_role_classes_and_pairs_alone(squares: Squares, tmp_path: 
         load_segmenter(tmp_path, "guides", CLASSES, {"shots": 20})
 
 
+@pytest.mark.slow
 def test_it_learns_squares_that_it_has_not_seen(squares: Squares) -> None:
     settings = SMALL.model_copy(update={"epochs": 25, "batch_size": 4, "learning_rate": 5e-3})
     model = fit_segmenter(squares(24), settings, CPU)

@@ -173,6 +173,7 @@ save_module(torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(8)]), abo
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("here", "there"):
         (tmp_path / name).mkdir()

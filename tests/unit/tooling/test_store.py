@@ -98,11 +98,13 @@ def recorded(product: str) -> dict[str, Any]:
     return dict(json.loads(record_path(product).read_text()))
 
 
+@pytest.mark.slow
 def test_a_clone_has_nothing_to_do(clone: Path) -> None:
     assert NOTHING in run(clone, "-n")
     assert not Path(LEFT_OUT).exists()
 
 
+@pytest.mark.slow
 def test_a_file_of_other_bytes_is_not_adopted_and_what_follows_from_it_is_made_again(clone: Path) -> None:
     Path(SHARD).write_text("something else\n")
     assert jobs(clone, "--cores", "1") == {"describe", "table"}
@@ -110,6 +112,7 @@ def test_a_file_of_other_bytes_is_not_adopted_and_what_follows_from_it_is_made_a
     assert "something else" in Path(LEFT_OUT).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["a parameter", "an input"])
 def test_a_change_after_storing_is_seen(clone: Path, change: str) -> None:
     if change == "an input":
@@ -117,6 +120,7 @@ def test_a_change_after_storing_is_seen(clone: Path, change: str) -> None:
     assert "sample" in jobs(clone, "-n", *(["--config", "scale=4"] if change == "a parameter" else []))
 
 
+@pytest.mark.slow
 def test_what_is_made_again_is_made_from_what_is_there(clone: Path) -> None:
     Path(TABLE).unlink()
     assert jobs(clone, "--cores", "1") == {"describe", "table"}
