@@ -17,8 +17,7 @@ TARGET := attributes
 # Shipped weights that no rule makes when they come from the store.
 WEIGHTS := denoiser masks/segmenters masks/controlnets classes/generator
 
-# Rules call plain `python`: it must be this environment's, with nothing mixed in.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Nothing is mixed into this environment.
 unexport PYTHONPATH PYTHONHOME
 
 help: ## List the targets

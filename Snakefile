@@ -2,7 +2,7 @@
 # Rules wire, scripts unpack, the library (workflow/scripts/fewshot_diffusion) computes.
 
 
-configfile: "config/config.yaml"
+configfile: os.path.relpath(os.path.join(workflow.basedir, "config", "config.yaml"))
 
 
 report: "workflow/report/workflow.rst"

@@ -60,7 +60,7 @@ def snakemake(folder: Path, *arguments: str, **variables: str) -> Finished:
 
 
 def command(folder: Path, *words: str, **variables: str) -> Finished:
-    """Run a program in a folder as a user of this environment would."""
+    """Run a program in a folder; its environment is not activated."""
     process = start(folder, *words, **variables)
     try:
         text, _ = process.communicate(timeout=PATIENCE)
@@ -74,8 +74,8 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start a program in a folder."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
-    # Rules call plain `python`: it must be the one that runs the tests.
-    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1", **variables}
+    path = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder).resolve() != BIN.resolve()]
+    environment |= {"PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         words,
         cwd=folder,

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 KILLED = 128 + signal.SIGKILL
 PATIENCE = 3600  # seconds: low priority on a busy machine may mean minutes without a step
 
-# What rules find as `python`: it hands its command line and streams over, and waits for the exit status.
+# What rules call as `python`: it hands its command line and streams over, and waits for the exit status.
 CLIENT = f"""#!{sys.executable} -IS
 import json, os, signal, socket, sys
 for number in (signal.SIGINT, signal.SIGTERM):
@@ -131,7 +132,7 @@ class Run:
 def _is_script(process: int) -> bool:
     with contextlib.suppress(OSError):
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-        return len(words) > 1 and words[1].startswith(b"workflow/scripts/")
+        return len(words) > 1 and b"workflow/scripts/" in words[1]
     return False
 
 
@@ -226,6 +227,7 @@ def _run(argv: list[str], starter: socket.socket | None) -> int:
         if starter:
             from snakemake.cli import main
 
+            sys.executable = shutil.which("python") or sys.executable  # jobs run with Snakemake's own: the client
             starter.sendall(os.getpid().to_bytes(4, "big"))
             main(argv)
         else:

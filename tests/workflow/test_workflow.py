@@ -155,6 +155,22 @@ def test_an_estimate_counts_every_planned_job_that_has_a_benchmark(tree: Path) -
     assert len(planned_steps(done.text)) == sum(jobs[rule] for rule in jobs.keys() - targets)
 
 
+@pytest.mark.slow
+def test_it_runs_from_anywhere(tree: Path, tmp_path: Path) -> None:
+    """The results go where Snakemake works, and are the same; the environment is not activated."""
+    split = "results/smoke/images/pairs.parquet"
+    places = [tmp_path / name for name in ("by its file", "by a folder")]
+    given = ["--snakefile", str(tree / "Snakefile")], ["--directory", str(places[1])]
+    for place, start, words in zip(places, (places[0], tree), given, strict=True):
+        place.mkdir()
+        done = snakemake(start, "--cores", "1", split, *words, "--configfile", str(tree / "config/smoke.yaml"))
+        assert done.status == 0, done.text
+    assert (places[0] / split).read_bytes() == (places[1] / split).read_bytes()
+    assert not (tree / "results").exists()
+    done = snakemake(places[0], "-n", *given[0])
+    assert f"Run `make restore` in {tree}, add `--directory {tree}`" in done.text
+
+
 # --- whole runs -----------------------------------------------------------------------------------------------------
 
 

@@ -2,22 +2,33 @@
 # parameters of rules. `settings(key)` passes one section as JSON; `code(script, env)` is a digest of every definition
 # that the job runs. Both are parameters, so that an edit of either makes exactly the rules stale that depend on it.
 # In paths: <results>, <logs> and <benchmarks> are the folders of this data set, <weights> is diffusers' file name.
+# The workflow may be run from any folder, which gets the results: BASE is where the workflow lies, named from there.
 
+import os
 import sys
 from operator import attrgetter
 from pathlib import Path
 
-BASE = Path(workflow.basedir)
-sys.path.insert(0, str(BASE / "workflow" / "scripts"))
+BASE = Path(os.path.relpath(workflow.basedir))
+sys.path.insert(0, os.path.abspath(BASE / "workflow" / "scripts"))
+
+from snakemake.settings.types import DeploymentMethod
+
+from fewshot_diffusion.errors import FewshotError
+from fewshot_diffusion.tooling.interpreter import job_python
+
+try:
+    PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
+except FewshotError as error:
+    raise WorkflowError(str(error))
 
 from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.tooling.code_digest import code_digest
 from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
 try:
-    CONFIG = load_config(config)
-    require_weights(CONFIG, Path("results", CONFIG.data.name))
+    CONFIG = load_config(config, BASE)
+    require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))

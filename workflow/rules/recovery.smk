@@ -22,7 +22,9 @@ from fewshot_diffusion.tooling.recovery import (
 STATE = Path(".snakemake")
 
 # SIGTERM goes to a job's shell, too: it waits for the program, which then has time to write its state.
-shell.prefix("set -euo pipefail; trap : TERM; ")
+# `python workflow/scripts/x.py` means the Python that has the packages, whether or not its environment was activated,
+# and the script in the workflow's folder, wherever the job runs.
+shell.prefix('set -euo pipefail; trap : TERM; python() {{ {PYTHON} {BASE:q}/"$@"; }}; ')
 
 if workflow.is_main_process and clear_dead_locks(STATE):
     logger.info("Removed the lock of a run that was killed.")

@@ -45,3 +45,10 @@ class ReportConfig(Section):
         None, description="The paper's data set whose numbers stand beside our rows of the same name."
     )
     kind: Literal["reproduced", "scaled-down"] = Field("scaled-down", description="What our rows are.")
+
+    def found_from(self, base: Path) -> "ReportConfig":
+        """Return the section with the shipped table named from here: elsewhere it is found in the workflow's folder."""
+        shipped = base / self.published if self.published else base
+        if self.published is None or self.published.exists() or not shipped.exists():
+            return self
+        return self.model_copy(update={"published": shipped})

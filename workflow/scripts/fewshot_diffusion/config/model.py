@@ -6,6 +6,7 @@ The YAML files under ``config/`` are instances of ``Config``; ``config/schema.js
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -82,17 +83,22 @@ class Config(Section):
         return self
 
 
-def load_config(raw: Mapping[str, Any]) -> Config:
+def load_config(raw: Mapping[str, Any], base: Path = Path()) -> Config:
     """Validate a raw configuration.
+
+    Args:
+        raw: What YAML files say. Relative paths in it mean the working directory.
+        base: Folder of the workflow, which ships a file that the default names.
 
     Raises:
         ConfigError: Names every offending key, what was found and what is allowed.
     """
     try:
-        return Config.model_validate(raw)
+        config = Config.model_validate(raw)
     except ValidationError as error:
         problems = [f"  {problem}" for item in error.errors() for problem in _problems(item)]
         raise ConfigError("The configuration is not valid:\n" + "\n".join(problems)) from error
+    return config.model_copy(update={"report": config.report.found_from(base)})
 
 
 def _problems(item: Any) -> list[str]:

@@ -50,10 +50,15 @@ def stored_paths(results: Path) -> list[Path]:
     return [path for name in STORED if (path := results / name).exists()]
 
 
-def require_weights(config: object, results: Path) -> None:
+def require_weights(config: object, results: Path, base: Path = Path()) -> None:
     """Stop if the configuration takes weights from the store that are not here.
 
     With committed tables in place, Snakemake would say that nothing is to be done, whatever the configuration.
+
+    Args:
+        config: The whole configuration.
+        results: Folder of the data set.
+        base: Folder of the workflow; the store fills its results alone.
 
     Raises:
         StoreError: Names what is missing and what to do.
@@ -61,7 +66,10 @@ def require_weights(config: object, results: Path) -> None:
     for key, names in WEIGHTS.items():
         absent = [results / name for name in names if not (results / name).is_dir()]
         if absent and getattr(getattr(config, key), "source", None) == "store":
-            raise StoreError(f"{absent[0]}: weights are missing. Run `make restore`, or set {key}.source to train.")
+            there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
+            raise StoreError(
+                f"{absent[0]}: weights are missing. Run `make restore`{there}, or set {key}.source to train."
+            )
 
 
 def planned_products(summary: str) -> list[str]:
