@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 from torch import Tensor
 
+from fewshot_diffusion.errors import SamplingError
 from fewshot_diffusion.figures import save_figure
 from fewshot_diffusion.images import (
     decode_images,
@@ -79,6 +80,8 @@ def test_every_level_survives_the_signed_scale() -> None:
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     assert torch.equal(to_uint8(to_signed(levels)), levels)
     assert (to_signed(levels).min(), to_signed(levels).max()) == (-1, 1)
+    with pytest.raises(SamplingError, match="not finite"):
+        to_uint8(torch.tensor([0.0, torch.nan]))
     assert to_uint8(torch.tensor([-9.0, 9.0, 0.0]).bfloat16()).tolist() == [0, 255, 128]
 
 

@@ -26,7 +26,7 @@ from fewshot_diffusion.diffusion.sampling import (
     share_units,
 )
 from fewshot_diffusion.diffusion.schedule import make_scheduler
-from fewshot_diffusion.errors import CheckpointError, CorruptFileError
+from fewshot_diffusion.errors import CheckpointError, CorruptFileError, SamplingError
 from fewshot_diffusion.images import to_uint8
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import SampleNoise
@@ -109,6 +109,8 @@ def test_more_units_change_none(units: int, more: int, unit_size: int) -> None:
 class GivenNoise:
     """A start of ones; then the same given noise at every step."""
 
+    seeds = (0,)
+
     def __init__(self, value: float) -> None:
         self.value = value
         self.draws = 0
@@ -174,6 +176,45 @@ def test_the_predictor_is_given_the_schedule_of_its_timestep(tiny_denoiser: Deno
 
     sample_ddim(predict, scheduler, SampleNoise([0], (3, 4, 4), CPU.device), 4, 0.0)
     assert seen == [(t, float(scheduler.alphas_cumprod[t]), torch.float32) for t in (750, 500, 250, 0)]
+
+
+# --- values that are not finite ---
+
+
+def spoilt(denoiser: Denoiser, bad: float, from_timestep: int) -> Predictor:
+    """A predictor that spoils the second sample from a timestep on."""
+
+    def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+        output = unguided(denoiser, CPU)(x_t, timestep, alpha_bar_t)
+        if timestep <= from_timestep:
+            output[-2:-1, 0, 3, 4] = bad
+        return output
+
+    return predict
+
+
+@pytest.mark.parametrize("clip_sample", [True, False])
+@pytest.mark.parametrize("bad", [torch.nan, -torch.inf])
+@pytest.mark.parametrize(("timestep", "step"), [(666, 1), (333, 2), (0, 3)])
+def test_a_sample_that_is_not_finite_is_named_with_its_step(
+    draw: Draw, tiny_denoiser: Denoiser, tmp_path: Path, bad: float, timestep: int, step: int, clip_sample: bool
+) -> None:
+    """Infinity, too, which clipping would hide."""
+    said = rf"seed 5 is not finite from timestep {timestep} on \(step {step} of 3\)\. Without guidance it is"
+    predict = spoilt(tiny_denoiser, bad, timestep)
+    with pytest.raises(SamplingError, match=said):
+        draw(plan_units(4, 2, UNIT_SIZE), tmp_path, predict=predict, clip_sample=clip_sample)
+    assert not list(tmp_path.rglob("unit-*"))
+
+
+def test_a_guidance_scale_is_blamed_and_so_are_weights(draw: Draw, tiny_denoiser: Denoiser, tmp_path: Path) -> None:
+    units, guidance = plan_units(0, 1, UNIT_SIZE), ReadoutGuidance(tiny_denoiser, likelihood, ["mid_block"], CPU)
+    steered = guided(guidance, 1e45, "v_prediction", unguided(tiny_denoiser, CPU), (0, 500))
+    with pytest.raises(SamplingError, match=r"from timestep 333 .* lower its scale"):
+        draw(units, tmp_path, predict=steered)
+    tiny_denoiser.unet.conv_out.bias.data[0] = torch.nan
+    with pytest.raises(SamplingError, match=r"seed 0 .*step 1 of 3.* The denoiser's own output is not.* its weights"):
+        draw(units, tmp_path)
 
 
 # --- batches, units and shards ---

@@ -72,7 +72,7 @@ class Network(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, 2)
         self.norm = nn.BatchNorm1d(2)
-        self.norm.num_batches_tracked.fill_(70_000)  # beyond float16
+        self.norm.num_batches_tracked.fill_(2**24 + 1)  # beyond what float32 counts
 
 
 def network(width: int = 3) -> Network:
@@ -142,7 +142,7 @@ def test_weights_stored_in_half_precision_come_back_in_full(tmp_path: Path, kind
     loaded = load(tmp_path)[0]
     assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32, torch.int64}
     assert torch.equal(loaded.linear.weight, network().linear.weight.to(kind).float())
-    assert int(loaded.norm.num_batches_tracked) == 70_000
+    assert int(loaded.norm.num_batches_tracked) == 2**24 + 1
 
 
 def test_json_is_sorted_and_comes_back(tmp_path: Path) -> None:
@@ -217,9 +217,20 @@ def test_a_failing_writer_keeps_the_old_file(tmp_path: Path, write: Callable[...
     assert [(path.name, sha256(path)) for path in tmp_path.iterdir()] == [("a", before)]
 
 
-def test_others_may_read_what_is_written(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "x")
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+@pytest.mark.parametrize(
+    ("write", "content"),
+    [(write_text, ("x",)), (write_tensors, (tensors(), ABOUT)), (write_records, (records(), ABOUT))],
+)
+def test_the_umask_says_who_may_read_what_is_written(
+    tmp_path: Path, write: Callable[..., None], content: tuple[object, ...], umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        write(tmp_path / "a", *content)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~umask
 
 
 # --- damage ---------------------------------------------------------------------------------------------------------

@@ -30,7 +30,11 @@ class StoppedError(FewshotError):
 
 
 class GuidanceError(FewshotError):
-    """A guidance gradient is not finite, or does not reach the noisy image."""
+    """A guidance gradient does not reach the noisy image."""
+
+
+class SamplingError(FewshotError):
+    """Samples are not finite: no image is made of them."""
 
 
 class MetricError(FewshotError):

@@ -10,11 +10,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .errors import SamplingError
 from .storage.files import atomic_path
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert [-1, 1] images to uint8 [N, C, H, W], 0..255, rounding to nearest."""
+    """Convert [-1, 1] images to uint8 [N, C, H, W], 0..255, rounding to nearest.
+
+    Raises:
+        SamplingError: If a value is not finite: it would become some colour.
+    """
+    if not images.isfinite().all():
+        raise SamplingError("found values that are not finite, expected images in -1..1.")
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
 

@@ -22,6 +22,7 @@ class SampleNoise:
     """Standard normal noise for a batch, each row drawn from its own seed's stream."""
 
     def __init__(self, seeds: Sequence[int], shape: tuple[int, ...], device: torch.device) -> None:
+        self.seeds = seeds
         self._generators = [generator("sampling", seed) for seed in seeds]
         self._shape = shape
         self._device = device

@@ -189,7 +189,8 @@ def sample_unit(
     labels = torch.full((len(unit.seeds),), label)
     predict = classifier_free(generator, labels, settings.classifier_free_scale, runtime)
     noise = SampleNoise(unit.seeds, generator.sample_shape, runtime.device)
-    return sample_ddim(predict, scheduler, noise, settings.num_inference_steps, eta=0.0)
+    plain = classifier_free(generator, labels, 1, runtime)
+    return sample_ddim(predict, scheduler, noise, settings.num_inference_steps, eta=0.0, plain=plain)
 
 
 def units_of_class(label: int, unit_size: int) -> Iterator[WorkUnit]:

@@ -19,6 +19,7 @@ from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import corrupt, read_json, write_json
 from ..storage.tensors import read_tensors, write_tensors
 from .denoiser import Denoiser
+from .finite import FiniteSteps
 from .guidance import Predictor, unguided
 from .samples import SampleSet, seed_range
 from .schedule import make_scheduler
@@ -38,7 +39,12 @@ class WorkUnit:
 
 
 def sample_ddim(
-    predict: Predictor, scheduler: DDIMScheduler, noise: SampleNoise, num_inference_steps: int, eta: float
+    predict: Predictor,
+    scheduler: DDIMScheduler,
+    noise: SampleNoise,
+    num_inference_steps: int,
+    eta: float,
+    plain: Predictor | None = None,
 ) -> Tensor:
     """Draw one batch by DDIM.
 
@@ -48,13 +54,18 @@ def sample_ddim(
         noise: The batch's own noise: the start, and one draw per step if eta > 0.
         num_inference_steps: Steps.
         eta: 0 is deterministic; 1 has the posterior variance of the subsequence (Song et al. 2021, eq. 16).
+        plain: The denoiser without guidance, to tell what is to blame for values that are not finite.
 
     Returns:
         Clean images, [B, C, H, W], [-1, 1] scale up to the last step's error.
+
+    Raises:
+        SamplingError: If a sample is not finite.
     """
     scheduler.set_timesteps(num_inference_steps)
-    x_t = noise.draw()
+    x_t, finite = noise.draw(), FiniteSteps()
     for timestep in scheduler.timesteps.tolist():
+        given = x_t
         output = predict(x_t, timestep, scheduler.alphas_cumprod[timestep].to(x_t))
         variance_noise = noise.draw() if eta > 0 else None
         # A clipped clean estimate needs the noise that belongs to it: with the unclipped noise a guided step
@@ -67,6 +78,8 @@ def sample_ddim(
             use_clipped_model_output=scheduler.config.clip_sample,
             variance_noise=variance_noise,
         ).prev_sample
+        finite.note(timestep, given, output, x_t)  # the output, too: a clipped estimate hides infinity
+    finite.require(noise.seeds, lambda x_t, t: (plain or predict)(x_t, t, scheduler.alphas_cumprod[t].to(x_t)))
     return x_t
 
 
@@ -104,12 +117,14 @@ def draw_units(
 
     Raises:
         CheckpointError: If a unit in ``checkpoints`` was written by another sampling.
+        SamplingError: If a sample is not finite.
     """
     scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
+    plain = unguided(denoiser, runtime)
 
     def draw(unit: WorkUnit) -> Tensor:
         noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
-        return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta)
+        return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta, plain)
 
     images = [torch.empty(0, *denoiser.sample_shape, dtype=torch.uint8)]
     seconds = 0.0

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from ..errors import WeightsError
@@ -63,7 +62,7 @@ def load_module(
             raise WeightsError(f"{folder}: the weights are of {key} {about.get(key)!r}, expected {value!r}.")
     try:
         module = make(config)
-        module.load_state_dict({name: _full(tensor) for name, tensor in tensors.items()}, strict=True)
+        module.load_state_dict(tensors, strict=True)  # half precision spares space: it is copied into full
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"{folder}: the weights do not fit config.json ({error}).") from error
     module.requires_grad_(False).eval()
@@ -92,11 +91,6 @@ def weights_digest(folder: Path) -> str:
     for file in WEIGHTS_FILES:
         digest.update((folder / file).read_bytes())
     return digest.hexdigest()
-
-
-def _full(tensor: torch.Tensor) -> torch.Tensor:
-    # Stored in half precision to spare space; computed in full.
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _config_digest(config: Mapping[str, Any]) -> str:

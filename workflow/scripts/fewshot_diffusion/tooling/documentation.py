@@ -24,8 +24,8 @@ by key, everything else is replaced. Name targets before the option, or it swall
 snakemake --cores 8 results/celebahq32/tables/attributes.csv --configfile config/celebahq.yaml
 ```
 
-Relative paths mean the folder in which Snakemake works: the one where it is started, or `--directory`. Results go there,
-too. From another folder: `snakemake --snakefile PATH/Snakefile ...`, with `PATH/config/` before the names of overlays.
+Relative paths mean the folder in which Snakemake works: the one where it is started, or `--directory`. Results go
+there, too. From another folder: `snakemake --snakefile PATH/Snakefile ...`, with overlays as `PATH/config/mine.yaml`.
 
 A mistyped key or a value out of range stops with the key, what was found and what is allowed, before anything runs.
 """
