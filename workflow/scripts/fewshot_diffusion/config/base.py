@@ -1,6 +1,7 @@
 """Types that every section of the configuration shares."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,6 +13,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["auto", "float32", "bfloat16"]
 Mode = Literal["exact", "readout"]
 Source = Literal["train", "store"]
+Fit = Literal["crop", "squash", "refuse"]
 
 
 def _distinct_names(scales: list[float]) -> list[float]:
@@ -28,3 +30,25 @@ class Section(BaseModel):
     """A group of settings: frozen, and closed to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def at_home(value: Any) -> Any:
+    """Return a section, list or path in which ~ at the beginning of a path is the home folder.
+
+    Raises:
+        ValueError: If a path begins with ~ and a user who has none.
+    """
+    if isinstance(value, Section):
+        changed = {name: new for name, old in value if (new := at_home(old)) is not old}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, list):
+        found = [at_home(item) for item in value]
+        return found if any(new is not old for new, old in zip(found, value, strict=True)) else value
+    return _expanded(value) if isinstance(value, Path) and str(value).startswith("~") else value
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"found {path}, whose home folder is unknown") from error

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigError
 from .attributes import AttributesConfig
-from .base import Section
+from .base import Section, at_home
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
 from .data import DataConfig
@@ -75,6 +75,11 @@ class Config(Section):
         update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
         own = {"unit_size": self.masks.sweep.masks, "first_seed": self.masks.sweep.first_seed}
         return self.sampling.model_copy(update={**update, **(own if sweep else {"unit_size": self.masks.masks})})
+
+    @field_validator("*")
+    @classmethod
+    def _at_home(cls, section: Any) -> Any:
+        return at_home(section)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
