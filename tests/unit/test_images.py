@@ -17,7 +17,6 @@ from fewshot_diffusion.images import (
     encode_images,
     encode_masks,
     image_grid,
-    rgb_pixels,
     save_sheet,
     stack_pixels,
     to_signed,
@@ -85,9 +84,7 @@ def test_every_level_survives_the_signed_scale() -> None:
     assert to_uint8(torch.tensor([-9.0, 9.0, 0.0]).bfloat16()).tolist() == [0, 255, 128]
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-def test_images_of_any_mode_and_shape_become_square_rgb(mode: str) -> None:
-    found = rgb_pixels(Image.new("RGB", (40, 24), (204, 204, 204)).convert(mode), 16)
-    assert (found.shape, found.dtype, int(found.min()), int(found.max())) == ((3, 16, 16), np.uint8, 204, 204)
+def test_images_are_stacked_whatever_their_number() -> None:
+    found = np.zeros((3, 16, 16), dtype=np.uint8)
     assert stack_pixels([found, found], 3, 16, 16).is_contiguous()
     assert stack_pixels([], 3, 16, 16).shape == (0, 3, 16, 16)

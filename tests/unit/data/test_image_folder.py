@@ -128,11 +128,35 @@ def test_a_validation_image_of_an_unknown_class(folder: Path) -> None:
         read(folder)
 
 
-@pytest.mark.parametrize("line", [b"alone", b"\xff\xfe\tn01"])
-def test_a_malformed_annotation(folder: Path, line: bytes) -> None:
-    write(folder / "val/val_annotations.txt", line)
-    with pytest.raises(DataError, match=r"line 1: expected <file>|cannot be read"):
+@pytest.mark.parametrize("folder", ["stock"], indirect=True)
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"alone", "line 1: expected <file>"),
+        (b"\xff\xfe\tn01", "UTF-16-LE|line 1: expected"),
+        (b"../../secret.jpg\tn01\nval_00.JPEG\tn01", "val/images/../../secret.jpg is not in val/images/"),
+        (b"val_00.JPEG\tn01\nval_00.JPEG\tn02", "val_00.JPEG stands twice, in lines 1 and 2"),
+        (b"", "val/images/val_00.JPEG has no line in it"),
+    ],
+)
+def test_a_malformed_annotation(folder: Path, line: bytes, fault: str) -> None:
+    path = folder / "val/val_annotations.txt"
+    path.write_bytes(line + b"\n" + path.read_bytes().partition(b"\n")[2])
+    with pytest.raises(DataError, match=fault):
         read(folder, range(TRAIN, TRAIN + 1))
+
+
+@pytest.mark.parametrize("layout", ["val/{}/images/x.jpg", "val/{}/x.jpg", "val/images/{}.jpg"])
+def test_every_layout_of_validation_images(folder: Path, layout: str) -> None:
+    """A list that is left beside sorted classes is not looked at; blank lines in one that is needed do no harm."""
+    for label, name in enumerate(CLASSES):
+        write(folder.parent / "new" / layout.format(name), encoded(10 * label + 5))
+        write(folder.parent / "new/train" / name / "x.jpg", encoded(0))
+    lines = "".join(f"{name}.jpg\t{name}\t\n" for name in CLASSES)
+    write(folder.parent / "new/val/val_annotations.txt", f"\n{lines}\n".replace("\n", "\r\n").encode())
+    found = read(folder.parent / "new", range(3, 6))
+    assert ((found.images.float().mean((1, 2, 3)) - 5) / 10).round().long().tolist() == found.labels.tolist()
+    assert sorted(found.labels.tolist()) == [0, 1, 2]
 
 
 def test_no_readable_image_is_an_empty_set(folder: Path) -> None:

@@ -128,9 +128,40 @@ def test_a_mask_of_another_shape(folder: Path) -> None:
     assert "masks/face5.png: found 48 x 32 pixels, expected the shape of its image, 32 x 32" in message
 
 
-def test_a_mask_in_colour(folder: Path) -> None:
-    (folder / "set/masks/face5.png").write_bytes(encoded(np.zeros((32, 32, 3), dtype=np.uint8), "png"))
-    assert "masks/face5.png: found mode RGB, expected one channel" in refusal(settings(folder))
+def test_a_mask_with_loss_is_found_and_named(folder: Path) -> None:
+    (folder / "set/masks/face5.png").rename(folder / "set/masks/face5.jpg")
+    (folder / "set/masks/face5.jpg").write_bytes((folder / "set/images/face5.jpg").read_bytes())
+    assert "masks/face5.jpg: is not a mask (JPEG changes" in refusal(settings(folder))
+
+
+def test_pixels_without_a_class_become_one(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    mask = np.where(mask_of(5) == 3, 255, mask_of(5)).astype(np.uint8)
+    (folder / "set/masks/face5.png").write_bytes(encoded(mask, "png"))
+    assert "found class id 255" in refusal(settings(folder))
+    found = read_folder_masks(settings(folder, ignore=255, ignore_as="right"), 32, ALL)
+    assert torch.equal(found.by_ids([5]).masks[0], torch.from_numpy(mask_of(5)))
+    assert "1 images with pixels of value 255, which became 'right'" in caplog.text
+    assert read_folder_masks(settings(folder, ignore=255), 32, ALL).by_ids([5]).masks.unique().tolist() == [0, 1]
+    with pytest.raises(ValueError, match="ignore_as: found 'sky', expected one of background, skin"):
+        MaskFolderConfig(path=Path("x"), classes=CLASSES, ignore=255, ignore_as="sky")
+
+
+@pytest.mark.parametrize("drawn", ["as shown", "as stored"])
+def test_masks_of_turned_photos(folder: Path, drawn: str) -> None:
+    """The stored image lies on its left side; what is shown is white above."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored, mask = np.zeros((32, 48, 3), dtype=np.uint8), np.zeros((32, 48), dtype=np.uint8)
+    stored[:, :24], mask[:, :24] = 255, 1
+    Image.fromarray(stored).save(folder / "set/images/face0.jpg", exif=exif, quality=95)
+    mask = np.rot90(mask, -1) if drawn == "as shown" else mask
+    (folder / "set/masks/face0.png").write_bytes(encoded(np.ascontiguousarray(mask), "png"))
+    images, masks = (read(settings(folder), 16, ALL) for read in (read_folder_images, read_folder_masks))
+    shown, found = images.by_ids([0]).images[0, 0], masks.by_ids([0]).masks[0]
+    assert found[:8].float().mean() == 1
+    assert found[8:].float().mean() == 0
+    assert torch.equal(shown > 127, found.bool())
 
 
 @pytest.mark.parametrize("part", ["images/face2.jpg", "masks/face2.png"])
@@ -148,7 +179,7 @@ def test_two_images_of_one_name(folder: Path) -> None:
 def test_no_pairs_no_archive(folder: Path) -> None:
     (folder / "empty").mkdir()
     assert "found no pairs" in refusal(settings(folder, path=folder / "empty"))
-    assert "not a readable archive" in refusal(settings(folder, path=folder / "absent.zip"))
+    assert "absent.zip: there is no such file" in refusal(settings(folder, path=folder / "absent.zip"))
 
 
 def test_a_name_that_the_join_lacks(folder: Path) -> None:
@@ -156,9 +187,11 @@ def test_a_name_that_the_join_lacks(folder: Path) -> None:
     (folder / "ids.csv").write_text(text.replace("face6,106.jpg\n", ""))
     assert "ids.csv: face6 is not in it" in refusal(joined(folder))
     (folder / "ids.csv").write_text(text.replace("106.jpg", "105.jpg"))
-    assert "stands in it twice" in refusal(joined(folder))
+    assert "105.jpg and 105.jpg have one id" in refusal(joined(folder))
+    (folder / "ids.csv").write_text(text + "face6,200.jpg\n")
+    assert "a name stands in it twice" in refusal(joined(folder))
     (folder / "ids.csv").write_text("name\nface6\n")
-    assert "expected a CSV with columns name and celebahq_file" in refusal(joined(folder))
+    assert "found the columns 'name', expected name, celebahq_file" in refusal(joined(folder))
 
 
 def test_an_image_that_the_attribute_list_lacks(folder: Path) -> None:

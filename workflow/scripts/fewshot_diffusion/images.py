@@ -50,12 +50,6 @@ def decode_masks(coded: Iterable[bytes], size: tuple[int, int] = (0, 0)) -> Tens
     return _decoded(coded, size)
 
 
-def rgb_pixels(image: Image.Image, image_size: int) -> np.ndarray[Any, Any]:
-    """Return an image of any mode and size as RGB, uint8 [3, image_size, image_size], resized by Lanczos."""
-    square = image.convert("RGB").resize((image_size, image_size), Image.Resampling.LANCZOS)
-    return np.asarray(square).transpose(2, 0, 1)
-
-
 def stack_pixels(pixels: Sequence[np.ndarray[Any, Any]], *shape: int) -> Tensor:
     """Return images of one shape as one tensor, uint8 [N, ...]; ``shape`` is what they would have if N is 0."""
     stacked = np.stack(pixels) if pixels else np.empty((0, *shape), dtype=np.uint8)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Name, Section
+from .base import Count, Fit, Name, Section
 
 
 class SourceConfig(Section):
@@ -25,6 +25,12 @@ class SourceConfig(Section):
     def mask_classes(self) -> list[str]:
         """Names of the class ids 0, 1, ... of its masks; empty if it has none."""
         return []
+
+
+class FilesConfig(SourceConfig):
+    """A source that is read from image files."""
+
+    fit: Fit = Field("crop", description="Images that are not square: keep the middle, squash them, or stop.")
 
 
 class AvatarsConfig(SourceConfig):
@@ -54,7 +60,7 @@ class AvatarsConfig(SourceConfig):
         return ["background", *self.parts] if self.parts else []
 
 
-class CelebAHQConfig(SourceConfig):
+class CelebAHQConfig(FilesConfig):
     """Real faces from a local folder: zips of JPEGs and CelebA's attribute list."""
 
     kind: Literal["celebahq"] = "celebahq"
@@ -70,12 +76,16 @@ class CelebAHQConfig(SourceConfig):
         return [self.folder / self.attribute_file, *held_out, *self.folder.glob("images-*.zip")]
 
 
-class MaskFolderConfig(SourceConfig):
+class MaskFolderConfig(FilesConfig):
     """Images with masks from a local folder or zip: ``images/<name>.jpg`` (or ``.png``) and ``masks/<name>.png``."""
 
     kind: Literal["mask_folder"] = "mask_folder"
     path: Path = Field(description="Folder or .zip that holds images/ and masks/, one mask for each image.")
     classes: list[Name] = Field(min_length=2, description="Names of the class ids 0, 1, ... of the masks.")
+    ignore: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None, description="Value of pixels without a class (often 255); they become ``ignore_as``, counted in the log."
+    )
+    ignore_as: Name | None = Field(None, description="Class of the pixels that hold ``ignore``; null: the first.")
     ids_file: Path | None = Field(
         None, description="CSV that joins names (column name) to ids of another set (column celebahq_file: <id>.jpg)."
     )
@@ -93,13 +103,19 @@ class MaskFolderConfig(SourceConfig):
         return self.classes
 
     @model_validator(mode="after")
+    def _known(self) -> "MaskFolderConfig":
+        if self.ignore_as is not None and self.ignore_as not in self.classes:
+            raise ValueError(f"ignore_as: found {self.ignore_as!r}, expected one of {', '.join(self.classes)}")
+        return self
+
+    @model_validator(mode="after")
     def _joined(self) -> "MaskFolderConfig":
         if self.attributes and (self.ids_file is None or self.attribute_file is None):
             raise ValueError("attributes: found some, expected ids_file and attribute_file, which they are joined from")
         return self
 
 
-class ImageFolderConfig(SourceConfig):
+class ImageFolderConfig(FilesConfig):
     """Labelled images in the layout of Tiny-ImageNet, in a local folder or zip.
 
     ``train/<class>/images/*`` or ``train/<class>/*``, and ``val/val_annotations.txt`` with ``val/images/*`` or

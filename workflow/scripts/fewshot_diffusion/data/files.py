@@ -4,6 +4,7 @@ Needs neither Pillow nor torch, so that a plan can be made of it.
 """
 
 import hashlib
+import logging
 import lzma
 import os
 import stat
@@ -31,6 +32,8 @@ _UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, IndexError, OverflowError, RuntimeError, zipfile.BadZipFile, struct.error,
     zlib.error, lzma.LZMAError,
 )  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 Found = Path | zipfile.ZipInfo
 
@@ -155,6 +158,13 @@ class Members:
 
     def _unreadable(self, name: str, why: object) -> DataError:
         return DataError(f"{self.where(name)}: cannot be read ({why}).")
+
+
+def log_left_out(listed: Iterable[Members]) -> None:
+    """Say once how many files of a data set are not looked at."""
+    for members in listed:
+        if members.left_out:
+            log.info("%s: left out %d hidden files", members.path, members.left_out)
 
 
 def is_image(name: str) -> bool:

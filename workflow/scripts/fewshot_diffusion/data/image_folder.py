@@ -7,17 +7,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from ..config.data import ImageFolderConfig
 from ..errors import DataError
-from ..images import rgb_pixels, stack_pixels
+from ..images import stack_pixels
 from ..progress import Progress
-from .archive import Members
+from .files import Members, is_image, log_left_out
 from .image_set import ImageSet
+from .lists import decode_text, read_annotations
+from .loading import Changes, Pixels, image_pixels, log_changes, open_image
 from .order import fixed_order
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 ANNOTATIONS = "val/val_annotations.txt"
 
 Labelled = list[tuple[str, int]]
@@ -44,14 +44,16 @@ def read_class_images(settings: ImageFolderConfig, image_size: int, positions: r
     classes, train, validation = list_classes(members)
     _require_positions(settings.path, positions, len(train), len(validation))
     files = [*_shuffled(train), *_shuffled(validation)]
-    pixels, kept, converted = [], [], 0
+    log_left_out([members])
+    pixels, kept, changes = [], [], Changes()
     for position in Progress(positions, desc="reading images", unit="image"):
-        image = _read(members, files[position][0], settings)
-        if image is not None:
-            pixels.append(rgb_pixels(image, image_size))
+        found = _read(members, files[position][0], settings, image_size, changes)
+        if found is not None:
+            pixels.append(found)
             kept.append(position)
-            converted += image.mode != "RGB"
-    _log_faults(settings.path, converted, len(positions) - len(kept))
+    log_changes(settings.path, changes)
+    if len(kept) < len(positions):
+        log.warning("%s: left out %d unreadable images", settings.path, len(positions) - len(kept))
     labels = torch.tensor([files[position][1] for position in kept], dtype=torch.int64)
     images, ids = stack_pixels(pixels, 3, image_size, image_size), torch.tensor(kept, dtype=torch.int64)
     return ImageSet(images, ids, _memberships(settings, labels, classes), labels, classes)
@@ -70,13 +72,6 @@ def _require_positions(path: Path, positions: range, train: int, validation: int
         )
 
 
-def _log_faults(path: Path, converted: int, left_out: int) -> None:
-    if converted:
-        log.info("%s: converted %d images to RGB", path, converted)
-    if left_out:
-        log.warning("%s: left out %d unreadable images", path, left_out)
-
-
 def _memberships(settings: ImageFolderConfig, labels: torch.Tensor, classes: list[str]) -> pd.DataFrame:
     unknown = sorted(set(settings.attributes.values()) - set(classes))
     if unknown:
@@ -92,9 +87,8 @@ def list_classes(members: Members) -> tuple[list[str], Labelled, Labelled]:
     Raises:
         DataError: If there are no classes, a class has no images, or val/ names an unknown one.
     """
-    images = [name for name in members.names() if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    parts = [(name, PurePosixPath(name).parts) for name in images]
-    train = {name: found[1] for name, found in parts if found[0] == "train" and len(found) in (3, 4)}
+    parts = {name: PurePosixPath(name).parts for name in members.names() if is_image(name)}
+    train = {name: found[1] for name, found in parts.items() if found[0] == "train" and len(found) in (3, 4)}
     classes = members.folders("train")
     if not classes:
         raise DataError(f"{members.path}: found no classes, expected train/<class>/images/* or train/<class>/*.")
@@ -102,9 +96,9 @@ def list_classes(members: Members) -> tuple[list[str], Labelled, Labelled]:
     empty = [name for name in classes if not counts[name]]
     if empty:
         raise DataError(f"{members.path}, train/{empty[0]}: the class has no images ({len(empty)} such classes).")
-    validation = _annotated(members) if ANNOTATIONS in members.names() else {
-        name: found[1] for name, found in parts if found[0] == "val" and len(found) == 3 and found[1] != "images"
-    }  # fmt: skip
+    inside = {name: found for name, found in parts.items() if found[0] == "val" and len(found) in (3, 4)}
+    mixed = [name for name, found in inside.items() if found[1] == "images" and "images" not in classes]
+    validation = _annotated(members, mixed) | {n: found[1] for n, found in inside.items() if n not in mixed}
     unknown = sorted(set(validation.values()) - set(classes))
     if unknown:
         raise DataError(f"{members.path}, val/: found class {unknown[0]}, which train/ does not have.")
@@ -115,13 +109,16 @@ def _labelled(files: dict[str, str], classes: list[str]) -> Labelled:
     return [(name, classes.index(found)) for name, found in sorted(files.items())]
 
 
-def _annotated(members: Members) -> dict[str, str]:
-    found = {}
-    for number, line in enumerate(members.read(ANNOTATIONS).decode(errors="replace").splitlines(), start=1):
-        cells = line.split("\t")
-        if len(cells) < 2:
-            raise DataError(f"{members.path}, {ANNOTATIONS}, line {number}: expected <file>, tab, <class>, ...")
-        found[f"val/images/{cells[0]}"] = cells[1]
+def _annotated(members: Members, images: list[str]) -> dict[str, str]:
+    """Return the classes of the images of val/images/; where there are none, a list is left from before sorting."""
+    if not images or ANNOTATIONS not in members.names():
+        return {}
+    where = members.where(ANNOTATIONS)
+    listed = read_annotations(decode_text(members.read(ANNOTATIONS), where), where)
+    found = {f"val/images/{file}": label for file, label in listed.items()}
+    for names, others, fault in ((images, found, "has no line in it"), (found, images, "is not in val/images/")):
+        if missing := sorted(set(names) - set(others)):
+            raise DataError(f"{where}: {missing[0]} {fault} ({len(missing)} such images).")
     return found
 
 
@@ -129,13 +126,14 @@ def _shuffled(files: Labelled) -> Labelled:
     return [files[position] for position in fixed_order(np.arange(len(files)), set())]
 
 
-def _read(members: Members, name: str, settings: ImageFolderConfig) -> Image.Image | None:
+def _read(members: Members, name: str, settings: ImageFolderConfig, image_size: int, changes: Changes) -> Pixels | None:
+    where = members.where(name)
     try:
-        image = members.image(name)
+        image = open_image(members.read(name), where)
     except DataError:
         if settings.unreadable == "skip":
             return None
         raise
     if image.mode != "RGB" and settings.grey == "refuse":
-        raise DataError(f"{members.path}, {name}: found mode {image.mode}, expected RGB (data.image_folder.grey).")
-    return image
+        raise DataError(f"{where}: found mode {image.mode}, expected RGB (data.image_folder.grey).")
+    return image_pixels(image, where, image_size, settings.fit, changes)

@@ -77,7 +77,7 @@ def decode_text(data: bytes, where: str) -> str:
             f"{where}, line {line}: byte 0x{body[error.start]:02x} is not {coding.upper()} (perhaps Latin-1 or "
             "Windows-1252). Save the list as UTF-8."
         ) from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     _refuse_controls(text, where)
     return text
 
@@ -256,11 +256,11 @@ def _wrong_lengths(rows: Iterable[Row], expected: int, words: str) -> Iterator[s
 
 
 def _unique(where: object, lines: Iterable[tuple[object, str]]) -> pd.Index:
-    """Return names in composed form, as an index, unless one stands twice."""
+    """Return names as an index, unless one stands twice."""
     seen: dict[str, object] = {}
     faults = []
     for number, name in lines:
-        if (first := seen.setdefault(normalize("NFC", name), number)) is not number:
+        if (first := seen.setdefault(name, number)) is not number:
             faults.append(f"{name} stands twice, in lines {first} and {number}")
     _refuse(where, faults)
     return pd.Index(list(seen), dtype=str, name="file")
