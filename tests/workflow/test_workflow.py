@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
+from fewshot_diffusion.config.denoiser import ArchitectureConfig
 from fewshot_diffusion.storage.tables import read_csv
-from fewshot_diffusion.storage.weights import WEIGHTS_FILES
+from fewshot_diffusion.storage.weights import WEIGHTS_FILE
 from fewshot_diffusion.tooling.benchmarks import planned_steps
 from fewshot_diffusion.tooling.store import WEIGHTS
 from support import BIN, ROOT, SMOKE, command, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
@@ -30,12 +32,14 @@ def tree(tmp_path: Path) -> Path:
     return copy_tree(tmp_path / "tree")
 
 
-def put_weights(tree: Path, *folders: str) -> None:
-    """Put empty weights where a configuration expects a user's own, or those of the store: a plan needs no more."""
+def put_weights(tree: Path, *folders: str, **changes: object) -> None:
+    """Put what a plan reads where a configuration expects a user's own weights, or those of the store."""
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    said = ArchitectureConfig(**default["denoiser"]["architecture"]).model_dump() | {"sample_size": 64} | changes
     for folder in folders:
         (tree / folder).mkdir(parents=True, exist_ok=True)
-        for name in WEIGHTS_FILES:
-            (tree / folder / name).touch()
+        (tree / folder / WEIGHTS_FILE).touch()
+        (tree / folder / "config.json").write_text(json.dumps(said))
 
 
 def put_stored_weights(tree: Path) -> None:

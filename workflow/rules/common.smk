@@ -24,11 +24,13 @@ except FewshotError as error:
 
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.tooling.code_digest import code_digest
+from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
 from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
 try:
     CONFIG = load_config(config, BASE)
     require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
+    DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))

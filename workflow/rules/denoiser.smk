@@ -34,8 +34,8 @@ elif CONFIG.denoiser.source == "folder":
     rule adopt_denoiser:
         """Take over a denoiser of one's own: a diffusers UNet2DModel and the schedule that it was trained on."""
         input:
-            config=CONFIG.denoiser.folder / "config.json",
-            weights=CONFIG.denoiser.folder / "diffusion_pytorch_model.safetensors",
+            config=DENOISER.config,
+            more=[path for path in DENOISER.files if path != DENOISER.config],
         output:
             config="<results>/denoiser/config.json",
             weights="<results>/denoiser/<weights>",
@@ -48,7 +48,7 @@ elif CONFIG.denoiser.source == "folder":
         params:
             settings=settings("denoiser"),
             image_size=CONFIG.data.image_size,
-            source=subpath(input.weights, parent=True),
+            source=subpath(input.config, parent=True),
             folder=subpath(output.weights, parent=True),
             code=code("adopt_denoiser.py", env="diffusion"),
         shell:

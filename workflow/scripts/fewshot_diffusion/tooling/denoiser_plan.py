@@ -1,0 +1,70 @@
+"""What of the denoiser can be known to fail before the first job: its files, and the modules that heads read.
+
+Without torch, since every snakemake call imports this.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..diffusion.description import Description, UNetDescription, describe, require_fits
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..config.model import Config
+
+_INNER = re.compile(r"(resnets|attentions|upsamplers|downsamplers)\.(\d+)(\.\w+)*")
+_MID_RESNETS = 2
+
+
+def plan_denoiser(config: "Config", results: Path) -> Description | None:
+    """Return what the denoiser's files say of it; None of one that is trained.
+
+    Args:
+        config: The whole configuration.
+        results: Folder of the data set, where the store puts its denoiser.
+
+    Raises:
+        WeightsError: If the files cannot serve, or are not what the configuration says.
+        ConfigError: If a head reads a module that the denoiser has not.
+    """
+    settings, found = config.denoiser, None
+    unet = UNetDescription.model_construct(**settings.architecture.model_dump(mode="json"))
+    if settings.source != "train":
+        found = describe(settings.folder or Path() if settings.source == "folder" else results / "denoiser")
+        require_fits(found, settings, config.data.image_size)
+        unet = found.unet
+    if problems := [problem for key, tap in _taps(config) if (problem := tap_problem(tap, unet, key))]:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def _taps(config: "Config") -> Iterator[tuple[str, str]]:
+    if config.attributes:
+        yield from (("attributes.head.taps", tap) for tap in config.attributes.head.taps)
+    if config.masks:
+        for name, preset in config.masks.presets.items():
+            yield from ((f"masks.presets.{name}.taps", tap) for tap in preset.taps)
+    if config.classes:
+        yield "classes.filter.tap", config.classes.filter.tap
+
+
+def tap_problem(tap: str, unet: UNetDescription, key: str) -> str | None:
+    """Return what to say of a tap that the network has not; what lies deep in a block is the job's to find."""
+    levels = range(len(unet.block_out_channels))
+    resnets = {"conv_in": 0, "mid_block": _MID_RESNETS, "conv_norm_out": 0, "conv_act": 0, "conv_out": 0}
+    resnets |= {f"down_blocks.{level}": unet.layers_per_block for level in levels}
+    resnets |= {f"up_blocks.{level}": unet.layers_per_block + 1 for level in levels}
+    block = next((name for name in resnets if tap == name or tap.startswith(f"{name}.")), None)
+    if block and (tap == block or _is_inner(tap.removeprefix(f"{block}."), resnets[block])):
+        return None
+    usual = ["mid_block", *(f"up_blocks.{level}" for level in levels), *(f"down_blocks.{level}" for level in levels)]
+    return (
+        f"{key}: the denoiser has no module {tap!r}; it has {', '.join(usual)}, and parts such as mid_block.resnets.0"
+    )
+
+
+def _is_inner(name: str, resnets: int) -> bool:
+    found = _INNER.fullmatch(name)
+    return bool(found and resnets and int(found[2]) < resnets)
