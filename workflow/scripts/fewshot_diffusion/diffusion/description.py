@@ -94,7 +94,6 @@ def describe(folder: Path) -> Description:
     Raises:
         WeightsError: If a file is missing or of another kind than expected.
     """
-    folder = folder.expanduser()
     if not folder.is_dir():
         raise WeightsError(f"{folder}: there is no such folder, seen from {Path.cwd()}; expected a denoiser's.")
     if not (folder / "config.json").is_file() and (folder / "unet").is_dir():
