@@ -6,6 +6,8 @@ import struct
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,18 +77,26 @@ def open_image(data: bytes, where: str) -> Image.Image:
 
 def _opened(data: bytes, where: str) -> tuple[Image.Image, str]:
     """Return a decoded image, and how its pixels are packed in the file, in Pillow's words ("" if it does not say)."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # most people cannot mend what is odd in a file
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise OSError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
-            packing: Any = image.tile[0].args if image.tile else ""
-            image.load()
-    except _UNREADABLE as error:
-        why = "HEIC and AVIF are not read: convert it to JPEG or PNG" if data[4:8] == b"ftyp" else error
-        raise DataError(f"{where}: not a readable image ({why}).") from error
+    with _decoding(where):
+        if data[4:8] == b"ftyp":
+            raise OSError("HEIC and AVIF are not read: convert it to JPEG or PNG")
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise OSError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
+        packing: Any = image.tile[0].args if image.tile else ""
+        image.load()
     first = packing[0] if isinstance(packing, tuple) and packing else packing
     return image, first if isinstance(first, str) else ""
+
+
+@contextmanager
+def _decoding(where: str) -> Iterator[None]:
+    """Name the file in Pillow's errors; its warnings are of what few people could mend."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except _UNREADABLE as error:
+        raise DataError(f"{where}: not a readable image ({error}).") from error
 
 
 def image_pixels(
@@ -94,10 +104,8 @@ def image_pixels(
 ) -> Pixels:
     """Return an opened image as ``load_image`` does."""
     done: Changes = Counter()
-    try:
+    with _decoding(where):
         colour = _coloured(_turned(image, orientation(image), done), done)
-    except _UNREADABLE as error:
-        raise DataError(f"{where}: not a readable image ({error}).") from error
     square = _square(colour, where, fit, done)
     if changes is not None:
         changes.update(done)
@@ -183,7 +191,8 @@ def read_shape(data: bytes, where: str) -> Shape:
         DataError: As ``open_image``.
     """
     image = open_image(data, where)
-    return Shape(image.size, orientation(image))
+    with _decoding(where):
+        return Shape(image.size, orientation(image))
 
 
 def load_mask(
@@ -207,8 +216,9 @@ def load_mask(
         DataError: If it is no mask, its ids exceed a byte, or its shape is not that of its image.
     """
     stored, packing = _opened(data, where)
-    ids = Image.fromarray(_ids(_written(stored, packing, where), where, ignore))
-    ids = _turned(ids, orientation(stored), Counter())
+    written = Image.fromarray(_ids(_written(stored, packing, where), where, ignore))
+    with _decoding(where):
+        ids = _turned(written, orientation(stored), Counter())
     square = _square(ids if image is None else _fitted(ids, image, where), where, fit, Counter())
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.NEAREST))
 
