@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fewshot_diffusion.data.image_set import ImageSet
 from fewshot_diffusion.data.mask_set import MaskSet
 from fewshot_diffusion.data.shots import draw_pairs, draw_shots, join_pairs, read_pairs, read_shots
-from fewshot_diffusion.errors import DataError, FewshotError
+from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.storage.tables import write_csv
 
 
@@ -79,20 +79,30 @@ def test_shots_are_read_back_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "fault"),
     [
-        "",
-        "id\n1000\n",
-        "id,label\n1000,yes\n",
-        "id,label\n1000,1\n",
-        "id,label,x\n1000,True,1\n",
-        "label,id\nTrue,1000\n",
+        ("", "found the columns '', expected id, label"),
+        ("id\n1000\n", "found the columns 'id', expected id, label"),
+        ("id,label\n", "found nothing below the line of names"),
+        ("id,label\n1000,perhaps\n", "line 2, column 'label': found 'perhaps', expected 0 or 1"),
+        ("id,label\n\n1000,\n", "line 3, column 'label': found no value"),
+        ("id,label\n1e3,1\n", "line 2, column 'id': found '1e3', expected a whole number"),
+        ("id,label\n1000,1\n1000,0\n", "1000 stands twice, in lines 2 and 3"),
     ],
 )
-def test_a_malformed_list_is_named(tmp_path: Path, text: str) -> None:
+def test_a_malformed_list_is_named(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "shots.csv").write_text(text)
-    with pytest.raises(FewshotError, match=r"shots\.csv"):
+    with pytest.raises(DataError, match=rf"shots\.csv.*{fault}"):
         read_shots(tmp_path / "shots.csv", pool(5, 5))
+
+
+@pytest.mark.parametrize(
+    "text", ["label;id\r\nYES;1002\r\nno;1001\r\n\r\n", "\ufeffid\tlabel\tx\n1002\t1\t\n1001\t0\t\n"]
+)
+def test_own_lists_may_be_written_in_any_way(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shots.csv").write_text(text, newline="")
+    images, labels = read_shots(tmp_path / "shots.csv", pool(5, 5))
+    assert (images.ids.tolist(), labels.tolist()) == ([1002, 1001], [True, False])
 
 
 def test_shots_outside_the_pool_are_named(tmp_path: Path) -> None:
@@ -151,7 +161,7 @@ def test_pairs_need_an_image_and_a_mask(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=missing):
             read_pairs(path, images, mask_pool())
     write_csv(path, pd.DataFrame({"name": [3]}))
-    with pytest.raises(DataError, match=r"pairs\.csv: found columns"):
+    with pytest.raises(DataError, match=r"pairs\.csv: found the columns 'name', expected id"):
         read_pairs(path, images, mask_pool())
     with pytest.raises(DataError, match="are not in this split"):
         join_pairs(images, mask_pool())

@@ -165,6 +165,21 @@ def read_truth(path: Path, cells: "pd.Series[str]") -> "pd.Series[bool]":
     return lower.map(TRUTH).astype(bool)
 
 
+def read_numbers(path: Path, cells: "pd.Series[str]") -> list[int]:
+    """Return a column of ids.
+
+    Raises:
+        DataError: If one is no whole number, or stands twice; names the lines.
+    """
+    faults = (
+        f"line {line}, column {cells.name!r}: found {cell!r}, expected a whole number"
+        for line, cell in cells.items()
+        if not (cell.isascii() and cell.isdecimal() and len(cell) < 19)
+    )
+    _refuse(path, faults)
+    return [int(cell) for cell in _unique(path, cells.items())]
+
+
 def _shown(cell: str) -> str:
     return "no value" if cell in _GAPS else repr(cell)
 
@@ -204,6 +219,8 @@ def read_columns(path: Path, *columns: str) -> pd.DataFrame:
     rows = [(number, cells[: len(header)] if not any(cells[len(header) :]) else cells) for number, cells in rows]
     _require_header(path, header)
     _refuse(path, _wrong_lengths(rows, len(header), f"{len(header)} ({', '.join(header)})"))
+    if not rows:
+        raise DataError(f"{path}: found nothing below the line of names.")
     table = pd.DataFrame([cells for _, cells in rows], columns=header, index=[n for n, _ in rows], dtype=str)
     table = table.drop(columns=[name for name in header if name in ("", _PANDAS_INDEX)])
     for name in columns:

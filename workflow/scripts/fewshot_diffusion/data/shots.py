@@ -10,9 +10,9 @@ import torch
 
 from ..errors import DataError
 from ..seeds import generator
-from ..storage.tables import read_source_csv
 from .class_set import ClassSet
 from .image_set import ImageSet, load_image_set
+from .lists import read_columns, read_numbers, read_truth
 from .mask_set import MaskSet
 
 
@@ -43,14 +43,12 @@ def read_shots(path: Path, pool: ImageSet) -> tuple[ImageSet, torch.Tensor]:
     """Return the images of a shots file and their labels, bool [N].
 
     Raises:
-        DataError: If it has other columns, or names images outside the pool.
+        DataError: If it lacks the columns id and label, a label or an id is none, or an image is not in the pool.
     """
-    frame = read_source_csv(path)
-    if list(frame.columns) != ["id", "label"] or frame["label"].dtype != bool:
-        raise DataError(f"{path}: found columns {list(frame.columns)}, expected id and label (True or False).")
+    table = read_columns(path, "id", "label")
     with _named(path):
-        images = pool.by_ids(frame["id"].tolist())
-    return images, torch.from_numpy(frame["label"].to_numpy(copy=True))
+        images = pool.by_ids(read_numbers(path, table["id"]))
+    return images, torch.tensor(read_truth(path, table["label"]).tolist())
 
 
 def draw_pairs(pool: MaskSet, shots: int, seed: int) -> list[int]:
@@ -69,12 +67,9 @@ def read_pairs(path: Path, images: ImageSet, masks: MaskSet) -> tuple[ImageSet, 
     """Return the images and masks of a pairs file, in its order.
 
     Raises:
-        DataError: If it has other columns, or names an id without an image or a mask.
+        DataError: If it lacks the column id, or an id is none, or has no image or no mask.
     """
-    frame = read_source_csv(path)
-    if list(frame.columns) != ["id"]:
-        raise DataError(f"{path}: found columns {list(frame.columns)}, expected id.")
-    ids = frame["id"].tolist()
+    ids = read_numbers(path, read_columns(path, "id")["id"])
     with _named(path):
         return images.by_ids(ids), masks.by_ids(ids)
 

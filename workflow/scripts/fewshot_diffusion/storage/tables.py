@@ -1,9 +1,11 @@
 """Tables of numbers as CSV: read by people and spreadsheets; Git knows their digests."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
+from ..data.lists import read_text
 from ..errors import DataError
 from .files import corrupt, require_file, write_text
 
@@ -38,8 +40,8 @@ def read_source_csv(path: Path, *columns: str) -> pd.DataFrame:
         DataError: If it is no table with at least these columns.
     """
     try:
-        frame = pd.read_csv(path)
-    except (ValueError, OSError) as error:
+        frame = pd.read_csv(io.StringIO(read_text(path)))
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read as a table ({error}).") from error
     if not set(columns) <= set(frame.columns):
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected {sorted(columns)}.")
