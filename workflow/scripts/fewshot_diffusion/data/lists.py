@@ -234,7 +234,7 @@ def _cells(path: Path, columns: Sequence[str]) -> list[Row]:
     """Return the rows of a CSV under whichever separator its first line has these columns."""
     text = read_text(path)
     first = next((line for _, line in _lines(text)), "")
-    headers = {separator: next(_split(path, first, separator), (1, [""]))[1] for separator in ",;\t"}
+    headers = {separator: next(_split(path, first, separator, strict=False), (1, [""]))[1] for separator in ",;\t"}
     fitting = [separator for separator, header in headers.items() if set(columns) <= set(header)]
     if not (first and fitting):
         raise DataError(f"{path}: found the columns {first[:200]!r}, expected {', '.join(columns) or 'some'}.")
@@ -242,8 +242,8 @@ def _cells(path: Path, columns: Sequence[str]) -> list[Row]:
     return [(number, cells) for number, cells in _split(path, text, separator) if any(cells)]
 
 
-def _split(path: Path, text: str, separator: str) -> Iterator[Row]:
-    rows = csv.reader(io.StringIO(text), delimiter=separator, strict=True, skipinitialspace=True)
+def _split(path: Path, text: str, separator: str, strict: bool = True) -> Iterator[Row]:
+    rows = csv.reader(io.StringIO(text), delimiter=separator, strict=strict, skipinitialspace=True)
     try:
         for cells in rows:
             yield rows.line_num, [cell.strip(_BLANKS) for cell in cells]
