@@ -248,7 +248,8 @@ def _split(path: Path, text: str, separator: str, strict: bool = True) -> Iterat
         for cells in rows:
             yield rows.line_num, [cell.strip(_BLANKS) for cell in cells]
     except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: {error}. Look for an unpaired quotation mark.") from error
+        why = str(error).replace("\t", "tab")
+        raise DataError(f"{path}, line {rows.line_num}: {why}. Look for an unpaired quotation mark.") from error
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

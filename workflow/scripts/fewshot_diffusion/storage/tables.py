@@ -42,7 +42,7 @@ def read_source_csv(path: Path, *columns: str) -> pd.DataFrame:
     try:
         frame = pd.read_csv(io.StringIO(read_text(path)))
     except ValueError as error:
-        raise DataError(f"{path}: cannot be read as a table ({error}).") from error
+        raise DataError(f"{path}: cannot be read as a table ({str(error).strip()}).") from error
     if not set(columns) <= set(frame.columns):
         raise DataError(f"{path}: found columns {list(frame.columns)}, expected {sorted(columns)}.")
     return frame
