@@ -288,4 +288,5 @@ def _refuse(where: object, faults: Iterable[str]) -> None:
     """Raise ``DataError`` with the first faults and the number of the others, if there are any."""
     if found := list(faults):
         more = f" ({len(found) - SHOWN} more)" if len(found) > SHOWN else ""
-        raise DataError(f"{where}, {'; '.join(found[:SHOWN])}{more}.")
+        shown = "; ".join(found[:SHOWN]).translate({9: " ", 10: " "})  # a message is one line, whatever cells hold
+        raise DataError(f"{where}, {shown}{more}.")
