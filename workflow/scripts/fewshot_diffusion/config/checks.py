@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from ..data.avatar_options import option_problems
+
 if TYPE_CHECKING:
     from .attributes import AttributesConfig
     from .classes import ClassesConfig
@@ -41,6 +43,8 @@ def _data(config: "Config") -> Iterator[str]:
     name = config.data.name
     if name in ("tables", "figures"):
         yield f"data.name: found {name!r}, which is the folder of all data sets' {name}"
+    if config.data.kind == "avatars" and config.data.avatars:
+        yield from option_problems(config.data.avatars)
     if config.denoiser.source == "train" and not config.data.splits.train:
         yield "data.splits.train: found 0, expected images, since denoiser.source is train"
 

@@ -42,7 +42,7 @@ class AvatarsConfig(SourceConfig):
     classes: list[str] = Field(
         default_factory=list, description="Options whose joint values are the classes of experiment 3."
     )
-    attributes: dict[Name, dict[str, list[str]]] = Field(
+    attributes: dict[Name, dict[str, list[Annotated[str, Field(coerce_numbers_to_str=True)]]]] = Field(
         description="Attribute -> generator option -> values that make the attribute true."
     )
     parts: dict[Name, list[str]] = Field(

@@ -5,9 +5,7 @@ An avatar is a function of its id alone; its attributes are the options that the
 
 import io
 import itertools
-import json
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -15,15 +13,15 @@ import pandas as pd
 import resvg_py
 import torch
 from dicebear import Avatar, Style
+from dicebear.errors import OptionsValidationError
 from PIL import Image
 
 from ..config.data import AvatarsConfig
 from ..errors import DataError
 from ..images import stack_pixels
 from ..progress import Progress
+from .avatar_options import ABSENT, class_values, read_style
 from .image_set import ImageSet
-
-ABSENT = "none"  # name of a component that is not drawn
 
 
 def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageSet:
@@ -37,6 +35,9 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
     Returns:
         An ``ImageSet`` with one boolean column per configured attribute; the class of each image, if any are
         configured, is the joint value of ``settings.classes``.
+
+    Raises:
+        DataError: If the generator does not know an option or its value.
     """
     images, options = _draw(settings, image_size, ids)
     found = [attributes_of(picked, settings.attributes) for picked in options]
@@ -55,8 +56,7 @@ def avatar_classes(settings: AvatarsConfig) -> list[str]:
     Raises:
         DataError: If an option is neither the variant of one of the style's components nor one of its colours.
     """
-    style = load_style(settings.style)
-    values = [_option_values(style, settings, option) for option in settings.classes]
+    values = [class_values(settings, option) for option in settings.classes]
     return ["-".join(combination) for combination in itertools.product(*values)]
 
 
@@ -67,7 +67,7 @@ def avatar_options(settings: AvatarsConfig, image_size: int, id_: int) -> dict[s
 
 def load_style(name: str) -> Style:
     """Load a style definition that ``dicebear-styles`` ships."""
-    return Style(json.loads(resources.files("dicebear_styles").joinpath(f"{name}.json").read_text()))
+    return Style(read_style(name))
 
 
 def rasterise(svg: str, image_size: int) -> np.ndarray[Any, Any]:
@@ -88,22 +88,13 @@ def _draw(settings: AvatarsConfig, image_size: int, ids: range) -> tuple[torch.T
     style = load_style(settings.style)
     images, options = [], []
     for id_ in Progress(ids, desc="drawing avatars", unit="image"):
-        drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
+        try:
+            drawn = Avatar(style, avatar_options(settings, image_size, id_)).to_json()
+        except OptionsValidationError as error:
+            raise DataError(f"data.avatars.options: the generator refuses them ({error}).") from error
         images.append(rasterise(drawn["svg"], image_size).transpose(2, 0, 1))
         options.append(drawn["options"])
     return stack_pixels(images, 3, image_size, image_size), options
-
-
-def _option_values(style: Style, settings: AvatarsConfig, option: str) -> list[str]:
-    if option.endswith("Color") and (color := style.colors().get(option.removesuffix("Color"))):
-        return list(settings.options.get(option, [value.lstrip("#") for value in color.values()]))
-    component = style.components().get(option.removesuffix("Variant"))
-    if component is None or not option.endswith("Variant"):
-        known = [f"{name}Variant" for name in style.components()] + [f"{name}Color" for name in style.colors()]
-        raise DataError(f"data.avatars.classes: found {option!r}, expected some of {', '.join(known)}.")
-    variants = settings.options.get(option, list(component.variants()))
-    always = settings.options.get(option.replace("Variant", "Probability"), component.probability()) == 100
-    return [*variants, *([] if always else [ABSENT])]
 
 
 def _picked(options: Mapping[str, Any], option: str) -> str | None:
