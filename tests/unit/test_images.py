@@ -1,16 +1,14 @@
-"""Grids, sheets and saved figures: pixels where they belong, nothing else beside them."""
+"""Grids and sheets: pixels where they belong, nothing else beside them."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot as plt
 from PIL import Image
 from torch import Tensor
 
 from fewshot_diffusion.errors import SamplingError
-from fewshot_diffusion.figures import save_figure
 from fewshot_diffusion.images import (
     decode_images,
     decode_masks,
@@ -51,18 +49,6 @@ def test_a_sheet_enlarges_pixels_without_smoothing(tmp_path: Path) -> None:
         found = np.asarray(image)
     assert np.array_equal(found, image_grid(flat(0, 90, 180), 2).repeat(3, 0).repeat(3, 1))
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
-
-
-def test_a_saved_figure_is_closed_and_has_no_date(tmp_path: Path) -> None:
-    before = plt.get_fignums()
-    for folder in ("a", "b"):
-        figure, axes = plt.subplots()
-        axes.plot([0, 1], [1, 0])
-        save_figure(figure, [tmp_path / folder / "f.png", tmp_path / folder / "f.pdf"])
-    assert plt.get_fignums() == before
-    for name in ("f.png", "f.pdf"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert b"CreationDate" not in (tmp_path / "a" / "f.pdf").read_bytes()
 
 
 @pytest.mark.parametrize("number", [3, 0])
