@@ -12,8 +12,12 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c pass 2> /dev/null && ec
 DATA := avatars64
 RESULTS := results/$(DATA)
 BENCHMARKS := results/benchmarks.csv
-# What `make estimate` and `make reproduce` are about: attributes, masks, classes, all, or a file.
+# What `make estimate`, `make report` and `make reproduce` are about: attributes, masks, classes, all, or a file; and the
+# overlays of a run of yours, as it was started: make report TARGET=attributes CONFIG="config/celebahq.yaml config/mine.yaml"
 TARGET := attributes
+CONFIG :=
+CHOSEN = $(if $(CONFIG),--configfile $(CONFIG))
+REPORTED = $(if $(filter file,$(origin TARGET)),all,$(TARGET))
 # Shipped weights that no rule makes when they come from the store.
 WEIGHTS := denoiser masks/segmenters masks/controlnets classes/generator
 
@@ -108,8 +112,8 @@ mutation: setup ## Change the library in thousands of small ways; say how many t
 benchmarks: setup ## Gather time and memory of the jobs that ran here into one table
 	@$(BIN)/python tools/gather_benchmarks.py --output $(BENCHMARKS)
 
-estimate: setup ## Say how long what is left of TARGET takes, even while it runs: make estimate TARGET=classes
-	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
+estimate: setup ## Say how long what is left of TARGET takes, even while it runs: make estimate TARGET=classes CONFIG=...
+	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(CHOSEN) -- $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
 	$(BIN)/python tools/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)" <<< "$$plan"
 
 lint: setup ## Check style, types and workflow
@@ -128,9 +132,10 @@ lock: ## Write requirements.lock from the current .venv
 	} > .venv/requirements.lock
 	mv .venv/requirements.lock requirements.lock
 
-report: setup ## Write results/report.html: all results with captions, code and run times
+report: setup ## Write results/report.html of the run that TARGET and CONFIG name: results, captions, code and run times
 	@echo "Of what was restored, or is only in Git, Snakemake knows no run times."
-	$(BIN)/snakemake --report results/report.html -- all 2> >(grep -v "^Missing metadata for file" >&2)
+	$(BIN)/snakemake --report results/report.html $(CHOSEN) -- $(REPORTED) 2> >(grep -v "^Missing metadata for file" >&2)
+	echo "results/report.html shows $(REPORTED) of $(or $(CONFIG),config/config.yaml)."
 
 docs: setup ## Write config/README.md, config/schema.json, docs/results.md and the README's overview from model and tables
 	@$(BIN)/python tools/write_documents.py

@@ -1,10 +1,11 @@
-"""Print the attribute table in the poster's layout: one block per metric, then the judge's shares."""
+"""Print the tables of one data set as people read them, every row with its n and its floor."""
 
 from pathlib import Path
 
 from fewshot_diffusion import cli
+from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.storage.tables import read_csv
-from fewshot_diffusion.tooling.readme import judge_view, measured_metrics, wide_view
+from fewshot_diffusion.tooling.readme import tables_of
 
 
 def show_table(tables: Path) -> None:
@@ -13,12 +14,12 @@ def show_table(tables: Path) -> None:
     Args:
         tables: Its folder of tables.
     """
-    table = read_csv(tables / "attributes.csv")
-    for metric in measured_metrics(table):
-        print(f"\n{metric}, distance to the class (lower is better; ± is a 95 % interval)")
-        print(wide_view(table, metric).to_string())
-    print("\nshare that the independent judge takes for the class")
-    print(judge_view(read_csv(tables / "attributes_judge.csv")).to_string())
+    names = ("attributes", "attributes_judge", "masks", "classes")
+    found = {name: read_csv(path) for name in names if (path := tables / f"{name}.csv").is_file()}
+    if not found:
+        raise DataError(f"{tables}: found no table. Name the folder of a data set: `--tables results/DATA/tables`.")
+    for title, frame in tables_of(found):
+        print(f"\n{title}\n{frame.to_string()}")
 
 
 if __name__ == "__main__":

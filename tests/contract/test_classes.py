@@ -80,7 +80,8 @@ def test_from_real_images_to_the_table_and_the_figure(folder: Path) -> None:
     generated = sample(folder, 1, "once")
     wanted = [Cell("resnet18", "plain", 0), Cell("resnet18", "mixed", 1), Cell("resnet18", "plain", 1, "unfiltered")]
     cells = [train(folder, cell, generated if cell.ratio else []) for cell in wanted]
-    report = CONFIG.report.model_copy(update={"published": Path("config/published.csv")})
+    paper = {"published": Path("config/published.csv"), "stands_for": {"smoke": ["tiny-imagenet"]}}
+    report = CONFIG.report.model_copy(update=paper)
     make_classes_table(report, cells, folder / "table.csv")
     acceptance, calibration = evaluate(folder, generated, 0.0)
     draw_classes_figure(folder / "table.csv", acceptance, calibration, [folder / "figure.png"])

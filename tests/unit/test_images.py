@@ -1,11 +1,8 @@
-"""Grids and sheets: pixels where they belong, nothing else beside them."""
-
-from pathlib import Path
+"""Grids: pixels where they belong, nothing else beside them."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fewshot_diffusion.errors import SamplingError
@@ -15,7 +12,6 @@ from fewshot_diffusion.images import (
     encode_images,
     encode_masks,
     image_grid,
-    save_sheet,
     stack_pixels,
     to_signed,
     to_uint8,
@@ -41,14 +37,6 @@ def test_a_grid_pixel_by_pixel() -> None:
 @pytest.mark.parametrize(("n", "columns", "shape"), [(1, 1, (8, 8, 3)), (4, 4, (8, 38, 3)), (5, 4, (18, 38, 3))])
 def test_the_size_of_a_grid(n: int, columns: int, shape: tuple[int, int, int]) -> None:
     assert image_grid(flat(*range(n)), columns).shape == shape
-
-
-def test_a_sheet_enlarges_pixels_without_smoothing(tmp_path: Path) -> None:
-    save_sheet(flat(0, 90, 180), 2, tmp_path / "sheet.png", scale=3)
-    with Image.open(tmp_path / "sheet.png") as image:
-        found = np.asarray(image)
-    assert np.array_equal(found, image_grid(flat(0, 90, 180), 2).repeat(3, 0).repeat(3, 1))
-    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 
 
 @pytest.mark.parametrize("number", [3, 0])

@@ -25,6 +25,7 @@ except FewshotError as error:
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.tooling.code_digest import code_digest
 from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
+from fewshot_diffusion.tooling.failures import JobMessages
 from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
 try:
@@ -36,6 +37,7 @@ except FewshotError as error:
     raise WorkflowError(str(error))
 
 DATA = CONFIG.data.name
+logger.addFilter(JobMessages())
 
 
 pathvars:

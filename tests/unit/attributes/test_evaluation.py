@@ -32,7 +32,7 @@ def settings(samples: int = 10) -> EvaluationConfig:
 
 
 def real(controls: int = 20) -> RealClass:
-    return RealClass(described(30, 0, method="real"), described(controls, 1, 0.9, method="real", first_id=500))
+    return RealClass(described(30, 0, method="real"), described(controls, 1, 0.9, method="real", first_id=500), 0.625)
 
 
 def statistics(features: Tensor) -> FeatureStatistics:
@@ -67,6 +67,9 @@ def test_n_and_floor_shrink_together_where_a_filter_left_fewer() -> None:
     rows = distance_rows("set", BLOND, [described(25, 2), few], reality, settings(10))
     rows = rows[rows["metric"] == "fd_net"].set_index("method")
     assert rows["n"].to_dict() == {"unguided": 10, "ddim_i": 6}
+    weak = "judge right on 62.5 % of real images only"
+    assert rows["note"].to_dict() == {"unguided": weak, "ddim_i": f"6 of 10 images; {weak}"}
+    assert (rows["judge_real"] == 0.625).all()
     reference, floor = (statistics(reality.reference.features["net"]), reality.held_out.features["net"])
     floors = {n: frechet_distance(statistics(floor[:n]), reference) for n in (10, 6)}
     assert rows["floor"].tolist() == pytest.approx([floors[10], floors[6]])
@@ -124,7 +127,7 @@ def test_every_record_makes_a_row_for_every_extractor(monkeypatch: pytest.Monkey
         names = ("inception", "efficientnet_lite0")
         return replace(images, features=dict.fromkeys(names, images.features["net"]))
 
-    reality, candidate = RealClass(renamed(real().reference), renamed(real().held_out)), renamed(described(25, 2))
+    reality, candidate = RealClass(renamed(real().reference), renamed(real().held_out), 1.0), renamed(described(25, 2))
     rows = distance_rows("set", BLOND, [candidate], reality, settings())
     columns = ["fid", "kid", "is", "fd_efficientnet_lite0", "kd_efficientnet_lite0", "spread_efficientnet_lite0"]
     assert rows["metric"].tolist() == columns, "only Inception's may be called fid"
@@ -202,6 +205,15 @@ def test_real_images_are_chosen_by_their_labels(files: Described, target: object
     assert found.reference.ids.tolist() == list(range(first, 20, 2))
     assert found.held_out.ids.tolist() == list(range(100 + first, 120, 2))
     assert torch.equal(found.reference.features["net"], described(20, 0).features["net"][first::2])
+    assert found.judge_accuracy == 0.5, "it takes every image for blond"
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "share"),
+    [([1, 1, 0, 0], [1, 1, 0, 0], 1), ([1, 1, 1, 1], [1, 1, 1, 0], 0.5), ([1, 0, 0, 0], [1, 1, 0, 0], 0.75)],
+)
+def test_accuracy_is_balanced(found: list[int], true: list[int], share: float) -> None:
+    assert evaluation.balanced_accuracy(torch.tensor(found) == 1, torch.tensor(true) == 1) == share
 
 
 @pytest.mark.parametrize(

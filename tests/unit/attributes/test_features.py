@@ -118,5 +118,14 @@ def test_shots_in_anothers_place_are_refused(pool_file: Path) -> None:
     assert labels.tolist() == [True] * 4 + [False] * 3
     assert torch.equal(images.ids % 2 == 0, labels)
     others = drawn("Beard", pool_file)
-    with pytest.raises(DataError, match=r"Beard\.csv: \d of 7 labels are not those of Blond, expected its shots"):
+    with pytest.raises(DataError, match=r"Beard\.csv: \d of 7 labels are not those of Blond .*file: {Blond: my.c"):
         ShotFiles("Blond", others.shots, pool_file).load()
+
+
+def test_a_person_s_labels_stand_where_they_differ_from_the_pool_s(pool_file: Path) -> None:
+    own, shots = pool_file.parent / "my.csv", pool_file.parent / "shots.csv"
+    own.write_text("id,label\n52,no\n50,yes\n53,YES\n51,no\n")
+    draw_attribute_shots(head_settings(), "Blond", pool_file, shots, own)
+    assert shots.read_text() == "id,label\n52,False\n50,True\n53,True\n51,False\n"
+    images, labels = ShotFiles("Blond", shots, pool_file, own_labels=True).load()
+    assert (images.ids.tolist(), labels.tolist()) == ([52, 50, 53, 51], [False, True, True, False])

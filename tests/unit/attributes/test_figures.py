@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
@@ -13,10 +14,20 @@ from torch import Tensor
 
 from attribute_helpers import BLOND, DARK, described
 from fewshot_diffusion.attributes import figures
-from fewshot_diffusion.attributes.figures import AGREES, DIFFERS, Strip, attributes_figure, gather_row
+from fewshot_diffusion.attributes.figures import (
+    AGREES,
+    DIFFERS,
+    Shown,
+    Strip,
+    attributes_figure,
+    gather_row,
+    with_reservations,
+)
+from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import CorruptFileError
 from fewshot_diffusion.images import image_grid
 from fewshot_diffusion.metrics.descriptions import save_description
+from fewshot_diffusion.storage.tables import write_csv
 
 METHODS = ["unguided", "exact", "readout"]
 
@@ -67,6 +78,8 @@ def descriptions(tmp_path: Path) -> Path:
         for target in (BLOND, DARK):
             about = {"attribute": "Blond", "value": target.value}
             save_description(description, tmp_path / method / f"{target.name}.safetensors", about)
+    shares = [{"attribute": t.label, "method": m, "n": 6, "judge_real": 0.6} for t in (BLOND, DARK) for m in METHODS]
+    write_csv(tmp_path / "shares.csv", pd.DataFrame(shares))
     return tmp_path
 
 
@@ -106,7 +119,8 @@ def test_equal_data_give_equal_bytes_and_other_data_others(descriptions: Path) -
     files = {}
     for name, targets in {"a": [BLOND, DARK], "b": [BLOND, DARK], "c": [BLOND]}.items():
         paths = [descriptions / name / "f.png", descriptions / name / "f.pdf"]
-        figures.draw_attributes_figure(targets, METHODS, descriptions, True, paths, columns=3)
+        shown = Shown(descriptions=descriptions, shares=descriptions / "shares.csv", show_real=True)
+        figures.draw_attributes_figure(targets, METHODS, shown, paths, columns=3)
         files[name] = [path.read_bytes() for path in paths]
         assert sorted(path.name for path in (descriptions / name).iterdir()) == ["f.pdf", "f.png"]
     assert files["a"] == files["b"]
@@ -115,9 +129,27 @@ def test_equal_data_give_equal_bytes_and_other_data_others(descriptions: Path) -
     assert plt.get_fignums() == []
 
 
-def test_a_sheet_has_a_block_of_rows_for_each_set(descriptions: Path) -> None:
+@pytest.mark.parametrize("kind", ["described", "drawn"])
+def test_a_sheet_has_a_labelled_block_of_exact_pixels_for_each_set(descriptions: Path, kind: str) -> None:
     sources = [descriptions / method / "Blond.safetensors" for method in ("exact", "readout")]
-    figures.draw_sheet(sources, 2, descriptions / "sheet.png", columns=2)
-    expected = image_grid(flat(80, 81, 82, 83, 120, 121, 122, 123), 2)
+    if kind == "drawn":
+        sources = [source.with_suffix(".parquet") for source in sources]
+        for first, path in zip((80, 120), sources, strict=True):
+            save_samples(SampleSet(flat(*range(first, first + 6)), torch.arange(6), 1.0), path, {})
+    labels = ["exact, Blond hair", "readout, Blond hair"]
+    figures.draw_sheet(sources, 2, descriptions / "sheet.png", labels, descriptions / "shares.csv", columns=2)
     with Image.open(descriptions / "sheet.png") as image:
-        assert np.array_equal(np.asarray(image), expected.repeat(2, 0).repeat(2, 1))
+        sheet = np.asarray(image.convert("RGB"))
+    for block in (flat(80, 81, 82, 83), flat(120, 121, 122, 123)):
+        expected = image_grid(block, 2).repeat(2, 0).repeat(2, 1)
+        height = len(expected)
+        assert any(
+            np.array_equal(sheet[top : top + height, : expected.shape[1]], expected)
+            for top in range(len(sheet) - height + 1)
+        )
+
+
+def test_classes_are_labelled_with_n_and_what_their_judge_is_worth() -> None:
+    rows = pd.DataFrame({"n": [6, 50], "judge_real": 0.625})
+    assert with_reservations("Red", rows) == "Red\nn = 6 to 50\njudge right on 62.5 % of real images only"
+    assert with_reservations("Red", rows[1:].assign(judge_real=0.8)) == "Red\nn = 50"

@@ -37,7 +37,7 @@ def settings(**changes: object) -> SamplingConfig:
 def draw(folder: Path, steering: Steering, shard: str = "1-of-1", head: str | None = None, **changes: object) -> Path:
     output = folder / "samples" / f"{steering.method}-{steering.value}-{steering.guidance_scale:g}" / f"{shard}.parquet"
     share = Share(10, 3, shard, folder / "checkpoints", output)
-    head_folder = None if steering.method == "unguided" else folder / (head or steering.method)
+    head_folder = None if head == "" or steering.method == "unguided" else folder / (head or steering.method)
     sample_attributes(settings(**changes), folder / "denoiser", steering, share, head_folder, device="cpu")
     return output
 
@@ -94,8 +94,15 @@ def test_shards_of_two_samplings_are_refused(folder: Path) -> None:
         loaded(first, second)
 
 
-def test_a_head_of_another_mode_is_refused_before_anything_is_drawn(folder: Path) -> None:
-    with pytest.raises(WeightsError, match="the weights are of mode 'readout', expected 'exact'"):
-        draw(folder, BLOND, head="readout")
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("readout", "the weights are of mode 'readout', expected 'exact'"),
+        ("", "--head: found none, .*/exact/Blond`"),
+    ],
+)
+def test_another_head_or_none_is_refused_before_anything_is_drawn(folder: Path, head: str, said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        draw(folder, BLOND, head=head)
     assert not (folder / "samples").exists()
     assert not (folder / "checkpoints").exists()

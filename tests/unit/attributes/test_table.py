@@ -31,15 +31,20 @@ def one(table: pd.DataFrame, attribute: str, method: str, metric: str, kind: str
     return rows.iloc[0]
 
 
+def report(kind: str = "reproduced", published: Path | None = PUBLISHED, **stands_for: list[str]) -> ReportConfig:
+    return ReportConfig.model_validate(
+        {"show_real": False, "published": published, "kind": kind, "stands_for": stands_for}
+    )
+
+
 @pytest.fixture
 def table() -> pd.DataFrame:
-    parts = [measured("Male"), measured("Glasses")]
-    return attribute_table(parts, "scaled-down", read_published(PUBLISHED), "celeba-64")
+    return attribute_table([measured("Male"), measured("Glasses")], report(here=["celeba-64"]))
 
 
 @pytest.mark.parametrize(("method", "number"), [("exact", 15.34), ("ddim_i", 29.03), ("naive", 25.7)])
 def test_the_papers_number_stands_beside_ours(table: pd.DataFrame, method: str, number: float) -> None:
-    row = one(table, "Male", method, "fid", "scaled-down")
+    row = one(table, "Male", method, "fid", "reproduced")
     assert row["published"] == number
     assert row["value"] != number
     assert row["data_set"] == "here"
@@ -50,17 +55,19 @@ def test_the_papers_number_stands_beside_ours(table: pd.DataFrame, method: str, 
     [("Male", "exact", "kid"), ("Male", "readout", "fid"), ("Glasses", "exact", "fid")],
 )
 def test_no_number_is_borrowed_from_another_row(table: pd.DataFrame, attribute: str, method: str, metric: str) -> None:
-    assert pd.isna(one(table, attribute, method, metric, "scaled-down")["published"])
+    assert pd.isna(one(table, attribute, method, metric, "reproduced")["published"])
 
 
 @pytest.mark.parametrize(
-    ("part", "stands_for"),
-    [(measured("Blond"), None), (measured("Male", ("fd_efficientnet_lite0",)), "celeba-64")],
-    ids=["other data", "other features"],
-)
-def test_what_is_not_comparable_has_no_published_number(part: pd.DataFrame, stands_for: str | None) -> None:
-    joined = attribute_table([part], "scaled-down", read_published(PUBLISHED), stands_for)
-    assert joined.loc[joined["kind"] == "scaled-down", "published"].isna().all()
+    ("metric", "settings", "rows"),
+    [("fid", report(), 0), ("fid", report(other=["celeba-64"]), 0), ("fid", report(here=["tiny-imagenet"]), 0),
+     ("fid", report("scaled-down", here=["celeba-64"]), 28), ("fd_x", report(here=["celeba-64"]), 28)],
+    ids=["own photos", "the default's promise", "another of the paper's", "scaled-down", "other features"],
+)  # fmt: skip
+def test_published_numbers_stand_only_where_they_belong(metric: str, settings: ReportConfig, rows: int) -> None:
+    joined = attribute_table([measured("Male", (metric,))], settings)
+    assert (joined["kind"] == "published").sum() == rows
+    assert joined.loc[joined["kind"] != "published", "published"].isna().all()
 
 
 def test_published_rows_are_marked_as_such(table: pd.DataFrame) -> None:
@@ -69,7 +76,7 @@ def test_published_rows_are_marked_as_such(table: pd.DataFrame) -> None:
     assert row["data_set"] == "celeba-64"
     assert pd.isna(row["n"]) and pd.isna(row["ci_low"])
     assert (table["kind"] == "published").sum() == 28
-    assert set(table["kind"]) == {"published", "scaled-down"}
+    assert set(table["kind"]) == {"published", "reproduced"}
     assert "ours" not in set(table["method"])
 
 
@@ -96,7 +103,7 @@ def test_the_job_joins_all_classes(tmp_path: Path, published: Path | None) -> No
         write_csv(tmp_path / f"{name}.distances.csv", measured(name))
         write_csv(tmp_path / f"{name}.judge.csv", shares(name))
     parts = {kind: [tmp_path / f"{name}.{kind}.csv" for name in ("Male", "Female")] for kind in ("distances", "judge")}
-    settings = ReportConfig(show_real=False, published=published, stands_for="celeba-64", kind="reproduced")
+    settings = report(published=published, here=["celeba-64"])
     make_attributes_table(settings, parts["distances"], parts["judge"], tmp_path / "a.csv", tmp_path / "j.csv")
     table, judge = read_csv(tmp_path / "a.csv"), read_csv(tmp_path / "j.csv")
     assert list(table.columns) == TABLE_COLUMNS and list(judge.columns) == JUDGE_COLUMNS

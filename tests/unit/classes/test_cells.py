@@ -17,6 +17,7 @@ from fewshot_diffusion.classes.generated_set import GeneratedSet
 from fewshot_diffusion.classes.table import CELL_COLUMNS, classes_table, poster_view, published_accuracies
 from fewshot_diffusion.classes.training import CellImages, cell_epochs, run_cell, training_images
 from fewshot_diffusion.config.classes import ArchitectureRecipe, ClassesConfig
+from fewshot_diffusion.config.evaluation import ReportConfig
 from fewshot_diffusion.config.supervised import SupervisedConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.errors import ConfigError, DataError
@@ -24,6 +25,7 @@ from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.tooling.readme import classes_section
 
 CLASSES = ["dark", "light"]
+REPORT = ReportConfig(show_real=True)
 DEFAULT = ClassesConfig.model_validate(yaml.safe_load(Path("config/config.yaml").read_text())["classes"])
 SETTINGS = DEFAULT.model_copy(
     update={
@@ -163,12 +165,13 @@ def rows() -> pd.DataFrame:
 
 
 def test_published_numbers_stand_beside_ours_only_on_the_papers_data() -> None:
-    paper = published_accuracies(Path("config/published.csv"))
-    ours = classes_table(rows(), paper, "tiny-imagenet", "reproduced")
+    same = {"shades": ["tiny-imagenet"]}
+    ours = classes_table(rows(), REPORT.model_copy(update={"stands_for": same, "kind": "reproduced"}))
     assert ours["published"].tolist()[:3] == pytest.approx([0.5224, 0.5937, float("nan")], nan_ok=True)
-    other = classes_table(rows(), paper, None, "scaled-down")
-    assert other["published"].isna()[:3].all()
-    assert (other["kind"] == "published").sum() == len(paper) == 24
+    for stands_for, number in ((same, 24), ({"other": ["tiny-imagenet"]}, 0), ({}, 0)):
+        other = classes_table(rows(), REPORT.model_copy(update={"stands_for": stands_for}))
+        assert other["published"].isna()[:3].all()
+        assert (other["kind"] == "published").sum() == number
 
 
 def test_a_published_row_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -178,35 +181,39 @@ def test_a_published_row_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_posters_layout() -> None:
-    view = poster_view(classes_table(rows(), None, None, "scaled-down"))
-    assert list(view.columns) == ["0x", "3x"]
+    view = poster_view(classes_table(rows(), REPORT))
+    assert list(view.columns) == ["seeds", "0x", "3x"]
+    assert (view["seeds"] == 1).all()
     assert view.loc["resnet18, plain", "3x"] == "60.0 ± 1.0"
     assert view.loc["resnet18, plain (unfiltered)", "0x"] == ""
 
 
 def test_the_section_says_what_was_measured_and_what_the_filter_did() -> None:
-    table = classes_table(rows().assign(n_classes=2, image_size=16), None, None, "scaled-down")
+    table = classes_table(rows().assign(n_classes=2, image_size=16), REPORT)
     total = {"class": "all", "n_drawn": 20, "n_accepted": 15, "acceptance_rate": 0.75, "judge_accuracy_accepted": 0.8,
              "judge_accuracy_rejected": 0.3, "judge_accuracy_real": 0.95}  # fmt: skip
     text = classes_section(table, pd.DataFrame([total]))
     assert "the mean of 2 classes, on 9 real images at 16 pixels" in text
-    assert "| resnet18, plain | 50.0 ± 1.0 | 60.0 ± 1.0 |" in text
+    assert "| resnet18, plain | 1 | 50.0 ± 1.0 | 60.0 ± 1.0 |" in text
     assert "kept 75 % of 20 samples" in text
     assert "80.0 % of the kept and 30.0 % of the discarded" in text
+    weak = classes_section(table, pd.DataFrame([total | {"judge_accuracy_real": 0.71}]))
+    assert "right on 71.0 % of real images (**judge right on 71.0 % of real images only**)" in weak
     everything = pd.DataFrame([total | {"n_accepted": 20, "judge_accuracy_rejected": float("nan")}])
     assert "nan" not in classes_section(table, everything)
 
 
 def test_the_figure_draws_every_line_bar_and_filled_bin() -> None:
     acceptance = pd.DataFrame(
-        {"class": ["all"], "acceptance_rate": [0.7], "judge_accuracy_accepted": [0.8],
-         "judge_accuracy_rejected": [0.3], "judge_accuracy_real": [0.9]}
+        {"class": ["all"], "n_drawn": [20], "acceptance_rate": [0.7], "judge_accuracy_accepted": [0.8],
+         "judge_accuracy_rejected": [0.3], "judge_accuracy_real": [0.79]}
     )  # fmt: skip
     calibration = pd.DataFrame(
         {"confidence_low": [0.0, 0.5, 0.8, 0.0], "confidence_high": [0.5, 0.8, 1.0, 1.0], "n": [2, 0, 8, 10],
          "confidence": [0.4, float("nan"), 0.9, 0.8], "accuracy": [0.5, float("nan"), 0.7, 0.8]}
     )  # fmt: skip
-    left, middle, right = classes_figure(classes_table(rows(), None, None, "x"), acceptance, calibration).axes
+    left, middle, right = classes_figure(classes_table(rows(), REPORT), acceptance, calibration).axes
+    assert "judge right on 79.0 %" in middle.get_title().replace("\n", " ")
     assert left.get_legend_handles_labels()[1] == ["resnet18", "unfiltered"]
-    assert [bar.get_height() for bar in middle.patches] == pytest.approx([80, 30, 90])  # type: ignore[attr-defined]
+    assert [bar.get_height() for bar in middle.patches] == pytest.approx([80, 30, 79])  # type: ignore[attr-defined]
     assert right.lines[1].get_xydata().tolist() == [[0.4, 0.5], [0.9, 0.7]]  # type: ignore[union-attr]

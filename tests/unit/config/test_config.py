@@ -312,7 +312,7 @@ def test_jobs_are_no_more_than_snakemake_plans() -> None:
 @pytest.mark.parametrize("bad", ["{data}", "a{", "}", "\0"])
 @pytest.mark.parametrize(
     "key",
-    ["attributes.targets.1.label", "attributes.head.taps.0", "report.published", "report.stands_for",
+    ["attributes.targets.1.label", "attributes.head.taps.0", "report.published", "report.stands_for.avatars64.0",
         "denoiser.folder", "data.avatars.options.scale", "data.avatars.attributes.Beard.beardVariant.0",
         "masks.presets.label_500.taps.2", "classes.filter.tap"],
 )  # fmt: skip
@@ -333,7 +333,7 @@ def test_braces_are_refused_in_keys_and_in_sections_that_are_not_read() -> None:
         ("data.avatars.options.scale", b"\xff", ""),
         ("data.avatars.options.scale", [1, {"a": "\ud800"}], ".1.a"),
         ("data.avatars.options.scale", yaml.safe_load("&here [*here]"), ".0"),
-        ("report.stands_for", "\ud800", ""),
+        ("report.stands_for.avatars64.0", "\ud800", ""),
         ("denoiser.folder", "\ud800", ""),
     ],
     ids=str,

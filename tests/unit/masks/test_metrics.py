@@ -66,16 +66,18 @@ def test_the_curve_shows_one_preset_and_the_figure_a_strip_for_each_row() -> Non
         {
             "method": ["unguided", "exact", "exact", "exact"], "preset": ["p", "p", "p", "other"],
             "shots": [0, 20, 5, 50], "miou": [0.3, 0.6, 0.5, 0.9], "ci_low": [0.2, 0.5, 0.4, 0.8],
-            "ci_high": [0.4, 0.7, 0.6, 1.0], "miou_real": 0.92,
+            "ci_high": [0.4, 0.7, 0.6, 1.0], "miou_real": 0.92, "n": 8,
         }
     )  # fmt: skip
     (axis,) = shots_figure(table, "p").axes
     (curve,) = axis.containers
     assert curve[0].get_xydata().tolist() == [[5, 0.5], [20, 0.6]]
+    assert axis.get_title() == "n = 8 samples a point, bars: 95 % intervals"
     assert [line.get_ydata()[0] for line in axis.lines if line.get_label() in ("real images", "unguided")] == [
         0.92,
         0.3,
     ]
     masks, images = torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
-    strips = masks_figure(masks, [("real", images), ("exact", images), ("", images)]).axes
-    assert [strip.get_ylabel() for strip in strips] == ["mask", "real", "exact", ""]
+    strips = masks_figure(masks, [("real", images), ("exact", images)]).axes
+    assert [strip.get_ylabel() for strip in strips] == ["mask", "real", "exact"]
+    assert [text.get_text() for text in strips[0].get_xticklabels()] == ["mask 1", "mask 2"]

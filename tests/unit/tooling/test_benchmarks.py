@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.tooling.benchmarks import estimate_seconds, gather_benchmarks, planned_steps
+from fewshot_diffusion.tooling.benchmarks import Step, estimate, gather_benchmarks, planned_steps
 
 
 def write(path: Path, seconds: float, memory: object = 100.0, cpu: object = 1.0) -> None:
@@ -33,18 +33,30 @@ def test_steps_are_summed(benchmarks: Path) -> None:
     assert pd.isna(table.loc["sample_attributes/unguided", "max_rss_mb"])
 
 
-def test_a_plan_takes_what_its_steps_took(benchmarks: Path) -> None:
-    plan = """
-    benchmark: benchmarks/other/sample_attributes/exact/Beard/1-of-1.tsv
-    benchmark: benchmarks/other/sample_attributes/readout/Beard/1-of-1.tsv
-    benchmark: benchmarks/other/train_judge/judge.tsv
-    benchmark: benchmarks/other/new_rule/a.tsv
-    """
-    steps = planned_steps(plan)
-    assert steps == ["sample_attributes/exact", "sample_attributes/readout", "train_judge", "new_rule"]
+PLAN = """
+    benchmark: benchmarks/{0}/sample_attributes/exact/Beard/1-of-1.tsv
+    benchmark: benchmarks/{0}/sample_attributes/readout/Beard/1-of-1.tsv
+    benchmark: benchmarks/{0}/train_judge/judge.tsv
+    benchmark: benchmarks/{0}/new_rule/a.tsv
+"""
+
+
+@pytest.mark.parametrize(("data_set", "borrowed"), [("set", {}), ("mine", ["sample_attributes", "train_judge"])])
+def test_a_plan_takes_what_its_steps_took_here_or_on_other_data(
+    benchmarks: Path, data_set: str, borrowed: list[str]
+) -> None:
+    steps = planned_steps(PLAN.format(data_set))
+    assert steps[:1] == [Step(data_set, "sample_attributes/exact")]
+    found = estimate(steps, gather_benchmarks(benchmarks))
     # readout was never timed: the mean of all sampling jobs stands for it.
-    seconds, unknown = estimate_seconds(steps, gather_benchmarks(benchmarks))
-    assert (seconds, unknown) == (6 + (4 + 8 + 3) / 3 + 10, 1)
+    assert found.seconds == 6 + (4 + 8 + 3) / 3 + 10
+    assert found.borrowed == {rule: ["set"] for rule in borrowed} and found.unknown == {"new_rule": 1}
+
+
+def test_what_was_timed_on_the_same_data_counts_before_other_data(benchmarks: Path) -> None:
+    write(benchmarks / "mine/train_judge/judge.tsv", 70)
+    found = estimate(planned_steps(PLAN.format("mine")), gather_benchmarks(benchmarks))
+    assert found.seconds == 6 + 5 + 70 and "train_judge" not in found.borrowed
 
 
 def test_no_benchmarks_and_damaged_ones_are_named(benchmarks: Path, tmp_path: Path) -> None:

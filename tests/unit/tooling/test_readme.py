@@ -4,24 +4,36 @@ import pandas as pd
 import pytest
 
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.tooling.readme import attributes_section, measured_metrics, replace_section, to_markdown
+from fewshot_diffusion.metrics.notes import few_note, joined, judge_note, segmenter_note
+from fewshot_diffusion.tooling.readme import (
+    attributes_section,
+    masks_section,
+    measured_metrics,
+    replace_section,
+    to_markdown,
+)
 
 TABLE = pd.DataFrame(
     [
-        ["Blond", "naive", "fd_x", 20.04, 18.0, 22.0, 9.96, 200, "scaled-down"],
-        ["Blond", "exact", "fd_x", 10.0, 9.0, 11.0, 9.96, 200, "scaled-down"],
-        ["Blond", "exact", "kd_x", 0.1234, 0.1, 0.2, 0.001, 200, "scaled-down"],
+        ["Blond", "naive", "fd_x", 20.04, 18.0, 22.0, 9.96, 50, "scaled-down"],
+        ["Blond", "ddim_i", "fd_x", 10.0, 9.0, 11.0, 77.7, 6, "scaled-down"],
+        ["Blond", "ddim_i", "kd_x", 0.1234, 0.1, 0.2, 0.001, 6, "scaled-down"],
         ["Blond", "exact", "fid", 23.7, None, None, None, 50000, "published"],
     ],
     columns=["attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "n", "kind"],
 )
+NOTE = "6 of 50 images; judge right on 62.5 % of real images only"
 SHARES = pd.DataFrame(
     {
         "data_set": "a",
         "kind": "scaled-down",
         "attribute": "Blond",
-        "method": ["real", "exact"],
-        "judge_accuracy": [1, 0.985],
+        "method": ["real", "naive", "ddim_i"],
+        "judge_accuracy": [1, 0.25, 0.985],
+        "ci_low": [0.9, 0.2, 0.9],
+        "ci_high": [1, 0.3, 1],
+        "n": [90, 50, 6],
+        "note": [None, None, NOTE],
     }
 )
 
@@ -31,15 +43,34 @@ def test_a_frame_becomes_a_table() -> None:
     assert to_markdown(frame) == "| row | a | b |\n| --- | --- | --- |\n| r | 1 | x |\n| s | 2 | y |"
 
 
-def test_every_metric_has_a_block_with_its_own_decimals_and_the_paper_s_numbers_none() -> None:
+def test_every_row_has_its_own_n_floors_and_note_and_the_paper_s_numbers_none() -> None:
     assert measured_metrics(TABLE) == ["fd_x", "kd_x"]
     text = attributes_section(TABLE, SHARES)
-    assert "| attribute | floor | naive | exact |" in text
-    assert "| Blond | 10.0 | 20.0 ± 2.0 | 10.0 ± 1.0 |" in text
-    assert "| Blond | 0.001 | 0.123 ± 0.050 |" in text
-    assert "`fd_x` to the real class, n = 200, ± 95 % interval, lower is better (a, scaled-down)" in text
-    assert "| Blond | 100.0 % | 98.5 % |" in text
-    assert "23.7" not in text
+    assert "| attribute | method | n | judge | fd_x | floor of fd | kd_x | floor of kd | note |" in text
+    assert "| Blond | real | 90 | 100.0 % [90, 100] |  |  |  |  |  |" in text
+    assert "| Blond | naive | 50 | 25.0 % [20, 30] | 20.0 ± 2.0 | 10.0 |  |  |  |" in text
+    assert f"| Blond | ddim_i | 6 | 98.5 % [90, 100] | 10.0 ± 1.0 | 77.7 | 0.123 ± 0.050 | 0.001 | {NOTE} |" in text
+    assert text.startswith("a, scaled-down:") and "`fd_x` (lower is better)" in text and "23.7" not in text
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(judge_note(0.8), ""), (judge_note(0.799), "judge right on 79.9 % of real images only"), (few_note(50, 50), ""),
+     (few_note(6, 50), "6 of 50 images"), (segmenter_note(0.5), ""), (joined("", "a", "", "b"), "a; b"),
+     (segmenter_note(0.35), "segmenter's own mIoU on real images 0.35 only")],
+)  # fmt: skip
+def test_flags_carry_their_value(found: str, said: str) -> None:
+    assert found == said
+
+
+def test_every_mask_row_has_its_n_and_floor_and_a_weak_segmenter_is_flagged() -> None:
+    row = {"data_set": "a", "shots": 20, "method": "clean_image", "preset": "p", "n": 8, "miou": 0.3, "ci_low": 0.2,
+           "ci_high": 0.4, "miou_real": 0.31, "pixel_accuracy": 0.5, "diversity": 1, "kernel_distance": 2, "floor": 0.1,
+           "forwards_per_sample": 20}  # fmt: skip
+    text = masks_section(pd.DataFrame([row, row | {"method": "controlnet", "n": 6}]))
+    assert "0.310 (**segmenter's own mIoU on real images 0.31 only**)" in text
+    assert "| clean_image, p | 20 | 8 | 0.300 [0.200, 0.400] | 0.500 | 1.0 | 2.00 | 0.10 | 20 |" in text
+    assert "| controlnet, p | 20 | 6 |" in text
 
 
 def test_a_section_is_replaced_between_its_marks() -> None:

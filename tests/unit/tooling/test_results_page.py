@@ -52,9 +52,9 @@ def test_the_order_of_guides_is_that_of_the_main_rows_alone() -> None:
 
 def test_opinions_are_those_at_the_ends_of_the_sweep() -> None:
     scales, own, other = [3, 1, 2], [0.9, 0.5, 0.1], [0.2, 0.4, 0.8]
-    sweep = pd.DataFrame({"method": "exact", "guidance_scale": scales, "own_miou": own, "tuning_miou": other})
+    sweep = pd.DataFrame({"method": "exact", "guidance_scale": scales, "own_miou": own, "tuning_miou": other, "n": 24})
     said = claims.own_opinion(sweep)
-    assert said.loc["exact"].tolist() == ["0.50 to 0.90", "0.40 to 0.20"]
+    assert said.loc["exact"].tolist() == [24, "0.50 to 0.90", "0.40 to 0.20"]
     assert said.index.name == "guide, lambda 1 to 3"
 
 

@@ -214,10 +214,15 @@ def test_weights_of_the_store_that_are_not_here_stop_the_run(
     source: str, masks: SimpleNamespace | None, tmp_path: Path
 ) -> None:
     config = SimpleNamespace(denoiser=SimpleNamespace(source=source), masks=masks, classes=None)
-    with pytest.raises(StoreError, match=r"weights are missing. Run `make restore`, or set (denoiser|masks)\.source"):
+    with pytest.raises(StoreError, match=r"missing\. None are stored under this name: set (denoiser|masks)\.source to"):
+        require_weights(config, tmp_path)
+    (tmp_path / "masks").mkdir()
+    for pointer in ("denoiser.dvc", "masks/segmenters.dvc"):
+        (tmp_path / pointer).touch()
+    with pytest.raises(StoreError, match=r"missing\. Run `make restore`, or set (denoiser|masks)\.source to train"):
         require_weights(config, tmp_path)
     for name in ("denoiser", "masks/segmenters", "masks/controlnets"):
-        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name).mkdir()
     require_weights(config, tmp_path)
 
 

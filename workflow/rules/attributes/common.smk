@@ -15,6 +15,14 @@ def wanted_value(wildcards):
     return str(target_of(wildcards).value)
 
 
+def own_shots(wildcards):
+    return CONFIG.attributes.shots_file.get(wildcards.attribute, [])
+
+
+def has_own_shots(wildcards):
+    return str(wildcards.attribute in CONFIG.attributes.shots_file)
+
+
 def head_of(wildcards):
     return f"<results>/attributes/heads/{wildcards.mode}/{wanted_attribute(wildcards)}/<weights>"
 
@@ -30,3 +38,9 @@ def ddim_i_classifier(wildcards):
 def sheet_sources(wildcards):
     files = ["pool"] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
     return [f"<results>/attributes/descriptions/{file}.safetensors" for file in files]
+
+
+def sheet_labels(wildcards):
+    if wildcards.method == "unguided":
+        return ["unguided"]
+    return [f"{wildcards.method}, {target.label}" for target in CONFIG.attributes.targets]

@@ -11,6 +11,7 @@ rule draw_attributes_figure:
     input:
         methods=expand("<results>/attributes/descriptions/{method}/{target}.safetensors", method=SHOWN, target=TARGETS),
         real="<results>/attributes/descriptions/real/controls.safetensors",
+        shares="<results>/tables/attributes_judge.csv",
     output:
         report(
             "<results>/figures/attributes.png",
@@ -33,13 +34,15 @@ rule draw_attributes_figure:
         code=code("draw_attributes_figure.py", env="figures"),
     shell:
         "python workflow/scripts/draw_attributes_figure.py --targets {params.targets:q} --methods {params.methods:q}"
-        " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --output {output:q} 2> {log:q}"
+        " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --shares {input.shares:q}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule draw_sheet:
     """Write a contact sheet of one method: the first samples of each set, none left out."""
     input:
-        sheet_sources,
+        images=sheet_sources,
+        shares="<results>/tables/attributes_judge.csv",
     output:
         report(
             "<results>/figures/attributes_sheet_{method}.png",
@@ -57,10 +60,11 @@ rule draw_sheet:
         "../../../envs/figures.yaml"
     params:
         rows=lambda wildcards: 4 if wildcards.method == "unguided" else 2,
+        labels=sheet_labels,
         code=code("draw_sheet.py", env="figures"),
     shell:
-        "python workflow/scripts/draw_sheet.py --descriptions {input:q} --rows {params.rows:q} --output {output:q}"
-        " 2> {log:q}"
+        "python workflow/scripts/draw_sheet.py --images {input.images:q} --rows {params.rows:q} --output {output:q}"
+        " --labels {params.labels:q} --shares {input.shares:q} 2> {log:q}"
 
 
 rule celeba_fid:

@@ -16,9 +16,10 @@ wildcard_constraints:
 
 
 rule draw_attribute_shots:
-    """Draw the labelled shots of one attribute from their pool."""
+    """Draw the labelled shots of one attribute from their pool, or take over your own."""
     input:
-        "<results>/images/shots.parquet",
+        pool="<results>/images/shots.parquet",
+        own=own_shots,
     output:
         "<results>/attributes/shots/{attribute}.csv",
     log:
@@ -29,10 +30,11 @@ rule draw_attribute_shots:
         "../../../envs/data.yaml"
     params:
         settings=settings("attributes.head"),
+        own=lambda wildcards, input: ["--own", input.own] if input.own else [],
         code=code("draw_attribute_shots.py", env="data"),
     shell:
         "python workflow/scripts/draw_attribute_shots.py --settings {params.settings:q}"
-        " --attribute {wildcards.attribute:q} --pool {input:q} --output {output:q} 2> {log:q}"
+        " --attribute {wildcards.attribute:q} --pool {input.pool:q} {params.own:q} --output {output:q} 2> {log:q}"
 
 
 rule extract_attribute_features:
@@ -53,12 +55,14 @@ rule extract_attribute_features:
         gpu=1,
     params:
         settings=settings("attributes.head"),
+        own_labels=has_own_shots,
         denoiser=subpath(input.denoiser, parent=True),
         code=code("extract_attribute_features.py", env="diffusion"),
     shell:
         "python workflow/scripts/extract_attribute_features.py --settings {params.settings:q}"
         " --mode {wildcards.mode:q} --attribute {wildcards.attribute:q} --shots {input.shots:q}"
-        " --pool {input.pool:q} --denoiser {params.denoiser:q} --output {output:q} 2> {log:q}"
+        " --own-labels {params.own_labels:q} --pool {input.pool:q} --denoiser {params.denoiser:q}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule train_attribute_head:

@@ -4,8 +4,6 @@
 # out: <results>/attributes/sweep/{mode}/{target}/{scale}.parquet, <results>/attributes/sweep/{mode}/{target}.csv
 #      <results>/tables/attributes_sweep.csv
 
-SCALES = [f"{scale:g}" for scale in CONFIG.attributes.sweep.guidance_scales]
-
 
 use rule sample_attributes as sample_attributes_sweep with:
     output:
@@ -31,7 +29,9 @@ use rule sample_attributes as sample_attributes_sweep with:
 rule choose_attribute_scale:
     """Score one class's sweep over guidance_scale by the tuning judge and choose a scale."""
     input:
-        samples=expand("<results>/attributes/sweep/{{mode}}/{{target}}/{scale}.parquet", scale=SCALES),
+        samples=expand(
+            "<results>/attributes/sweep/{{mode}}/{{target}}/{scale}.parquet", scale=CONFIG.attributes.sweep.scales
+        ),
         judge="<results>/judges/tuning_judge/<weights>",
     output:
         "<results>/attributes/sweep/{mode}/{target}.csv",

@@ -47,7 +47,12 @@ rule make_classes_table:
         published=CONFIG.report.published or [],
         cells=cell_files(CLASSES.architectures),
     output:
-        report("<results>/tables/classes.csv", caption="../../report/classes.rst", category="Tables"),
+        report(
+            "<results>/tables/classes.csv",
+            caption="../../report/classes.rst",
+            category="Classes",
+            labels={"what": "accuracy of classifiers", "kind": "table"},
+        ),
     log:
         "<logs>/make_classes_table.log",
     benchmark:

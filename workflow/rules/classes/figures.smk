@@ -10,7 +10,12 @@ rule draw_classes_figure:
         acceptance="<results>/tables/classes_acceptance.csv",
         calibration="<results>/tables/classes_calibration.csv",
     output:
-        report("<results>/figures/classes.png", caption="../../report/classes_figure.rst", category="Figures"),
+        report(
+            "<results>/figures/classes.png",
+            caption="../../report/classes_figure.rst",
+            category="Classes",
+            labels={"what": "accuracy and filter", "kind": "figure"},
+        ),
         "<results>/figures/classes.pdf",
     log:
         "<logs>/draw_classes_figure.log",

@@ -89,12 +89,14 @@ rule evaluate_filter:
         acceptance=report(
             "<results>/tables/classes_acceptance.csv",
             caption="../../report/classes_acceptance.rst",
-            category="Tables",
+            category="Classes",
+            labels={"what": "what the filter keeps", "kind": "table"},
         ),
         calibration=report(
             "<results>/tables/classes_calibration.csv",
             caption="../../report/classes_calibration.rst",
-            category="Tables",
+            category="Classes",
+            labels={"what": "reliability of the filter", "kind": "table"},
         ),
     log:
         "<logs>/evaluate_filter.log",

@@ -92,7 +92,12 @@ rule make_masks_table:
     input:
         [f"<results>/masks/evaluation/{method}/{preset}/{shots}.csv" for method, preset, shots in CONFIG.masks.rows],
     output:
-        report("<results>/tables/masks.csv", caption="../../report/masks.rst", category="Tables"),
+        report(
+            "<results>/tables/masks.csv",
+            caption="../../report/masks.rst",
+            category="Masks",
+            labels={"what": "agreement with masks", "kind": "table"},
+        ),
     log:
         "<logs>/make_masks_table.log",
     benchmark:
@@ -111,7 +116,12 @@ use rule make_masks_table as make_masks_sweep_table with:
     input:
         expand("<results>/masks/sweep/{method}/{preset}.csv", method=CONFIG.masks.guided, preset=CONFIG.masks.preset),
     output:
-        report("<results>/tables/masks_sweep.csv", caption="../../report/masks_sweep.rst", category="Tables"),
+        report(
+            "<results>/tables/masks_sweep.csv",
+            caption="../../report/masks_sweep.rst",
+            category="Masks",
+            labels={"what": "choice of guidance_scale", "kind": "table"},
+        ),
     log:
         "<logs>/make_masks_sweep_table.log",
     benchmark:

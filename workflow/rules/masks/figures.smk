@@ -9,6 +9,7 @@ rule draw_masks_figure:
     """Draw wanted masks, their real images, and what each method makes of them."""
     input:
         masks="<results>/images/controls_masks.parquet",
+        table="<results>/tables/masks.csv",
         real="<results>/images/controls.parquet" if CONFIG.report.show_real else [],
         samples=expand(
             "<results>/masks/samples/{method}/{preset}/{shots}.parquet",
@@ -17,7 +18,12 @@ rule draw_masks_figure:
             shots=CONFIG.masks.shots,
         ),
     output:
-        report("<results>/figures/masks.png", caption="../../report/masks_figure.rst", category="Figures"),
+        report(
+            "<results>/figures/masks.png",
+            caption="../../report/masks_figure.rst",
+            category="Masks",
+            labels={"what": "masks and samples", "kind": "figure"},
+        ),
         "<results>/figures/masks.pdf",
     log:
         "<logs>/draw_masks_figure.log",
@@ -35,7 +41,7 @@ rule draw_masks_figure:
     shell:
         "python workflow/scripts/draw_masks_figure.py --methods {params.methods:q} --preset {params.preset:q}"
         " --shots {params.shots:q} --wanted {params.wanted:q} --masks {input.masks:q} --samples {input.samples:q}"
-        " {params.real:q} --output {output:q} 2> {log:q}"
+        " --table {input.table:q} {params.real:q} --output {output:q} 2> {log:q}"
 
 
 rule draw_masks_shots_figure:
@@ -43,7 +49,12 @@ rule draw_masks_shots_figure:
     input:
         "<results>/tables/masks.csv",
     output:
-        report("<results>/figures/masks_shots.png", caption="../../report/masks_shots.rst", category="Figures"),
+        report(
+            "<results>/figures/masks_shots.png",
+            caption="../../report/masks_shots.rst",
+            category="Masks",
+            labels={"what": "agreement by pairs", "kind": "figure"},
+        ),
         "<results>/figures/masks_shots.pdf",
     log:
         "<logs>/draw_masks_shots_figure.log",

@@ -5,7 +5,6 @@
 # The wanted masks are the first of the split controls, those of the sweep the first of the split reference.
 # Finished work units are kept in checkpoints/masks/<code>/<identity>/.
 
-SCALES = {f"{scale:g}": scale for scale in CONFIG.masks.sweep.guidance_scales}
 GUIDES = {  # a new method that learns something adds where it lies
     "exact": "<results>/masks/guides/exact/{preset}/{shots}/<weights>",
     "readout": "<results>/masks/guides/readout/{preset}/{shots}/<weights>",
@@ -64,10 +63,10 @@ use rule sample_masks as sample_masks_sweep with:
         "<benchmarks>/sample_masks_sweep/{method}/{preset}/{scale}.tsv"
     wildcard_constraints:
         method="|".join(CONFIG.masks.guided),
-        scale="|".join(SCALES),
+        scale="|".join(CONFIG.masks.sweep.scales),
     params:
         settings=lambda wildcards: CONFIG.mask_sampling(wildcards.preset, sweep=True).model_dump_json(),
-        guidance_scale=lambda wildcards: SCALES[wildcards.scale],
+        guidance_scale=lambda wildcards: CONFIG.masks.sweep.scales[wildcards.scale],
         shots=CONFIG.masks.shots,
         seeds_per_mask=1,
         denoiser=subpath(input.denoiser, parent=True),
@@ -78,7 +77,7 @@ use rule sample_masks as sample_masks_sweep with:
 rule choose_mask_scale:
     """Choose a method's guidance_scale by the segmenter that tunes."""
     input:
-        samples=expand("<results>/masks/sweep/{{method}}/{{preset}}/{scale}.parquet", scale=SCALES),
+        samples=expand("<results>/masks/sweep/{{method}}/{{preset}}/{scale}.parquet", scale=CONFIG.masks.sweep.scales),
         denoiser="<results>/denoiser/<weights>",
         guide=mask_guide,
         segmenter="<results>/masks/segmenters/tuning_judge/<weights>",

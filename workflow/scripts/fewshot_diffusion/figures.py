@@ -1,7 +1,9 @@
-"""Saving figures: every format, atomically, without dates, in fonts that have the labels' characters."""
+"""Saving figures: every format, atomically, without dates, in fonts that have the characters; captions that fit."""
 
 import logging
 import re
+import textwrap
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +11,18 @@ from pathlib import Path
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 from .storage.files import atomic_path
 
 log = logging.getLogger(__name__)
+
+DPI = 200
+CLOSE = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
+"""Room for every caption, little between the parts; pads in inches."""
+_POINTS = 72  # in an inch
 
 
 def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
@@ -58,9 +67,31 @@ def _save(figure: Figure, paths: Sequence[Path]) -> set[int]:
         for path in paths:
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
             with atomic_path(path) as temporary:
-                figure.savefig(temporary, dpi=200, metadata=metadata)
+                figure.savefig(temporary, dpi=DPI, metadata=metadata)
     missing = {int(found[1]) for each in caught if (found := re.match(r"Glyph (\d+) ", str(each.message)))}
     for each in caught:
         if not str(each.message).startswith(("Glyph ", "Matplotlib currently does not support")):
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     return missing
+
+
+def fitted(text: str, inches: float, size: float) -> str:
+    """Break a caption into lines that are no longer than ``inches`` when drawn at a font size of ``size`` points."""
+    return "\n".join(_broken(line, inches * _POINTS, size) for line in text.split("\n"))
+
+
+def _broken(line: str, points: float, size: float) -> str:
+    lines = [line]
+    for width in range(len(line), 0, -1):
+        lines = textwrap.wrap(line, width)
+        if all(_length(part, size) <= points for part in lines):
+            break
+    return "\n".join(lines)
+
+
+def _length(line: str, size: float) -> float:
+    """Return the length of a line, points; characters of another font are taken for as wide as they get."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of characters that the font lacks, when the figure is saved
+        length: float = TextPath((0, 0), line, size).get_extents().width
+    return length + size * sum(unicodedata.east_asian_width(character) in "WF" for character in line) / 2

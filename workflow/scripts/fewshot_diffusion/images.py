@@ -1,8 +1,7 @@
-"""Images as arrays and as bytes: ranges, lossless coding, grids and contact sheets."""
+"""Images as arrays and as bytes: ranges, lossless coding and grids."""
 
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import SamplingError
-from .storage.files import atomic_path
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -75,10 +73,3 @@ def image_grid(images: Tensor, columns: int, gap: int = 2) -> np.ndarray[Any, An
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         grid[top : top + height, left : left + width] = image
     return grid
-
-
-def save_sheet(images: Tensor, columns: int, path: Path, scale: int = 2) -> None:
-    """Write a contact sheet as PNG, each pixel enlarged ``scale`` times."""
-    grid = Image.fromarray(image_grid(images, columns))
-    with atomic_path(path) as temporary:
-        grid.resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")

@@ -7,10 +7,12 @@ import torch
 
 from ..config.evaluation import EvaluationConfig
 from ..diffusion.samples import load_samples, seconds_per_sample
+from ..errors import DataError
 from ..judges import load_judge
 from ..metrics.descriptions import Cost, describe, load_description, save_description
 from ..metrics.extractors import make_extractor
 from ..runtime import make_runtime
+from .baselines.ddim_i import METHOD as DDIM_I
 from .baselines.decisions import accepted_seeds
 from .guidance import Steering
 
@@ -75,7 +77,10 @@ def select_images(
 
     Raises:
         CorruptFileError: If a file is damaged, or of another method or class.
+        DataError: If a method that decides comes without its decisions.
     """
+    if decisions is None and standing.method == DDIM_I:
+        raise DataError(f"--decisions: found none, but {DDIM_I} keeps what it decided. Name the file.")
     described = load_description(source, {"method": source_method})
     if decisions:
         kept, acceptance_rate = accepted_seeds(decisions, vars(standing))

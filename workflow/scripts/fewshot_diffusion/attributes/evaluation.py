@@ -17,18 +17,20 @@ from ..errors import DataError
 from ..metrics.descriptions import Description, load_description
 from ..metrics.intervals import Interval, wilson_interval
 from ..metrics.measures import METRICS, measured
+from ..metrics.notes import few_note, joined, judge_note
 from ..progress import Progress
 from ..storage.files import corrupt
 from ..storage.tables import write_csv
 
 TABLE_COLUMNS = [
     "data_set", "attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "n", "seeds",
-    "judge_accuracy", "forwards_per_sample", "seconds_per_sample", "published", "kind",
+    "judge_accuracy", "judge_real", "forwards_per_sample", "seconds_per_sample", "published", "kind", "note",
 ]  # fmt: skip
 
 
 JUDGE_COLUMNS = [
-    "data_set", "attribute", "method", "judge_accuracy", "ci_low", "ci_high", "n", "seeds", "acceptance_rate", "kind",
+    "data_set", "attribute", "method", "judge_accuracy", "ci_low", "ci_high", "judge_real", "n", "seeds",
+    "acceptance_rate", "kind", "note",
 ]  # fmt: skip
 
 
@@ -70,10 +72,10 @@ class Described:
             CorruptFileError: If a file is damaged, or describes other images than those of its split.
         """
         folder = self.descriptions / "real"
-        return RealClass(
-            _of_class(folder / "reference.safetensors", self.reference, target),
-            _of_class(folder / "controls.safetensors", self.controls, target),
-        )
+        reference, shown = _real(folder / "reference.safetensors", self.reference, target)
+        controls, held_out = _real(folder / "controls.safetensors", self.controls, target)
+        accuracy = balanced_accuracy(controls.judged(target.attribute, True), held_out == target.value)
+        return RealClass(reference.select(shown), controls.select(held_out), accuracy)
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ class RealClass:
 
     Attributes:
         reference: What distances are measured to.
-        held_out: Images of other ids: the floor of every distance, and the judge's own accuracy.
+        held_out: Images of other ids: the floor of every distance, and the judge's own share.
+        judge_accuracy: The judge's balanced accuracy on images with and without the attribute, of those ids, 0..1.
     """
 
     reference: Description
     held_out: Description
+    judge_accuracy: float
 
 
 def evaluate_attributes(
@@ -131,7 +135,8 @@ def distance_rows(
             for name, measure in measures.items():
                 found = _interval(measured(measure, chosen.features[extractor]), "value")
                 shared = {"data_set": data_set, "attribute": target.label, **_about(chosen, target)}
-                rows.append({**shared, "metric": name, **found, "floor": floors[n][name]})
+                said = _reservations(real, n, settings)
+                rows.append({**shared, "metric": name, **found, "floor": floors[n][name], **said})
     return pd.DataFrame(rows).reindex(columns=TABLE_COLUMNS)
 
 
@@ -166,9 +171,21 @@ def share_rows(
                 "n": len(chosen),
                 "seeds": _seeds_of(chosen),
                 "acceptance_rate": chosen.cost.acceptance_rate,
+                **_reservations(real, len(chosen), settings),
             }
         )
     return pd.DataFrame(rows).reindex(columns=JUDGE_COLUMNS)
+
+
+def balanced_accuracy(found: torch.Tensor, true: torch.Tensor) -> float:
+    """Return the mean of the shares of true and of false that are found so, both bool [N]; NaN without one of them."""
+    shares = torch.stack([(found == true)[true == value].double().mean() for value in (True, False)])
+    return float(shares.mean())
+
+
+def _reservations(real: RealClass, n: int, settings: EvaluationConfig) -> dict[str, object]:
+    note = joined(few_note(n, settings.samples), judge_note(real.judge_accuracy))
+    return {"judge_real": real.judge_accuracy, "note": note}
 
 
 def _about(chosen: Description, target: TargetConfig) -> dict[str, object]:
@@ -191,8 +208,9 @@ def _seeds_of(chosen: Description) -> str:
     return "" if chosen.method in ("real", "naive") else seed_range(chosen.ids)
 
 
-def _of_class(path: Path, images: Path, target: TargetConfig) -> Description:
+def _real(path: Path, images: Path, target: TargetConfig) -> tuple[Description, torch.Tensor]:
+    """Return the images of a split, and which of them are of the class, bool [N]."""
     described, attributes = load_description(path, {"method": "real"}), load_attributes(images)
     if described.ids.tolist() != attributes.index.tolist():
         raise corrupt(path, f"describes other images than those of {images}")
-    return described.select(torch.from_numpy((attributes[target.attribute] == target.value).to_numpy(copy=True)))
+    return described, torch.from_numpy((attributes[target.attribute] == target.value).to_numpy(copy=True))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -13,15 +14,23 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ..config.attributes import TargetConfig
-from ..figures import save_figure
-from ..images import image_grid, save_sheet
+from ..diffusion.samples import load_samples
+from ..figures import CLOSE, DPI, fitted, save_figure
+from ..images import image_grid
 from ..metrics.descriptions import load_description
+from ..metrics.notes import joined, judge_note
+from ..storage.tables import read_csv
 
 matplotlib.use("Agg")
 
 
 AGREES, DIFFERS = "#0072b2", "#d55e00"
 """Frame of an image that the judge takes, or does not take, for the wanted class (Okabe-Ito)."""
+
+FRAME = "frame: the independent judge finds the wanted class (blue) or not (orange)"
+LABEL_INCHES = 1.1
+SHEET_SCALE = 2  # pixels of a sheet for each of an image
+SHEET_WIDTH = 500  # pixels, at least: room for labels
 
 
 @dataclass(frozen=True)
@@ -45,25 +54,18 @@ def attributes_figure(rows: Sequence[tuple[str, Sequence[Strip]]]) -> Figure:
     Args:
         rows: Label of each class and its strips; every row has the same strips.
     """
-    strips = len(rows[0][1])
-    per_strip = len(rows[0][1][0].images)
-    figure, axes = plt.subplots(
-        len(rows), strips, squeeze=False, figsize=(0.62 * strips * per_strip + 0.8, 0.72 * len(rows) + 0.6)
-    )
-    for i, (label, found) in enumerate(rows):
+    strips, per_strip = len(rows[0][1]), len(rows[0][1][0].images)
+    labels = [fitted(label, LABEL_INCHES, 7) for label, _ in rows]
+    heights = [max(0.72, 0.13 * (label.count("\n") + 1)) for label in labels]
+    size = (0.62 * strips * per_strip + LABEL_INCHES + 0.2, sum(heights) + 0.7)
+    figure, axes = plt.subplots(len(rows), strips, squeeze=False, figsize=size, height_ratios=heights, layout=CLOSE)
+    for i, (_, found) in enumerate(rows):
         for j, strip in enumerate(found):
             _draw_strip(axes[i, j], strip)
             if i == 0:
-                axes[i, j].set_title(strip.title, fontsize=8)
-        axes[i, 0].set_ylabel(label, fontsize=8)
-    figure.text(
-        0.5,
-        0.005,
-        "frame: the independent judge finds the wanted class (blue) or not (orange)",
-        ha="center",
-        fontsize=6,
-    )
-    figure.subplots_adjust(left=0.07, right=0.995, top=0.91, bottom=0.06, wspace=0.04, hspace=0.06)
+                axes[i, j].set_title(fitted(strip.title, 0.6 * per_strip, 8), fontsize=8)
+        axes[i, 0].set_ylabel(labels[i], fontsize=7, rotation=0, ha="right", va="center")
+    figure.supxlabel(fitted(FRAME, size[0] - 0.2, 6), fontsize=6)
     return figure
 
 
@@ -117,36 +119,102 @@ def _real_strip(target: TargetConfig, controls: Path, columns: int) -> Strip:
     return Strip("real", described.gallery[index], torch.ones(len(index), dtype=torch.bool))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the figure shows.
+
+    Attributes:
+        descriptions: Folder: <method>/<class>.safetensors, real/controls.safetensors.
+        shares: The judge's shares, CSV: how many images each class is measured on, and how far to trust the judge.
+        show_real: Whether the data set's licence lets its images be shown: True or False.
+    """
+
+    descriptions: Path
+    shares: Path
+    show_real: bool
+
+
 def draw_attributes_figure(
-    targets: list[TargetConfig],
-    methods: list[str],
-    descriptions: Path,
-    show_real: bool,
-    output: list[Path],
-    columns: int = 5,
+    targets: list[TargetConfig], methods: list[str], files: Shown, output: list[Path], columns: int = 5
 ) -> None:
     """Draw the poster's figure: real, unguided and guided images of every class, the same seeds side by side.
 
     Args:
         targets: Rows, JSON each.
         methods: Methods to show, in order.
-        descriptions: Folder: <method>/<class>.safetensors, real/controls.safetensors.
-        show_real: Whether the data set's licence lets its images be shown: True or False.
+        files: Descriptions, and what to say of them.
         output: Figure files to write.
         columns: Images per strip.
     """
-    rows = [gather_row(target, descriptions, methods, columns, show_real) for target in targets]
+    shares = read_csv(files.shares, "attribute", "method", "n", "judge_real")
+    shares = shares[shares["method"].isin(methods)]
+    rows = []
+    for target in targets:
+        label, strips = gather_row(target, files.descriptions, methods, columns, files.show_real)
+        rows.append((with_reservations(label, shares[shares["attribute"] == label]), strips))
     save_figure(attributes_figure(rows), output)
 
 
-def draw_sheet(descriptions: list[Path], rows: int, output: Path, columns: int = 16) -> None:
-    """Write a contact sheet: the first samples of each sample set, a block of rows per set.
+def with_reservations(label: str, rows: pd.DataFrame) -> str:
+    """Return the label of a class with how many images each method has of it, and a flag of a judge to distrust."""
+    n = " to ".join(f"{n:.0f}" for n in sorted({rows["n"].min(), rows["n"].max()}))
+    return "\n".join(filter(None, [label, f"n = {n}", judge_note(rows["judge_real"].iloc[0])]))
+
+
+def draw_sheet(
+    images: list[Path],
+    rows: int,
+    output: Path,
+    labels: list[str] | None = None,
+    shares: Path | None = None,
+    columns: int = 16,
+) -> None:
+    """Write a contact sheet: the first samples of each sample set, a labelled block of rows per set.
 
     Args:
-        descriptions: Description of each sample set.
+        images: Description of each sample set, safetensors, or its samples, parquet.
         rows: Rows per sample set.
         output: PNG to write.
+        labels: What each set is: method, and class by its name in the tables; without them, the files' names.
+        shares: The judge's shares, CSV: classes whose judge is to be distrusted are flagged.
         columns: Images per row.
     """
-    shown = [load_description(path).gallery[: rows * columns] for path in descriptions]
-    save_sheet(torch.cat(shown), columns, output)
+    table = read_csv(shares, "attribute", "judge_real") if shares else pd.DataFrame(columns=["attribute", "judge_real"])
+    notes = {name: judge_note(accuracy) for name, accuracy in table.set_index("attribute")["judge_real"].items()}
+    blocks = []
+    for label, path in zip(labels or ["/".join(path.parts[-3:]) for path in images], images, strict=True):
+        found, number = _images_of(path)
+        shown = found[: rows * columns]
+        said = f"{label}: the first {len(shown)} of {number}"
+        blocks.append((joined(said, notes.get(label.partition(", ")[2], "")), shown))
+    save_figure(sheet_figure(blocks, columns), [output])
+
+
+def _images_of(path: Path) -> tuple[Tensor, int]:
+    """Return the first images, and the number of all, of a set of samples or of their description."""
+    if path.suffix == ".parquet":
+        drawn = load_samples([path])
+        return drawn.images, len(drawn.seeds)
+    described = load_description(path)
+    return described.gallery, len(described)
+
+
+def sheet_figure(blocks: Sequence[tuple[str, Tensor]], columns: int) -> Figure:
+    """Draw labelled blocks of images below each other, each pixel enlarged ``SHEET_SCALE`` times.
+
+    Args:
+        blocks: Label and images, uint8 [N, 3, H, W], of each.
+        columns: Images per row.
+    """
+    grids = [image_grid(images, columns).repeat(SHEET_SCALE, 0).repeat(SHEET_SCALE, 1) for _, images in blocks]
+    width = max(SHEET_WIDTH, *(grid.shape[1] for grid in grids))
+    labels = [fitted(label, width / DPI - 0.1, 8) for label, _ in blocks]
+    bands = [DPI * (11 * label.count("\n") + 16) // 72 for label in labels]
+    height = sum(bands) + sum(grid.shape[0] for grid in grids)
+    figure, top = plt.figure(figsize=(width / DPI, height / DPI), dpi=DPI), height
+    for label, band, grid in zip(labels, bands, grids, strict=True):
+        top -= band
+        figure.text(10 / width, (top + 10) / height, label, fontsize=8, va="bottom")
+        top -= grid.shape[0]
+        figure.figimage(grid, 0, top, origin="upper")
+    return figure

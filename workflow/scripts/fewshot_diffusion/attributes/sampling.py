@@ -9,6 +9,7 @@ from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.guidance import Predictor, guided, unguided
 from ..diffusion.samples import save_samples, write_timing
 from ..diffusion.sampling import WorkUnit, draw_units, plan_units, share_units
+from ..errors import WeightsError
 from ..runtime import Runtime, make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import fingerprint
@@ -56,7 +57,7 @@ def sample_attributes(
         denoiser: Weights folder.
         steering: What the samples are steered towards.
         share: Which of them this job draws.
-        head: Weights folder of the few-shot head; without it samples are unguided.
+        head: Weights folder of the few-shot head; unguided samples have none.
         device: auto, cpu, cuda or cuda:<n>.
 
     Raises:
@@ -84,11 +85,16 @@ def make_predictor(
     """Return the plain denoiser, or the one that is guided within ``settings.guidance_interval``.
 
     Raises:
-        WeightsError: If the head is of another denoiser, mode or attribute.
+        WeightsError: If the head is missing, or of another denoiser, mode or attribute.
     """
     plain = unguided(denoiser, runtime)
-    if head is None:
+    if steering.method == "unguided":
         return plain
+    if head is None:
+        raise WeightsError(
+            f"--head: found none, but {steering.method} is steered by one. Name its folder, "
+            f"e.g. `--head results/DATA/attributes/heads/{steering.method}/{steering.attribute or 'ATTRIBUTE'}`."
+        )
     expected: dict[str, Any] = {
         "denoiser": denoiser.digest,
         "mode": steering.method,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from torch import Tensor
 
 from ..config.attributes import AttributeHeadConfig
@@ -20,11 +21,13 @@ class ShotFiles:
         attribute: Name of the attribute.
         shots: CSV: id, label.
         pool: Images that they were drawn from, parquet.
+        own_labels: Whether a person wrote the labels, which may differ from the pool's: True or False.
     """
 
     attribute: str
     shots: Path
     pool: Path
+    own_labels: bool = False
 
     def load(self) -> tuple[ImageSet, Tensor]:
         """Return the images and whether each has the attribute, bool [N].
@@ -33,27 +36,35 @@ class ShotFiles:
             DataError: If the file names images outside the pool, or holds the shots of another attribute.
         """
         images, labels = read_shots(self.shots, load_image_set(self.pool))
-        wrong = int((images.mask(self.attribute, True) != labels).sum())
+        wrong = 0 if self.own_labels else int((images.mask(self.attribute, True) != labels).sum())
         if wrong:
             raise DataError(
-                f"{self.shots}: {wrong} of {len(labels)} labels are not those of {self.attribute}, expected its shots. "
-                "Delete it and run the same command again."
+                f"{self.shots}: {wrong} of {len(labels)} labels are not those of {self.attribute} in the pool. Name a "
+                f"file of your own labels as attributes.shots_file: {{{self.attribute}: my.csv}}; by "
+                "hand, add `--own-labels True`."
             )
         return images, labels
 
 
-def draw_attribute_shots(settings: AttributeHeadConfig, attribute: str, pool: Path, output: Path) -> None:
-    """Draw the labelled shots of one attribute from their pool.
+def draw_attribute_shots(
+    settings: AttributeHeadConfig, attribute: str, pool: Path, output: Path, own: Path | None = None
+) -> None:
+    """Draw the labelled shots of one attribute from their pool, or take over those that a person labelled.
 
     Args:
         settings: Section attributes.head, JSON.
         attribute: Name of the attribute.
         pool: Images of the split shots, parquet.
         output: CSV to write: id, label.
+        own: CSV that a person wrote: id, label.
 
     Raises:
-        DataError: If the pool has no such attribute or too few images of a class.
+        DataError: If the pool has no such attribute or too few images of a class, or the person's file is no such list.
     """
     images = load_image_set(pool)
-    shots = draw_shots(images, attribute, settings.positive_shots, settings.negative_shots, settings.shots_seed)
+    if own:
+        chosen, labels = read_shots(own, images)
+        shots = pd.DataFrame({"id": chosen.ids.numpy(), "label": labels.numpy()})
+    else:
+        shots = draw_shots(images, attribute, settings.positive_shots, settings.negative_shots, settings.shots_seed)
     write_csv(output, shots)

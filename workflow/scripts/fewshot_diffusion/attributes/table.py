@@ -25,30 +25,28 @@ def make_attributes_table(
         output: CSV to write: distances.
         judge_output: CSV to write: the judge's shares.
     """
-    published = read_published(settings.published) if settings.published else None
     rows = [read_csv(path, *TABLE_COLUMNS) for path in distances]
-    write_csv(output, attribute_table(rows, settings.kind, published, settings.stands_for))
+    write_csv(output, attribute_table(rows, settings))
     write_csv(judge_output, judge_table([read_csv(path, *JUDGE_COLUMNS) for path in shares], settings.kind))
 
 
-def attribute_table(
-    parts: Sequence[pd.DataFrame], kind: str, published: pd.DataFrame | None, stands_for: str | None = None
-) -> pd.DataFrame:
-    """Join the rows of all targets and the paper's.
+def attribute_table(parts: Sequence[pd.DataFrame], settings: ReportConfig) -> pd.DataFrame:
+    """Join the rows of all targets, and the paper's of the data sets that ours stands for.
+
+    In our own rows a number of the paper's stands only if they reproduce its row: same attribute, method and metric.
 
     Args:
         parts: Rows of each target, ``TABLE_COLUMNS``.
-        kind: ``reproduced`` or ``scaled-down``: what our rows are.
-        published: The paper's numbers (columns item, data_set, row, method, metric, value), or None.
-        stands_for: The paper's data set whose numbers stand beside our rows of the same name, or None.
+        settings: What our rows are, and which of the paper's stand beside them.
     """
-    measured = pd.concat(parts, ignore_index=True)
-    measured["kind"] = kind
-    if published is None:
+    measured = pd.concat(parts, ignore_index=True).assign(kind=settings.kind)
+    paper_data_sets = settings.paper_data_sets(measured["data_set"].iloc[0])
+    if settings.published is None or not paper_data_sets:
         return measured.reindex(columns=TABLE_COLUMNS)
-    paper = published_rows(published)
-    same_faces = paper[paper["data_set"] == stands_for]
-    measured["published"] = [_published_value(row, same_faces) for row in measured.itertuples()]
+    paper = published_rows(read_published(settings.published))
+    paper = paper[paper["data_set"].isin(paper_data_sets)]
+    if settings.kind == "reproduced":
+        measured["published"] = [_published_value(row, paper) for row in measured.itertuples()]
     return pd.concat([measured, paper], ignore_index=True).reindex(columns=TABLE_COLUMNS)
 
 

@@ -7,7 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..figures import save_figure
+from ..figures import fitted, save_figure
+from ..metrics.notes import judge_note
 from ..storage.tables import read_csv
 from .cells import CONTROLS, NO_CONTROL
 
@@ -48,6 +49,7 @@ def _draw_accuracy(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_xticks(sorted(rows["generated_ratio"].astype(int).unique()))
     axis.set_xlabel("generated images per real one")
     axis.set_ylabel("top-1 accuracy on real images, %")
+    axis.set_title(fitted(f"on {rows['n_test'].iloc[0]:.0f} real images", 3.0, 8), fontsize=8)
     axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # outside: curves fill the axes
 
 
@@ -67,7 +69,8 @@ def _draw_filter(axis: Axes, total: pd.Series) -> None:
     axis.bar(list(names), heights, color=["C0", "C1", "lightgrey"])
     axis.set_ylim(0, 100)
     axis.set_ylabel("independent judge agrees, %")
-    axis.set_title(f"filter: {100 * total['acceptance_rate']:.0f} % accepted", fontsize=8)
+    said = f"filter: {100 * total['acceptance_rate']:.0f} % of {total['n_drawn']:.0f} samples accepted"
+    axis.set_title(fitted("\n".join([said, judge_note(total["judge_accuracy_real"])]).strip(), 2.8, 8), fontsize=8)
 
 
 def _draw_reliability(axis: Axes, bins: pd.DataFrame) -> None:
@@ -78,3 +81,4 @@ def _draw_reliability(axis: Axes, bins: pd.DataFrame) -> None:
     axis.set_ylim(0, 1)
     axis.set_xlabel("filter's confidence")
     axis.set_ylabel("its accuracy on real images")
+    axis.set_title(f"{bins['n'].sum():.0f} real images", fontsize=8)

@@ -26,9 +26,8 @@ def make_classes_table(settings: ReportConfig, cells: list[Path], output: Path) 
         cells: Rows, CSV.
         output: Table to write, CSV.
     """
-    paper = published_accuracies(settings.published) if settings.published else None
     rows = pd.concat([read_csv(path, *CELL_COLUMNS) for path in cells], ignore_index=True)
-    write_csv(output, classes_table(rows, paper, settings.stands_for, settings.kind))
+    write_csv(output, classes_table(rows, settings))
 
 
 def published_accuracies(path: Path) -> pd.DataFrame:
@@ -54,33 +53,38 @@ def published_accuracies(path: Path) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def classes_table(cells: pd.DataFrame, paper: pd.DataFrame | None, stands_for: str | None, kind: str) -> pd.DataFrame:
-    """Return our cells, then the paper's; ``published`` stands in our rows only if they are of the paper's data set.
+def classes_table(cells: pd.DataFrame, settings: ReportConfig) -> pd.DataFrame:
+    """Return our cells, then the paper's of the data sets that ours stands for; reproduced ones have its number.
 
     Args:
         cells: Our rows.
-        paper: What ``published_accuracies`` returns, or None.
-        stands_for: The paper's data set that ours is, or None.
-        kind: What our rows are.
+        settings: What our rows are, and which of the paper's stand beside them.
     """
-    ours = cells.assign(kind=kind)
-    if paper is None:
+    ours = cells.assign(kind=settings.kind)
+    paper_data_sets = settings.paper_data_sets(cells["data_set"].iloc[0])
+    if settings.published is None or not paper_data_sets:
         return ours.reindex(columns=TABLE_COLUMNS)
-    same = paper[paper["data_set"] == stands_for].drop(columns="data_set")
-    ours = ours.merge(same, on=_CELL, how="left")
-    theirs = paper.assign(kind="published")
-    return pd.concat([ours, theirs], ignore_index=True).reindex(columns=TABLE_COLUMNS)
+    paper = published_accuracies(settings.published)
+    paper = paper[paper["data_set"].isin(paper_data_sets)]
+    if settings.kind == "reproduced":
+        ours = ours.merge(paper.drop(columns="data_set"), on=_CELL, how="left")
+    return pd.concat([ours, paper.assign(kind="published")], ignore_index=True).reindex(columns=TABLE_COLUMNS)
 
 
 def poster_view(table: pd.DataFrame) -> pd.DataFrame:
-    """Return our accuracies in the poster's layout: rows are architecture, mixing and control, columns the ratios."""
+    """Return our accuracies in the poster's layout: rows are architecture, mixing and control, columns the ratios.
+
+    How many seeds a row has stands before them: of one, no spread is known.
+    """
     rows = table[table["kind"] != "published"].copy()
     rows["cell"] = [_percent(mean, sd) for mean, sd in zip(rows["top1_mean"], rows["top1_sd"], strict=True)]
     rows["ratio"] = [f"{ratio}x" for ratio in rows["generated_ratio"].astype(int)]
     mixing = rows["mixup_cutmix"].astype(bool).map({True: "Mixup + CutMix", False: "plain"})
     rows["row"] = rows["architecture"] + ", " + mixing + rows["control"].map(lambda name: _suffix(str(name)))
     wide = rows.pivot_table(index="row", columns="ratio", values="cell", aggfunc="first", sort=False).fillna("")
-    return wide[sorted(wide.columns)]
+    wide = wide[sorted(wide.columns)]
+    wide.insert(0, "seeds", rows.groupby("row", sort=False)["seeds"].first().map(lambda seeds: len(str(seeds).split())))
+    return wide
 
 
 def _percent(mean: float, sd: float) -> str:

@@ -1,10 +1,11 @@
 """Settings of experiment 1: samples with a wanted attribute."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Count, Fraction, Name, Positive, Precision, Scales, Section, Timestep
+from .base import Count, Fraction, Name, Positive, Precision, Section, SweepConfig, Timestep
 from .supervised import SupervisedConfig
 
 AttributeMethod = Literal["naive", "unguided", "ddim_i", "exact", "readout"]
@@ -67,10 +68,9 @@ class AttributeSetsConfig(Section):
     shards_unguided: Positive = Field(description="Jobs that share the pool's units; changes no byte.")
 
 
-class AttributeSweepConfig(Section):
+class AttributeSweepConfig(SweepConfig):
     """The sweep that guidance_scale is chosen by: own seeds, own judge."""
 
-    guidance_scales: Scales = Field(min_length=1)
     units: Positive = Field(description="Work units for each candidate.")
     first_seed: Count = Field(description="Must lie behind every seed that is reported.")
     tolerance: Fraction = Field(description="The smallest scale whose judge share is within this of the best wins.")
@@ -83,6 +83,11 @@ class AttributesConfig(Section):
     targets: list[TargetConfig] = Field(min_length=1, description="Rows of the table.")
     methods: list[AttributeMethod] = Field(min_length=1, description="Methods of the table, in its order.")
     head: AttributeHeadConfig
+    shots_file: dict[Name, Path] = Field(
+        default_factory=dict,
+        description="Attribute -> your own CSV of shots, columns `id` and `label`: images of the pool, labelled as you "
+        "like, in place of drawn ones.",
+    )
     sets: AttributeSetsConfig
     sweep: AttributeSweepConfig
     ddim_i: SupervisedConfig = Field(description="DDIM-I's image-space classifier; keeps iff p > .5 and u < p.")
@@ -96,6 +101,13 @@ class AttributesConfig(Section):
     def modes(self) -> list[str]:
         """Methods that steer by a head, in the table's order."""
         return [method for method in self.methods if method in AttributeScalesConfig.model_fields]
+
+    @model_validator(mode="after")
+    def _own_shots_are_used(self) -> "AttributesConfig":
+        known = sorted({target.attribute for target in self.targets})
+        if unknown := sorted(set(self.shots_file) - set(known)):
+            raise ValueError(f"shots_file: found {unknown[0]}, expected an attribute of targets: {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> "AttributesConfig":

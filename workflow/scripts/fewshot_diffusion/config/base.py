@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 def at_home(value: Any) -> Any:
-    """Return a section, list or path in which ~ at the beginning of a path is the home folder.
+    """Return a section, mapping, list or path in which ~ at the beginning of a path is the home folder.
 
     Raises:
         ValueError: If a path begins with ~ and a user who has none.
@@ -41,6 +41,8 @@ def at_home(value: Any) -> Any:
     if isinstance(value, Section):
         changed = {name: new for name, old in value if (new := at_home(old)) is not old}
         return value.model_copy(update=changed) if changed else value
+    if isinstance(value, dict) and any(isinstance(item, Path) for item in value.values()):
+        return {key: at_home(item) for key, item in value.items()}
     if isinstance(value, list):
         found = [at_home(item) for item in value]
         return found if any(new is not old for new, old in zip(found, value, strict=True)) else value
@@ -52,3 +54,14 @@ def _expanded(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"found {path}, whose home folder is unknown") from error
+
+
+class SweepConfig(Section):
+    """What every sweep over guidance_scale has."""
+
+    guidance_scales: Scales = Field(min_length=1)
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Return each scale by its name in paths."""
+        return {f"{scale:g}": scale for scale in self.guidance_scales}

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Count, Section
+from .base import Count, Name, Section
 
 
 class ExtractorConfig(Section):
@@ -41,10 +41,14 @@ class ReportConfig(Section):
     published: Path | None = Field(
         Path("config/published.csv"), description="The paper's numbers; null leaves them out."
     )
-    stands_for: str | None = Field(
-        None, description="The paper's data set whose numbers stand beside our rows of the same name."
+    stands_for: dict[Name, list[str]] = Field(
+        default_factory=dict,
+        description="`data.name` -> the paper's data sets that it stands for: its tables have their rows, of "
+        "kind `published`, and no others.",
     )
-    kind: Literal["reproduced", "scaled-down"] = Field("scaled-down", description="What our rows are.")
+    kind: Literal["reproduced", "scaled-down"] = Field(
+        "scaled-down", description="What our rows are; a reproduced one has the paper's number beside its own."
+    )
 
     def found_from(self, base: Path) -> "ReportConfig":
         """Return the section with the shipped table named from here: elsewhere it is found in the workflow's folder."""
@@ -52,3 +56,7 @@ class ReportConfig(Section):
         if self.published is None or self.published.exists() or not shipped.exists():
             return self
         return self.model_copy(update={"published": shipped})
+
+    def paper_data_sets(self, data_set: str) -> list[str]:
+        """Return the paper's data sets whose rows stand in the tables of one of ours."""
+        return self.stands_for.get(data_set, [])

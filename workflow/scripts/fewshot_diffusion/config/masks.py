@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Fraction, Name, Positive, Precision, Scales, Section, Source, Timestep
+from .base import Count, Fraction, Name, Positive, Precision, Section, Source, SweepConfig, Timestep
 from .denoiser import DenoiserTrainingConfig
 from .supervised import SupervisedConfig
 
@@ -75,10 +75,9 @@ class SegmenterConfig(SupervisedConfig):
     block_out_channels: tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...] = Field(min_length=2)
 
 
-class MaskSweepConfig(Section):
+class MaskSweepConfig(SweepConfig):
     """The sweep that guidance_scale is chosen by: own seeds, own masks, own segmenter."""
 
-    guidance_scales: Scales = Field(min_length=1)
     masks: Positive = Field(description="Wanted masks of each candidate.")
     first_seed: Count = Field(description="Must lie behind every seed that is reported; a multiple of masks.")
     tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")

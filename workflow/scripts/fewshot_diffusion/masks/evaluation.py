@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,9 @@ from ..errors import DataError
 from ..metrics.descriptions import load_description
 from ..metrics.distances import kernel_distance
 from ..metrics.extractors import extract_features, make_extractor
+from ..metrics.notes import segmenter_note
 from ..runtime import Runtime, make_runtime
+from ..storage.files import corrupt
 from ..storage.tables import read_csv, write_csv
 from ..storage.tensors import pixel_digest
 from .metrics import agreement, confusion, diversity, miou
@@ -25,7 +28,7 @@ from .segmenter import Segmenter, load_segmenter
 
 MASK_COLUMNS = [
     "shots", "method", "preset", "n", "seeds", "guidance_scale", "miou", "ci_low", "ci_high", "miou_real",
-    "pixel_accuracy", "diversity", "kernel_distance", "extractor", "forwards_per_sample",
+    "pixel_accuracy", "diversity", "kernel_distance", "floor", "extractor", "forwards_per_sample", "note",
 ]  # fmt: skip
 
 Shape = tuple[int, int]
@@ -74,11 +77,13 @@ def evaluate_masks(
     drawn = load_samples([files.samples], expected={**vars(row), "masks": pixel_digest(wanted.masks)})
     segmenter = load_segmenter(files.segmenter, "judge", wanted.classes).to(runtime.device)
     images = _shown(drawn, shape, files.samples)
+    ceiling = real_miou(segmenter, files.real, wanted)
     measured = {
         **vars(row),
         **_agreement(segmenter, images, wanted, shape, settings),
-        "miou_real": real_miou(segmenter, files.real, wanted),
-        **_distances(images, _behind(files.reference, wanted, settings), shape, settings, runtime),
+        "miou_real": ceiling,
+        "note": segmenter_note(ceiling),
+        **_distances(images, _real_features(files.reference, wanted), shape, settings, runtime),
         "n": len(images),
         "seeds": seed_range(drawn.seeds[: len(images)]),
         "forwards_per_sample": drawn.forwards_per_sample,
@@ -130,21 +135,27 @@ def _agreement(
 
 
 def _distances(
-    images: Tensor, reference: Mapping[str, Tensor], shape: Shape, settings: EvaluationConfig, runtime: Runtime
+    images: Tensor, real: Mapping[str, Tensor], shape: Shape, settings: EvaluationConfig, runtime: Runtime
 ) -> dict[str, float | str]:
+    """Return diversity and the kernel distance to the real images behind those of the masks; their own: floor."""
     extractor = make_extractor(settings.extractors[0], runtime)
-    features = extract_features(images, extractor)
+    features, (of_masks, reference) = extract_features(images, extractor), _apart(real[extractor.name], shape, settings)
     return {
         "diversity": diversity(features.unflatten(0, shape)),
-        "kernel_distance": kernel_distance(features, reference[extractor.name]),
+        "kernel_distance": kernel_distance(features, reference),
+        "floor": kernel_distance(of_masks, reference) if len(of_masks) > 1 else nan,
         "extractor": extractor.name,
     }
 
 
-def _behind(path: Path, wanted: MaskSet, settings: EvaluationConfig) -> dict[str, Tensor]:
-    """Return features of the real images behind those of the wanted masks: extractor -> [kernel_subset, D]."""
+def _apart(features: Tensor, shape: Shape, settings: EvaluationConfig) -> tuple[Tensor, Tensor]:
+    return features[: shape[1]], features[shape[1] : shape[1] + settings.kernel_subset]
+
+
+def _real_features(path: Path, wanted: MaskSet) -> Mapping[str, Tensor]:
+    """Return features of real images, the first of which are those of the wanted masks: extractor -> [N, D]."""
     described = load_description(path, expected={"method": "real"})
     number = len(wanted)
     if described.ids[:number].tolist() != wanted.ids.tolist():
-        raise DataError(f"{path}: describes other images than those of the wanted masks. Delete it and run again.")
-    return {name: found[number : number + settings.kernel_subset] for name, found in described.features.items()}
+        raise corrupt(path, "describes other images than those of the wanted masks")
+    return described.features

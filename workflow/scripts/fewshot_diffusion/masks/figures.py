@@ -14,13 +14,15 @@ from torch import Tensor
 from ..data.image_set import load_image_set
 from ..data.mask_set import load_masks
 from ..diffusion.samples import load_samples
-from ..figures import save_figure
+from ..figures import CLOSE, fitted, save_figure
 from ..images import image_grid
+from ..metrics.notes import joined, segmenter_note
 from ..storage.tables import read_csv
 from ..storage.tensors import pixel_digest
 
 COLUMNS = 6  # masks to show, at most
 SEEDS = 2  # samples of each mask and method, at most
+LABEL_INCHES = 1.1
 
 
 def paint_masks(masks: Tensor) -> Tensor:
@@ -37,11 +39,13 @@ class Shown:
     Attributes:
         masks: Wanted masks, parquet.
         samples: One sample set for each method, parquet; seed i shows mask i modulo their number.
+        table: The mask table, CSV: how far to trust the segmenter.
         real: Real images of the masks, parquet; without it, none are shown.
     """
 
     masks: Path
     samples: list[Path]
+    table: Path
     real: Path | None = None
 
 
@@ -71,8 +75,10 @@ def draw_masks_figure(
         images = load_samples([path], expected=expected).images
         for k in range(min(SEEDS, len(images) // len(masks))):
             first = k * len(masks)
-            rows.append((method if k == 0 else "", images[first : first + len(shown)]))
-    save_figure(masks_figure(shown.masks, rows), output)
+            label = f"{method}\nsample {k + 1} of each mask, n = {len(images)}"
+            rows.append((label, images[first : first + len(shown)]))
+    note = segmenter_note(read_csv(files.table, "miou_real")["miou_real"].iloc[0])
+    save_figure(masks_figure(shown.masks, rows, note), output)
 
 
 def draw_masks_shots_figure(table: Path, preset: str, output: list[Path]) -> None:
@@ -83,22 +89,27 @@ def draw_masks_shots_figure(table: Path, preset: str, output: list[Path]) -> Non
         preset: Preset of the curve.
         output: Figure files to write.
     """
-    columns = ("method", "preset", "shots", "miou", "ci_low", "ci_high", "miou_real")
+    columns = ("method", "preset", "shots", "n", "miou", "ci_low", "ci_high", "miou_real")
     save_figure(shots_figure(read_csv(table, *columns), preset), output)
 
 
-def masks_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]]) -> Figure:
-    """Draw a row of masks above rows of images, one column per mask."""
+def masks_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]], note: str = "") -> Figure:
+    """Draw a row of numbered masks above rows of images, one column per mask; ``note`` stands below."""
     strips = [("mask", paint_masks(masks)), *rows]
-    figure, axes = plt.subplots(len(strips), squeeze=False, figsize=(0.75 * len(masks) + 0.9, 0.75 * len(strips)))
+    size = (0.75 * len(masks) + LABEL_INCHES + 0.1, 0.75 * len(strips) + 0.25)
+    figure, axes = plt.subplots(len(strips), squeeze=False, figsize=size, layout=CLOSE)
     for axis, (label, images) in zip(axes.flat, strips, strict=True):
         axis.imshow(image_grid(images, len(images), gap=2), interpolation="nearest")
-        axis.set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center")
+        axis.set_ylabel(fitted(label, LABEL_INCHES, 7), fontsize=7, rotation=0, ha="right", va="center")
         axis.set_xticks([])
         axis.set_yticks([])
         for spine in axis.spines.values():
             spine.set_visible(False)
-    figure.subplots_adjust(left=0.16, right=0.995, top=0.995, bottom=0.005, hspace=0.03)
+    top, pitch = axes[0, 0], masks.shape[-1] + 2
+    top.set_xticks([pitch * i + pitch / 2 for i in range(len(masks))], [f"mask {i + 1}" for i in range(len(masks))])
+    top.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, labelsize=6)
+    if note:
+        figure.supxlabel(fitted(note, size[0] - 0.2, 7), fontsize=7)
     return figure
 
 
@@ -120,6 +131,9 @@ def shots_figure(table: pd.DataFrame, preset: str) -> Figure:
     axis.minorticks_off()
     axis.set_xlabel("image-mask pairs")
     axis.set_ylabel("mIoU, independent segmenter")
+    n = " to ".join(f"{n:.0f}" for n in sorted({of_preset["n"].min(), of_preset["n"].max()}))
+    note = segmenter_note(chosen["miou_real"].iloc[0])
+    axis.set_title(fitted(joined(f"n = {n} samples a point, bars: 95 % intervals", note), 3.4, 7), fontsize=7)
     axis.set_ylim(0, 1)
     axis.legend(fontsize=7, frameon=False)
     figure.tight_layout()

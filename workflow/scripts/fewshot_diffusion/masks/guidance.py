@@ -27,6 +27,7 @@ from ..diffusion.guidance import (
     unguided,
 )
 from ..diffusion.sampling import WorkUnit
+from ..errors import WeightsError
 from ..images import to_signed
 from ..runtime import Runtime
 from .controlnet import controlled_predictor, load_controlnet
@@ -61,8 +62,12 @@ class Steering:
 
     @property
     def folder(self) -> Path:
-        """The guide's weights folder."""
-        assert self.guide is not None, f"{self.row.method} needs a guide"
+        """The guide's weights folder; raise ``WeightsError`` if none was named."""
+        if self.guide is None:
+            raise WeightsError(
+                f"--guide: found none, but {self.row.method} is steered by one. Name its folder, below "
+                "`results/DATA/masks/guides` or `results/DATA/masks/controlnets`."
+            )
         return self.guide
 
 

@@ -104,6 +104,11 @@ def require_about(path: Path, about: About, expected: About) -> None:
             raise corrupt(path, f"was made for {key} {about.get(key)!r}, expected {value!r}")
 
 
+def is_stored(path: Path) -> bool:
+    """Return whether DVC stores a file or folder, or one that it lies in: then ``make restore`` brings it."""
+    return any(Path(f"{place}.dvc").is_file() for place in (path, *path.parents))
+
+
 def require_sisters(shards: Sequence[tuple[Path, About]]) -> None:
     """Raise ``CorruptFileError`` unless shards were written by one computation; names one that was not."""
     first, expected = shards[0]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ..errors import WeightsError
-from .files import About, read_json, write_json
+from .files import About, is_stored, read_json, write_json
 from .tensors import read_tensors, write_tensors
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -78,10 +78,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     for file in WEIGHTS_FILES:
         if not (folder / file).is_file():
-            raise WeightsError(
-                f"{folder}: {file} is missing. Run `make restore` to fetch the shipped weights, "
-                "or set the source of this part (denoiser, masks, classes) to train."
-            )
+            hint = "Run `make restore`." if is_stored(folder) else "Name a folder that holds weights."
+            raise WeightsError(f"{folder}: {' and '.join(WEIGHTS_FILES)} are expected, {file} is missing. {hint}")
     return read_json(folder / "config.json")
 
 

@@ -1,7 +1,9 @@
 """What jobs cost: Snakemake's benchmarks gathered into one table, and from it how long a plan will take."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -39,22 +41,60 @@ def gather_benchmarks(benchmarks: Path) -> pd.DataFrame:
     return table.round(1).reset_index().reindex(columns=COLUMNS)
 
 
-def planned_steps(plan: str) -> list[str]:
-    """Return the step of every job in the output of ``snakemake --dry-run`` that has a benchmark."""
-    return [step_of(Path(path).relative_to("benchmarks")) for path in re.findall(r"benchmark: (\S+)", plan)]
+@dataclass(frozen=True)
+class Step:
+    """What a planned job is: its data set, its rule and the rule's first wildcard."""
+
+    data_set: str
+    name: str
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule's benchmarks."""
+        return self.name.split("/")[0]
 
 
-def estimate_seconds(steps: Sequence[str], table: pd.DataFrame) -> tuple[float, int]:
-    """Return how long jobs took before, one after another, and how many of them are of no known step.
+@dataclass(frozen=True)
+class Estimate:
+    """How long jobs take, one after another, and what that is inferred from.
 
-    A step that is not in the table counts as the mean of its rule, whatever the wildcard.
+    Attributes:
+        seconds: Of the jobs whose rule was timed anywhere.
+        borrowed: Rules timed on other data sets alone -> those data sets.
+        unknown: Rules that were never timed -> how many jobs each has.
     """
-    jobs = table.groupby("step")[["seconds_total", "jobs"]].sum()
-    rules = jobs.groupby(jobs.index.str.split("/").str[0]).sum()
-    means = {**_mean(rules), **_mean(jobs)}
-    found = [means.get(step, means.get(step.split("/")[0])) for step in steps]
-    known = [seconds for seconds in found if seconds is not None]
-    return float(sum(known)), len(found) - len(known)
+
+    seconds: float
+    borrowed: dict[str, list[str]]
+    unknown: dict[str, int]
+
+
+def planned_steps(plan: str) -> list[Step]:
+    """Return the step of every job in the output of ``snakemake --dry-run`` that has a benchmark."""
+    paths = [Path(path).relative_to("benchmarks") for path in re.findall(r"benchmark: (\S+)", plan)]
+    return [Step(path.parts[0], step_of(path)) for path in paths]
+
+
+def estimate(steps: Sequence[Step], table: pd.DataFrame) -> Estimate:
+    """Estimate jobs by what such jobs took: of the same data set, step and rule as far as they were timed.
+
+    A step that was not timed counts as the mean of its rule, whatever the wildcard; a rule that was not timed on this
+    data set as the mean of the others.
+    """
+    timed = table.assign(rule=table["step"].str.split("/").str[0])
+    seconds, borrowed, unknown = 0.0, dict[str, list[str]](), Counter[str]()
+    for step in steps:
+        of_rule = timed[timed["rule"] == step.rule]
+        here = of_rule[of_rule["data_set"] == step.data_set]
+        of_step = [rows[rows["step"] == step.name] for rows in (here, of_rule)]
+        used = next((rows for rows in (of_step[0], here, of_step[1], of_rule) if len(rows)), None)
+        if used is None:
+            unknown[step.rule] += 1
+            continue
+        seconds += float(used["seconds_total"].sum() / used["jobs"].sum())
+        if here.empty:
+            borrowed[step.rule] = sorted(of_rule["data_set"].unique())
+    return Estimate(seconds, borrowed, dict(unknown))
 
 
 def step_of(benchmark: Path) -> str:
@@ -76,7 +116,3 @@ def _row(path: Path, inside: Path) -> dict[str, object]:
         "cpu_seconds": cpu_seconds,
         "max_rss_mb": memory,
     }
-
-
-def _mean(sums: pd.DataFrame) -> dict[str, float]:
-    return dict((sums["seconds_total"] / sums["jobs"]).items())  # type: ignore[arg-type]

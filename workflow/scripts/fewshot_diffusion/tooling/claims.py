@@ -96,6 +96,7 @@ def own_opinion(sweep: pd.DataFrame) -> pd.DataFrame:
     )
     names = ["mIoU by the guide itself", "mIoU by an independent segmenter"]
     said: pd.DataFrame = (low + " to " + high).set_axis(names, axis=1)
+    said.insert(0, "n", sweep.groupby("method")["n"].min())
     return said.rename_axis(f"guide, lambda {ends[0]:g} to {ends[1]:g}")
 
 

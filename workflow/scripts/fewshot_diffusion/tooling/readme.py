@@ -1,28 +1,59 @@
 """Tables as people read them: Markdown in the layout of the paper."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ..classes.table import poster_view
 from ..errors import DataError
 from ..metrics.measures import metric_of
+from ..metrics.notes import judge_note, segmenter_note
 
 
-def wide_view(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return one metric in the poster's layout: attributes down, methods across, value with its interval."""
-    rows = table[(table["metric"] == metric) & (table["kind"] != "published")].copy()
+def attributes_view(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """Return one data set's results as people read them: a row per class and method, with its own n and floors.
+
+    Args:
+        table: Distances; rows of kind ``published`` are left out.
+        shares: The judge's shares, in the order of the rows.
+    """
+    key = ["attribute", "method"]
+    ours, judged = table[table["kind"] != "published"], shares.set_index(key)
+    view = pd.DataFrame({"n": judged["n"], "judge": _share_cells(judged)})
+    for metric in measured_metrics(table):
+        rows = ours[ours["metric"] == metric].set_index(key)
+        view[metric] = _distance_cells(rows, metric_of(metric).digits)
+        view[f"floor of {metric.split('_')[0]}"] = rows["floor"].map(f"{{:.{metric_of(metric).digits}f}}".format)
+    if judged["note"].notna().any():
+        view["note"] = judged["note"]
+    return view.fillna("").reset_index("method")
+
+
+def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
+    """Return title and view of each table of a data set, by name, that is there."""
+    views = []
+    if {"attributes", "attributes_judge"} <= set(found):
+        title = "attributes: share that the judge takes for the class, distance to the class (lower is better), 95 %"
+        views.append((title, attributes_view(found["attributes"], found["attributes_judge"])))
+    if "masks" in found:
+        ceiling = found["masks"]["miou_real"].iloc[0]
+        title = (
+            f"masks: agreement with the wanted masks; of real images {ceiling:.3f}{_flagged(segmenter_note(ceiling))}"
+        )
+        views.append((title, masks_view(found["masks"])))
+    if "classes" in found:
+        views.append(("classes: top-1 accuracy in per cent", poster_view(found["classes"])))
+    return views
+
+
+def _share_cells(rows: pd.DataFrame) -> list[str]:
+    bounds = (100 * rows[["judge_accuracy", "ci_low", "ci_high"]]).to_numpy(dtype=float)
+    return [f"{share:.1f} % [{low:.0f}, {high:.0f}]" if share == share else "" for share, low, high in bounds]
+
+
+def _distance_cells(rows: pd.DataFrame, digits: int) -> "pd.Series[str]":
     half = (rows["ci_high"] - rows["ci_low"]) / 2
-    digits = metric_of(metric).digits
-    rows["cell"] = [f"{v:.{digits}f} ± {h:.{digits}f}" for v, h in zip(rows["value"], half, strict=True)]
-    wide = rows.pivot_table(index="attribute", columns="method", values="cell", aggfunc="first", sort=False)
-    wide.insert(0, "floor", rows.groupby("attribute", sort=False)["floor"].first().map(f"{{:.{digits}f}}".format))
-    return wide
-
-
-def judge_view(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Return the judge's shares in the poster's layout, per cent."""
-    rows = accuracy.copy()
-    rows["cell"] = (100 * rows["judge_accuracy"]).map("{:.1f} %".format)
-    return rows.pivot_table(index="attribute", columns="method", values="cell", aggfunc="first", sort=False)
+    return rows["value"].map(f"{{:.{digits}f}}".format) + half.map(f" ± {{:.{digits}f}}".format)
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -41,49 +72,51 @@ def measured_metrics(table: pd.DataFrame) -> list[str]:
     return list(table.loc[table["kind"] != "published", "metric"].unique())
 
 
-def attributes_section(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
-    """Return the results of one data set as Markdown: each metric in the poster's layout, then the judge's shares."""
-    data_set, kind = accuracy["data_set"].iloc[0], accuracy["kind"].iloc[0]
-    blocks = []
-    for metric in measured_metrics(table):
-        n = table.loc[(table["metric"] == metric) & (table["kind"] != "published"), "n"]
-        sizes = f"n = {n.min():.0f}" if n.min() == n.max() else f"n = {n.min():.0f} to {n.max():.0f}"
-        better = f"{metric_of(metric).direction} is better"
-        caption = f"`{metric}` to the real class, {sizes}, ± 95 % interval, {better} ({data_set}, {kind}):"
-        blocks.append(f"{caption}\n\n{to_markdown(wide_view(table, metric))}")
-    blocks.append(
-        "Share that the independent judge takes for the wanted class "
-        f"({data_set}, {kind}):\n\n{to_markdown(judge_view(accuracy))}"
+def attributes_section(table: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """Return one data set's results as Markdown: the judge's shares and every metric, a row per class and method."""
+    data_set, kind = shares["data_set"].iloc[0], shares["kind"].iloc[0]
+    metrics = ", ".join(f"`{metric}` ({metric_of(metric).direction} is better)" for metric in measured_metrics(table))
+    caption = (
+        f"{data_set}, {kind}: share of the images that the independent judge takes for the wanted class, [95 % "
+        f"interval]; distance to the real class, ± 95 % interval, beside the floor of as many real images: {metrics}:"
     )
-    return "\n\n".join(blocks)
+    return f"{caption}\n\n{to_markdown(attributes_view(table, shares))}"
 
 
 def masks_section(table: pd.DataFrame) -> str:
     """Return the mask tables of one data set: every method with the main number of pairs, then mIoU against pairs."""
     data_set, ceiling = table["data_set"].iloc[0], table["miou_real"].iloc[0]
     shots = int(table.loc[table["method"] == "clean_image", "shots"].iloc[0])
-    main = table[table["shots"].isin([0, shots])]
-    n = int(main["n"].iloc[0])
-    wide = pd.DataFrame(
-        {
-            "mIoU": _intervals(main),
-            "pixel accuracy": main["pixel_accuracy"].map("{:.3f}".format),
-            "diversity": main["diversity"].map("{:.1f}".format),
-            "kernel distance": main["kernel_distance"].map("{:.2f}".format),
-            "forward passes": main["forwards_per_sample"].map("{:.0f}".format),
-        }
-    ).set_axis(pd.Index(main["method"] + ", " + main["preset"], name="method, preset"))
     curve = table[(table["shots"] > 0) & (table["preset"] == _curve_preset(table))].copy()
     curve["cell"] = curve["miou"].map("{:.3f}".format)
     pairs = curve.pivot_table(index="method", columns="shots", values="cell", aggfunc="first", sort=False).fillna("")
     caption = (
-        f"{shots} pairs, n = {n}, [95 % interval over masks]; the independent segmenter's own mIoU on the real "
-        f"images of these masks is {ceiling:.3f} ({data_set}):"
+        f"{data_set}, {shots} pairs, [95 % interval over masks]; the independent segmenter's own mIoU on the real "
+        f"images of these masks is {ceiling:.3f}{_flagged(segmenter_note(ceiling))}:"
     )
-    blocks = [f"{caption}\n\n{to_markdown(wide)}"]
+    blocks = [f"{caption}\n\n{to_markdown(masks_view(table[table['shots'].isin([0, shots])]))}"]
     if curve["shots"].nunique() > 1:
-        blocks.append(f"mIoU against the number of pairs:\n\n{to_markdown(pairs[sorted(pairs.columns)])}")
+        n = " to ".join(f"{n:.0f}" for n in sorted({curve["n"].min(), curve["n"].max()}))
+        blocks.append(
+            f"mIoU against the number of pairs, n = {n} samples each:\n\n{to_markdown(pairs[sorted(pairs.columns)])}"
+        )
     return "\n\n".join(blocks)
+
+
+def masks_view(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of the mask table as people read them, each with its own n and floor."""
+    return pd.DataFrame(
+        {
+            "pairs": rows["shots"],
+            "n": rows["n"],
+            "mIoU": _intervals(rows),
+            "pixel accuracy": rows["pixel_accuracy"].map("{:.3f}".format),
+            "diversity": rows["diversity"].map("{:.1f}".format),
+            "kernel distance": rows["kernel_distance"].map("{:.2f}".format),
+            "floor": rows["floor"].map("{:.2f}".format),
+            "forward passes": rows["forwards_per_sample"].map("{:.0f}".format),
+        }
+    ).set_axis(pd.Index(rows["method"] + ", " + rows["preset"], name="method, preset"))
 
 
 def classes_section(table: pd.DataFrame, acceptance: pd.DataFrame) -> str:
@@ -99,10 +132,11 @@ def classes_section(table: pd.DataFrame, acceptance: pd.DataFrame) -> str:
     shares = {name: f"{100 * total[f'judge_accuracy_{name}']:.1f} %" for name in ("real", "accepted", "rejected")}
     if not total["n_drawn"] - total["n_accepted"]:
         shares["rejected"] = "none"
+    flag = _flagged(judge_note(total["judge_accuracy_real"]))
     filtered = (
         f"The filter kept {100 * total['acceptance_rate']:.0f} % of {total['n_drawn']:.0f} samples. An independent "
-        f"judge, right on {shares['real']} of real images, finds the wanted class on {shares['accepted']} of the kept "
-        f"and {shares['rejected']} of the discarded ones."
+        f"judge, right on {shares['real']} of real images{flag}, finds the wanted class on {shares['accepted']} of the "
+        f"kept and {shares['rejected']} of the discarded ones."
     )
     return f"{caption}\n\n{to_markdown(poster_view(table))}\n\n{filtered}"
 
@@ -119,6 +153,10 @@ def replace_section(text: str, name: str, content: str) -> str:
     if not (found_begin and found_end):
         raise DataError(f"README: the marks {begin} and {end} are missing; put them where the section belongs.")
     return f"{head}{begin}\n\n{content}\n\n{end}{tail}"
+
+
+def _flagged(note: str) -> str:
+    return f" (**{note}**)" if note else ""
 
 
 def _intervals(rows: pd.DataFrame) -> list[str]:

@@ -78,8 +78,8 @@ def _attributes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
     total = sum(steered.values())
     said = f"FID {claims.spread(fid['ours'], '.1f')} on CelebA-64, below DDIM-I's on {better} of {len(fid)} rows"
     found = (
-        f"an independent judge finds the wanted class on {claims.spread(shares['exact'], '.0f')} % of the samples, on "
-        f"{claims.spread(shares['unguided'], '.0f')} % unguided; kernel distance beside DDIM-I's: "
+        f"an independent judge finds the wanted class on {claims.spread(shares['exact'], '.0f')} % of "
+        f"{claims.spread(judged['n'][judged['method'] == 'exact'], '.0f')} samples a row, on {claims.spread(shares['unguided'], '.0f')} % unguided; kernel distance beside DDIM-I's: "
         f"{claims.in_words(nearer)}"
     )
     holds = f"steering: on {steered['above']} of {total} rows; nearer than DDIM-I: on {nearer['below']} of {total}"
@@ -191,8 +191,10 @@ _ATTRIBUTES = """\
 The frame is blue where an independent judge finds the wanted class, orange where it does not. `naive` is real images of
 all classes, `unguided` the denoiser alone, `ddim_i` a classifier of the same 100 labels in image space that rejects
 unguided samples. `exact` is the paper's estimator; `readout` reads the class off the pass that predicts the noise.
-`floor` is the distance of as many held-out real images of the class. The share of `real` images is the judge's own
-accuracy, a ceiling. Frechet distances fall with n: compare only equal n. Kernel distances do not: 0 means none found."""
+Each row's floors are the distances of as many held-out real images of the class. The share of `real` images is the
+judge's own, a ceiling. Frechet distances fall with n: compare only equal n. Kernel distances do not: 0 means none found.
+A note marks a row of fewer images than asked for, and one whose judge is right on less than 80 % of real images, with and
+without the attribute counting alike."""
 
 _FACES = """\
 ### Real faces, 32 x 32
@@ -203,7 +205,7 @@ the paper. The photographs are non-commercial research data; only numbers leave 
 _MASKS = """\
 mIoU is the agreement of the wanted mask with the one that an independent segmenter, trained on other images, finds on
 the sample. Diversity is the mean distance between features of two samples of one mask; the kernel distance is to real
-images without these masks. `clean_image` is guidance by a network that saw the same pairs as clean images, `controlnet`
+images without these masks, its floor that of the real images of these masks. `clean_image` is guidance by a network that saw the same pairs as clean images, `controlnet`
 a trainable copy of the encoder that learned from them. `label_500` shares the released feature label, upsampling, eta
 and interval; steps, training of the head, augmentation, clipping and image size are ours, so it is not the released
 recipe. `label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are

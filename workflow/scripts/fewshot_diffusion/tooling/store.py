@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FewshotError
-from ..storage.files import sha256
+from ..storage.files import is_stored, sha256
 
 Record = dict[str, Any]
 
@@ -67,9 +67,10 @@ def require_weights(config: object, results: Path, base: Path = Path()) -> None:
         absent = [results / name for name in names if not (results / name).is_dir()]
         if absent and getattr(getattr(config, key), "source", None) == "store":
             there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
-            raise StoreError(
-                f"{absent[0]}: weights are missing. Run `make restore`{there}, or set {key}.source to train."
-            )
+            stored = is_stored(base / absent[0])
+            found = f"Run `make restore`{there}, or" if stored else "None are stored under this name:"
+            ways = "train, or to folder and name one" if key == "denoiser" else "train"
+            raise StoreError(f"{absent[0]}: weights are missing. {found} set {key}.source to {ways}.")
 
 
 def planned_products(summary: str) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config.attributes import TargetConfig
 from ..data.mask_set import load_masks
 from ..diffusion.samples import load_samples
-from ..figures import save_figure
+from ..figures import fitted, save_figure
 from ..images import image_grid
 from ..masks.figures import paint_masks
 from ..metrics.descriptions import load_description
@@ -94,14 +94,16 @@ def draw_strip(followed: Followed, steered: Steered, output: list[Path]) -> None
 def strip_figure(blocks: Sequence[Block]) -> Figure:
     """Draw blocks side by side, every image at the same scale."""
     widths = [_inches(block.rows[0], len(block.rows[0])) for block in blocks]
-    width, height = sum(widths) + MARGIN * len(blocks), 2 * CELL + HEAD
+    titles = [fitted(block.title, inches, 8) for block, inches in zip(blocks, widths, strict=True)]
+    head = HEAD + 0.14 * max(title.count("\n") for title in titles)
+    width, height = sum(widths) + MARGIN * len(blocks), 2 * CELL + head
     figure = plt.figure(figsize=(width, height))
     left = MARGIN
-    for block, inches in zip(blocks, widths, strict=True):
+    for block, title, inches in zip(blocks, titles, widths, strict=True):
         for i, (label, images) in enumerate(zip(block.labels, block.rows, strict=True)):
             place = (left / width, (1 - i) * CELL / height, inches / width, _inches(images, 1) / height)
             _draw_row(figure.add_axes(place), label, images)
-        figure.text((left + inches / 2) / width, 1 - HEAD / 2 / height, block.title, ha="center", va="center", size=8)
+        figure.text((left + inches / 2) / width, 1 - head / 2 / height, title, ha="center", va="center", size=8)
         left += inches + MARGIN
     return figure
 
@@ -113,7 +115,7 @@ def _inches(images: Tensor, number: int) -> float:
 
 def _draw_row(axes: Axes, label: str, images: Tensor) -> None:
     axes.imshow(image_grid(images, len(images), GAP), interpolation="nearest", aspect="auto")
-    axes.set_ylabel(label, fontsize=7, labelpad=2)
+    axes.set_ylabel(label, fontsize=6, labelpad=2)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
