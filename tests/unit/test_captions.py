@@ -48,7 +48,7 @@ def classes() -> Figure:
         for mixed in (True, False)
         for ratio in (0, 1, 2, 3)
     ]
-    table = pd.DataFrame(cells).assign(kind="scaled-down", top1_mean=0.5, top1_sd=0.1)
+    table = pd.DataFrame(cells).assign(kind="scaled-down", seeds="0", top1_mean=0.5, top1_sd=0.1)
     shares = dict.fromkeys(["judge_accuracy_accepted", "judge_accuracy_rejected", "judge_accuracy_real"], 0.625)
     acceptance = pd.DataFrame([{"class": "all", "n_drawn": 100000, "acceptance_rate": 1, **shares}])
     bins = {"confidence_low": [0.0], "confidence_high": [0.5], "n": [10], "confidence": [0.2], "accuracy": [0.3]}

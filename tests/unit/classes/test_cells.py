@@ -214,6 +214,6 @@ def test_the_figure_draws_every_line_bar_and_filled_bin() -> None:
     )  # fmt: skip
     left, middle, right = classes_figure(classes_table(rows(), REPORT), acceptance, calibration).axes
     assert "judge right on 79.0 %" in middle.get_title().replace("\n", " ")
-    assert left.get_legend_handles_labels()[1] == ["resnet18", "unfiltered"]
+    assert left.get_legend_handles_labels()[1] == ["resnet18, one seed", "unfiltered"]
     assert [bar.get_height() for bar in middle.patches] == pytest.approx([80, 30, 79])  # type: ignore[attr-defined]
     assert right.lines[1].get_xydata().tolist() == [[0.4, 0.5], [0.9, 0.7]]  # type: ignore[union-attr]

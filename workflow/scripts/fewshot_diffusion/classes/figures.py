@@ -41,7 +41,8 @@ def classes_figure(table: pd.DataFrame, acceptance: pd.DataFrame, calibration: p
 def _draw_accuracy(axis: Axes, rows: pd.DataFrame) -> None:
     cells = rows.groupby(["architecture", "mixup_cutmix"], sort=False)
     for number, ((architecture, mixed), group) in enumerate(cells):
-        label = f"{architecture}{', Mixup + CutMix' if mixed else ''}"
+        few = ", one seed" if len(str(group["seeds"].iloc[0]).split()) == 1 else ""
+        label = f"{architecture}{', Mixup + CutMix' if mixed else ''}{few}"
         _draw_curve(axis, group, f"C{number}", "--" if mixed else "-", label)
     for control, marker in MARKERS.items():
         if (rows["control"] == control).any():
@@ -55,7 +56,7 @@ def _draw_accuracy(axis: Axes, rows: pd.DataFrame) -> None:
 
 def _draw_curve(axis: Axes, group: pd.DataFrame, colour: str, style: str, label: str) -> None:
     main = group[group["control"] == NO_CONTROL].sort_values("generated_ratio")
-    ratio, top1, error = main["generated_ratio"], 100 * main["top1_mean"], 100 * main["top1_sd"].fillna(0)
+    ratio, top1, error = main["generated_ratio"], 100 * main["top1_mean"], 100 * main["top1_sd"]
     axis.plot(ratio, top1, style, color=colour, label=label)
     axis.errorbar(ratio, top1, error, fmt="none", ecolor=colour, capsize=2)
     for control, marker in MARKERS.items():

@@ -118,7 +118,7 @@ def shots_figure(table: pd.DataFrame, preset: str) -> Figure:
     of_preset = table[table["preset"] == preset]
     unguided = of_preset[of_preset["method"] == "unguided"]
     chosen = of_preset.drop(unguided.index)
-    figure, axis = plt.subplots(figsize=(4.2, 3.0))
+    figure, axis = plt.subplots(figsize=(5.2, 3.0), layout=CLOSE)
     for method, rows in chosen.groupby("method", sort=False):
         ordered = rows.sort_values("shots")
         below, above = ordered["miou"] - ordered["ci_low"], ordered["ci_high"] - ordered["miou"]
@@ -135,6 +135,5 @@ def shots_figure(table: pd.DataFrame, preset: str) -> Figure:
     note = segmenter_note(chosen["miou_real"].iloc[0])
     axis.set_title(fitted(joined(f"n = {n} samples a point, bars: 95 % intervals", note), 3.4, 7), fontsize=7)
     axis.set_ylim(0, 1)
-    axis.legend(fontsize=7, frameon=False)
-    figure.tight_layout()
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # outside: no line through it
     return figure
