@@ -18,17 +18,14 @@ from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.tooling.interpreter import job_python
 
 try:
+    # First, since the rest imports what not every Python has.
     PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
-except FewshotError as error:
-    raise WorkflowError(str(error))
+    from fewshot_diffusion.config.model import load_config
+    from fewshot_diffusion.tooling.code_digest import code_digest
+    from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
+    from fewshot_diffusion.tooling.failures import JobMessages
+    from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
-from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.tooling.code_digest import code_digest
-from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
-from fewshot_diffusion.tooling.failures import JobMessages
-from fewshot_diffusion.tooling.store import adopt_records, require_weights
-
-try:
     CONFIG = load_config(config, BASE)
     require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
     DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))

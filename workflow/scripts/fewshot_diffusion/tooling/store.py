@@ -53,12 +53,8 @@ def stored_paths(results: Path) -> list[Path]:
 def require_weights(config: object, results: Path, base: Path = Path()) -> None:
     """Stop if the configuration takes weights from the store that are not here.
 
-    With committed tables in place, Snakemake would say that nothing is to be done, whatever the configuration.
-
-    Args:
-        config: The whole configuration.
-        results: Folder of the data set.
-        base: Folder of the workflow; the store fills its results alone.
+    With committed tables in place, Snakemake would say that nothing is to be done, whatever the configuration. The
+    store fills the results in the workflow's folder ``base`` alone.
 
     Raises:
         StoreError: Names what is missing and what to do.
