@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+import torch
 import yaml
+from diffusers import UNet2DModel
 from snakemake.utils import update_config
+from torch import Tensor
 
 from fewshot_diffusion.config.model import Config, load_config
 
@@ -130,6 +133,13 @@ def overlay(folder: Path, name: str, **values: object) -> str:
     """Write another configuration file and return its name."""
     (folder / name).write_text(yaml.safe_dump(values))
     return name
+
+
+def outputs(unet: UNet2DModel) -> Tensor:
+    """Return what a denoiser of 16 pixels makes of the same noise."""
+    x_t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        return unet(x_t, 321).sample
 
 
 def planned_jobs(text: str) -> dict[str, int]:

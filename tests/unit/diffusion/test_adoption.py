@@ -21,7 +21,8 @@ from fewshot_diffusion.diffusion.denoiser import load_denoiser, unet_config
 from fewshot_diffusion.diffusion.description import SchedulerDescription, UNetDescription, describe, require_fits
 from fewshot_diffusion.errors import FewshotError, WeightsError
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.storage.weights import WEIGHTS_FILE, WEIGHTS_FILES, save_module
+from fewshot_diffusion.storage.weights import WEIGHTS_FILE, WEIGHTS_FILES
+from support import outputs
 
 RECIPE = {"num_images": 1, "batch_size": 1, "learning_rate": 1e-3, "warmup_images": 0, "decay_from": 0.5}
 RECIPE |= {"ema_decay": 0.9, "random_flip": True, "checkpoint_images": 1}
@@ -33,19 +34,6 @@ def configured(architecture: ArchitectureConfig, source: str = "folder", **sched
     return DenoiserConfig(
         source=source, folder=Path("mine"), architecture=architecture, schedule=schedules, training=RECIPE
     )
-
-
-def outputs(unet: UNet2DModel) -> Tensor:
-    x_t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        return unet(x_t, 321).sample
-
-
-@pytest.fixture
-def folder(tiny_unet: UNet2DModel, tmp_path: Path) -> Path:
-    """One of this project, which names its schedule."""
-    save_module(tiny_unet, unet_config(tiny_unet), tmp_path / "ours", {"schedule": ScheduleConfig().model_dump()})
-    return tmp_path / "ours"
 
 
 @pytest.fixture

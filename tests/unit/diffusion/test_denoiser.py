@@ -5,27 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DModel
-from torch import Tensor
 
 from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import load_denoiser, unet_config
 from fewshot_diffusion.errors import CorruptFileError, WeightsError
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.weights import WEIGHTS_FILES, save_module
+from support import outputs
 
 ABOUT = {"schedule": ScheduleConfig().model_dump()}
-
-
-def outputs(unet: UNet2DModel) -> Tensor:
-    x_t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        return unet(x_t, 321).sample
-
-
-@pytest.fixture
-def folder(tiny_unet: UNet2DModel, tmp_path: Path) -> Path:
-    save_module(tiny_unet, unet_config(tiny_unet), tmp_path / "ours", ABOUT)
-    return tmp_path / "ours"
 
 
 def test_a_loaded_denoiser_is_the_saved_one_frozen_in_eval_mode(tiny_unet: UNet2DModel, folder: Path) -> None:
