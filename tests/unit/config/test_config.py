@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -391,6 +392,21 @@ def test_a_job_is_passed_the_source_that_is_read_and_no_other() -> None:
     assert dataset.source == config.data.celebahq
     assert set(json.loads(dataset.model_dump_json())) == {"name", "image_size", "source"}
     assert config.data.attributes == ["Blond", "Beard"]
+
+
+@pytest.mark.parametrize(
+    "key", ["data.celebahq.folder", "data.celebahq.held_out_ids", "denoiser.folder", "evaluation.extractors.0.weights"]
+)
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    raw = changed("data.celebahq", dict(FACES["celebahq"]))
+    raw["evaluation"]["extractors"] = [{"kind": "inception", "weights": "w", "sha256": "0" * 64}]
+    *above, last = key.split(".")
+    parent = reduce(lambda node, part: node[int(part) if part.isdigit() else part], above, raw)
+    parent[last] = "~/x"
+    assert '"/home/me/x"' in load_config(raw).model_dump_json()
+    parent[last] = "~nobody-here/x"
+    assert "found ~nobody-here/x, whose home folder is unknown" in refusal(raw)
 
 
 def test_local_files_are_those_that_exist(tmp_path: Path) -> None:

@@ -180,8 +180,9 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert "not UTF-8" in refusal(tmp_path)
 
 
-def test_members_that_are_links(tmp_path: Path) -> None:
-    link = packed(tmp_path / "set.zip", "train/a/1.jpg", b"/etc/passwd", external_attr=(stat.S_IFLNK | 0o777) << 16)
+@pytest.mark.parametrize("name", ["train/a/1.jpg", "./train/a/1.jpg"])
+def test_members_that_are_links(tmp_path: Path, name: str) -> None:
+    link = packed(tmp_path / "set.zip", name, b"/etc/passwd", external_attr=(stat.S_IFLNK | 0o777) << 16)
     assert "train/a/1.jpg': is a link" in refusal(link)
 
 

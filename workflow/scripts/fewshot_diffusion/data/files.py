@@ -7,13 +7,14 @@ import hashlib
 import logging
 import lzma
 import os
+import re
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from unicodedata import category, normalize
 
 from ..errors import DataError
@@ -206,15 +207,16 @@ def _walk(folder: Path, inside: str, above: tuple[tuple[int, int], ...]) -> Iter
 
 def _name_in_zip(path: Path, member: zipfile.ZipInfo) -> str:
     name = member.filename
-    if not member.flag_bits & 0x800:  # not marked as UTF-8, which some systems write nevertheless
+    if not (name.isascii() or member.flag_bits & 0x800):  # not marked as UTF-8, which some systems write nevertheless
         with suppress(UnicodeError):
             name = name.encode("cp437").decode()
     name = name.replace("\\", "/")
-    if name.startswith("/") or PureWindowsPath(name).is_absolute() or ".." in name.split("/"):
+    if re.match("/|[A-Za-z]:/", name) or ".." in name.split("/"):
         raise _refusal(path, name, "leads out of the archive")
-    if stat.S_ISLNK(member.external_attr >> 16) and not _is_clutter(name):
+    inside = _plain(name)
+    if stat.S_ISLNK(member.external_attr >> 16) and not _is_clutter(inside):
         raise _refusal(path, name, "is a link")
-    return _plain(name) + "/" * name.endswith("/")
+    return inside + "/" * name.endswith("/")
 
 
 def _plain(name: str) -> str:

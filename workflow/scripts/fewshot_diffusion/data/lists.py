@@ -258,7 +258,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _words(line: str) -> list[str]:
-    return re.split(f"[{_BLANKS}]+", line.strip(_BLANKS))
+    return line.split() if line.isascii() else re.split(f"[{_BLANKS}]+", line.strip(_BLANKS))
 
 
 def _require_header(path: Path, names: list[str]) -> None:
