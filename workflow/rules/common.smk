@@ -21,6 +21,7 @@ try:
     # First, since the rest imports what not every Python has.
     PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
     from fewshot_diffusion.config.model import load_config
+    from fewshot_diffusion.data.feasibility import require_files
     from fewshot_diffusion.tooling.code_digest import code_digest
     from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
     from fewshot_diffusion.tooling.failures import JobMessages
@@ -29,12 +30,20 @@ try:
     CONFIG = load_config(config, BASE)
     require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
     DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))
+    require_files(CONFIG)
+    if CONFIG.data.is_drawn:
+        PLAN = None
+    else:
+        from fewshot_diffusion.data.plan import plan_source
+
+        PLAN = plan_source(CONFIG, Path(".snakemake", "checksums", f"{CONFIG.data.name}.json"))
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))
 
 DATA = CONFIG.data.name
 logger.addFilter(JobMessages())
+SHARES = CONFIG.shares.model_dump_json()
 
 
 pathvars:
@@ -47,6 +56,7 @@ pathvars:
 wildcard_constraints:
     split="|".join(CONFIG.splits),
     judge="judge|tuning_judge",
+    own=f"(?:{'|'.join(['', *(f'-{attribute}' for attribute in CONFIG.judged_alone)])})",
 
 
 def settings(key):
@@ -55,6 +65,28 @@ def settings(key):
 
 def code(script, env):
     return code_digest(BASE / "workflow" / "scripts" / script, BASE / "envs" / f"{env}.yaml")
+
+
+def attributes_of_images(wildcards):
+    own = wildcards.get("own")
+    return [own.removeprefix("-")] if own else CONFIG.judged_together
+
+
+def own(attribute):
+    return f"-{attribute}" if attribute in CONFIG.judged_alone else ""
+
+
+def dataset(wildcards):
+    return CONFIG.data.dataset(attributes_of_images(wildcards)).model_dump_json()
+
+
+def contents_of_images(wildcards):
+    try:
+        found = PLAN.contents(wildcards.split, attributes_of_images(wildcards))
+        PLAN.checksums.remember()
+    except FewshotError as error:
+        raise WorkflowError(str(error))
+    return found
 
 
 def positions(wildcards):

@@ -1,45 +1,87 @@
 # Data: from the configured source to the images, attributes, classes and masks of each split.
-# in:  nothing (avatars are drawn) or local files
-# out: <results>/images/{split}.parquet, and {split}_masks.parquet where the data have masks
+# in:  nothing (avatars are drawn) or the images that are there: a folder or zip of them, and lists
+# out: <results>/images/{split}{own}.parquet, and {split}_masks.parquet where the data have masks
+#      <results>/images/{split}{own}.manifest.csv: what was read of a source, with checksums
+# {own} is empty, or names an attribute that has labels and a judge of its own.
 
 
-rule make_images:
-    """Draw or read the images of one split, with their attributes and classes."""
-    input:
-        CONFIG.data.files,
-    output:
-        "<results>/images/{split}.parquet",
-    log:
-        "<logs>/make_images/{split}.log",
-    benchmark:
-        "<benchmarks>/make_images/{split}.tsv"
-    conda:
-        "../../envs/data.yaml"
-    params:
-        settings=CONFIG.data.dataset.model_dump_json(),
-        positions=positions,
-        code=code("make_images.py", env="data"),
-    shell:
-        "python workflow/scripts/make_images.py --settings {params.settings:q} --positions {params.positions:q}"
-        " --output {output:q} 2> {log:q}"
+if CONFIG.data.is_drawn:
 
+    rule make_images:
+        """Draw the images of one split, with their attributes and classes."""
+        output:
+            "<results>/images/{split}{own}.parquet",
+        log:
+            "<logs>/make_images/{split}{own}.log",
+        benchmark:
+            "<benchmarks>/make_images/{split}{own}.tsv"
+        conda:
+            "../../envs/data.yaml"
+        params:
+            settings=dataset,
+            positions=positions,
+            code=code("make_images.py", env="data"),
+        shell:
+            "python workflow/scripts/make_images.py --settings {params.settings:q} --positions {params.positions:q}"
+            " --output {output:q} 2> {log:q}"
 
-rule make_masks:
-    """Draw or read the part masks of one split."""
-    input:
-        CONFIG.data.files,
-    output:
-        "<results>/images/{split}_masks.parquet",
-    log:
-        "<logs>/make_masks/{split}.log",
-    benchmark:
-        "<benchmarks>/make_masks/{split}.tsv"
-    conda:
-        "../../envs/data.yaml"
-    params:
-        settings=CONFIG.data.dataset.model_dump_json(),
-        positions=positions,
-        code=code("make_masks.py", env="data"),
-    shell:
-        "python workflow/scripts/make_masks.py --settings {params.settings:q} --positions {params.positions:q}"
-        " --output {output:q} 2> {log:q}"
+    rule make_masks:
+        """Draw the part masks of one split."""
+        output:
+            "<results>/images/{split}_masks.parquet",
+        log:
+            "<logs>/make_masks/{split}.log",
+        benchmark:
+            "<benchmarks>/make_masks/{split}.tsv"
+        conda:
+            "../../envs/data.yaml"
+        params:
+            settings=dataset,
+            positions=positions,
+            code=code("make_masks.py", env="data"),
+        shell:
+            "python workflow/scripts/make_masks.py --settings {params.settings:q} --positions {params.positions:q}"
+            " --output {output:q} 2> {log:q}"
+
+else:
+
+    # How the images are shared out is no parameter: what counts of it is which images a split holds, and `contents` is
+    # the digest of their names, checksums and labels. So exactly the splits are stale whose images are others.
+    rule read_images:
+        """Read the images of one split, with their attributes and classes."""
+        output:
+            images="<results>/images/{split}{own}.parquet",
+            listed="<results>/images/{split}{own}.manifest.csv",
+        log:
+            "<logs>/read_images/{split}{own}.log",
+        benchmark:
+            "<benchmarks>/read_images/{split}{own}.tsv"
+        conda:
+            "../../envs/data.yaml"
+        params:
+            settings=dataset,
+            contents=contents_of_images,
+            attributes=attributes_of_images,
+            code=code("read_images.py", env="data"),
+        shell:
+            "python workflow/scripts/read_images.py --settings {params.settings:q} --name {wildcards.split:q}"
+            " --shares {SHARES:q} --contents {params.contents:q} --attributes {params.attributes:q}"
+            " --output {output.images:q} --listed {output.listed:q} 2> {log:q}"
+
+    rule read_masks:
+        """Read the part masks of one split."""
+        output:
+            "<results>/images/{split}_masks.parquet",
+        log:
+            "<logs>/read_masks/{split}.log",
+        benchmark:
+            "<benchmarks>/read_masks/{split}.tsv"
+        conda:
+            "../../envs/data.yaml"
+        params:
+            settings=dataset,
+            contents=contents_of_images,
+            code=code("read_masks.py", env="data"),
+        shell:
+            "python workflow/scripts/read_masks.py --settings {params.settings:q} --name {wildcards.split:q}"
+            " --shares {SHARES:q} --contents {params.contents:q} --attributes --output {output:q} 2> {log:q}"

@@ -1,19 +1,19 @@
 # Judges: classifiers of attributes. Each has a labelled split of its own and a role; the one that tunes never reports.
-# in:  <results>/images/{judge}.parquet
-# out: <results>/judges/{judge}/
+# in:  <results>/images/{judge}{own}.parquet
+# out: <results>/judges/{judge}{own}/
 
 
 rule train_judge:
-    """Train a judge of every attribute on a split of its own."""
+    """Train a judge of the attributes that are judged together, or of one alone, on a split of its own."""
     input:
-        "<results>/images/{judge}.parquet",
+        "<results>/images/{judge}{own}.parquet",
     output:
-        config="<results>/judges/{judge}/config.json",
-        weights="<results>/judges/{judge}/<weights>",
+        config="<results>/judges/{judge}{own}/config.json",
+        weights="<results>/judges/{judge}{own}/<weights>",
     log:
-        "<logs>/train_judge/{judge}.log",
+        "<logs>/train_judge/{judge}{own}.log",
     benchmark:
-        "<benchmarks>/train_judge/{judge}.tsv"
+        "<benchmarks>/train_judge/{judge}{own}.tsv"
     conda:
         "../../envs/classifiers.yaml"
     resources:

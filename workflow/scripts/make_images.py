@@ -1,4 +1,4 @@
-"""Draw or read one split of the data set: images, attributes and classes."""
+"""Draw one split of the data set: images, attributes and classes."""
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.data.sources import make_images

@@ -1,4 +1,4 @@
-"""Draw or read the part masks of one split of the data set."""
+"""Draw the part masks of one split of the data set."""
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.data.sources import make_masks

@@ -5,13 +5,13 @@
 # out: <results>/attributes/descriptions/{naive,unguided,ddim_i}/{target}.safetensors
 #      <results>/attributes/ddim_i/classifiers/{attribute}/, <results>/attributes/ddim_i/decisions/{target}.parquet
 
-UNSELECTED = {"naive": ("real/controls", "real"), "unguided": ("pool", "unguided")}
+UNSELECTED = {"naive": ("real{own}/controls", "real"), "unguided": ("pool{own}", "unguided")}
 
 
 rule select_images:
     """Let real images (naive) or the unguided pool, whatever they show, stand for a class."""
     input:
-        lambda wildcards: f"<results>/attributes/descriptions/{UNSELECTED[wildcards.method][0]}.safetensors",
+        lambda wildcards: described(UNSELECTED[wildcards.method][0])(wildcards),
     output:
         "<results>/attributes/descriptions/{method}/{target}.safetensors",
     log:
@@ -37,7 +37,7 @@ rule train_ddim_i:
     """Train DDIM-I's image-space classifier on the same shots as the heads."""
     input:
         shots="<results>/attributes/shots/{attribute}.csv",
-        pool="<results>/images/shots.parquet",
+        pool=images_of("shots"),
     output:
         config="<results>/attributes/ddim_i/classifiers/{attribute}/config.json",
         weights="<results>/attributes/ddim_i/classifiers/{attribute}/<weights>",
@@ -87,7 +87,7 @@ rule reject_ddim_i:
 rule select_ddim_i:
     """Let what DDIM-I keeps of the pool stand for a class."""
     input:
-        source="<results>/attributes/descriptions/pool.safetensors",
+        source=described("pool{own}"),
         decisions="<results>/attributes/ddim_i/decisions/{target}.parquet",
     output:
         "<results>/attributes/descriptions/ddim_i/{target}.safetensors",

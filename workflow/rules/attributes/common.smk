@@ -27,6 +27,22 @@ def head_of(wildcards):
     return f"<results>/attributes/heads/{wildcards.mode}/{wanted_attribute(wildcards)}/<weights>"
 
 
+def own_of(wildcards):
+    return own(wildcards.get("attribute") or wanted_attribute(wildcards))
+
+
+def images_of(split):
+    return lambda wildcards: f"<results>/images/{split}{own_of(wildcards)}.parquet"
+
+
+def described(images):
+    return lambda wildcards: f"<results>/attributes/descriptions/{images.format(own=own_of(wildcards))}.safetensors"
+
+
+def judge_of(judge):
+    return lambda wildcards: f"<results>/judges/{judge}{own_of(wildcards)}/<weights>"
+
+
 def guidance_scale(wildcards):
     return getattr(target_of(wildcards).guidance_scale, wildcards.mode)
 
@@ -36,7 +52,8 @@ def ddim_i_classifier(wildcards):
 
 
 def sheet_sources(wildcards):
-    files = ["pool"] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
+    pool = f"pool{own(CONFIG.attributes.targets[0].attribute)}"
+    files = [pool] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
     return [f"<results>/attributes/descriptions/{file}.safetensors" for file in files]
 
 

@@ -7,14 +7,14 @@
 rule describe_images:
     """Describe the real images of a split: features and the judge's opinion."""
     input:
-        images="<results>/images/{split}.parquet",
-        judge="<results>/judges/judge/<weights>",
+        images="<results>/images/{split}{own}.parquet",
+        judge="<results>/judges/judge{own}/<weights>",
     output:
-        "<results>/attributes/descriptions/real/{split}.safetensors",
+        "<results>/attributes/descriptions/real{own}/{split}.safetensors",
     log:
-        "<logs>/describe/real/{split}.log",
+        "<logs>/describe/real{own}/{split}.log",
     benchmark:
-        "<benchmarks>/describe/real/{split}.tsv"
+        "<benchmarks>/describe/real{own}/{split}.tsv"
     conda:
         "../../../envs/evaluation.yaml"
     resources:
@@ -33,7 +33,7 @@ rule describe_samples:
     input:
         samples=gather.guided("<results>/attributes/samples/{{mode}}/{{target}}/{scatteritem}.parquet"),
         timings=gather.guided("<results>/attributes/samples/{{mode}}/{{target}}/{scatteritem}.timing.json"),
-        judge="<results>/judges/judge/<weights>",
+        judge=judge_of("judge"),
     output:
         "<results>/attributes/descriptions/{mode}/{target}.safetensors",
     log:
@@ -62,13 +62,13 @@ rule describe_pool:
     input:
         samples=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.parquet"),
         timings=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.timing.json"),
-        judge="<results>/judges/judge/<weights>",
+        judge="<results>/judges/judge{own}/<weights>",
     output:
-        "<results>/attributes/descriptions/pool.safetensors",
+        "<results>/attributes/descriptions/pool{own}.safetensors",
     log:
-        "<logs>/describe/pool.log",
+        "<logs>/describe/pool{own}.log",
     benchmark:
-        "<benchmarks>/describe/pool.tsv"
+        "<benchmarks>/describe/pool{own}.tsv"
     conda:
         "../../../envs/evaluation.yaml"
     resources:
@@ -88,10 +88,10 @@ rule evaluate_attributes:
         methods=expand(
             "<results>/attributes/descriptions/{method}/{{target}}.safetensors", method=CONFIG.attributes.methods
         ),
-        reference="<results>/attributes/descriptions/real/reference.safetensors",
-        reference_images="<results>/images/reference.parquet",
-        controls="<results>/attributes/descriptions/real/controls.safetensors",
-        controls_images="<results>/images/controls.parquet",
+        reference=described("real{own}/reference"),
+        reference_images=images_of("reference"),
+        controls=described("real{own}/controls"),
+        controls_images=images_of("controls"),
     output:
         distances="<results>/attributes/evaluation/{target}.distances.csv",
         judge="<results>/attributes/evaluation/{target}.judge.csv",
@@ -106,11 +106,13 @@ rule evaluate_attributes:
         target=lambda wildcards: target_of(wildcards).model_dump_json(),
         data_set=DATA,
         descriptions=subpath(input.reference, ancestor=2),
+        real=subpath(input.reference, parent=True),
         methods=CONFIG.attributes.methods,
         code=code("evaluate_attributes.py", env="evaluation"),
     shell:
         "python workflow/scripts/evaluate_attributes.py --settings {params.settings:q} --target {params.target:q}"
-        " --data-set {params.data_set:q} --descriptions {params.descriptions:q} --methods {params.methods:q}"
+        " --data-set {params.data_set:q} --descriptions {params.descriptions:q} --real {params.real:q}"
+        " --methods {params.methods:q}"
         " --reference {input.reference_images:q} --controls {input.controls_images:q}"
         " --distances {output.distances:q} --shares {output.judge:q} 2> {log:q}"
 

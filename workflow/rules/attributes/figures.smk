@@ -10,7 +10,10 @@ rule draw_attributes_figure:
     """Draw real, unguided and guided images of every class, the same seeds side by side."""
     input:
         methods=expand("<results>/attributes/descriptions/{method}/{target}.safetensors", method=SHOWN, target=TARGETS),
-        real="<results>/attributes/descriptions/real/controls.safetensors",
+        real=[
+            f"<results>/attributes/descriptions/real{own(target.attribute)}/controls.safetensors"
+            for target in CONFIG.attributes.targets
+        ],
         shares="<results>/tables/attributes_judge.csv",
     output:
         report(
@@ -30,12 +33,12 @@ rule draw_attributes_figure:
         targets=[target.model_dump_json() for target in CONFIG.attributes.targets],
         methods=SHOWN,
         show_real=CONFIG.report.show_real,
-        descriptions=subpath(input.real, ancestor=2),
+        descriptions=lambda wildcards, input: Path(input.real[0]).parents[1],
         code=code("draw_attributes_figure.py", env="figures"),
     shell:
         "python workflow/scripts/draw_attributes_figure.py --targets {params.targets:q} --methods {params.methods:q}"
-        " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --shares {input.shares:q}"
-        " --output {output:q} 2> {log:q}"
+        " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --real {input.real:q}"
+        " --shares {input.shares:q} --output {output:q} 2> {log:q}"
 
 
 rule draw_sheet:

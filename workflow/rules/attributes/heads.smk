@@ -18,7 +18,7 @@ wildcard_constraints:
 rule draw_attribute_shots:
     """Draw the labelled shots of one attribute from their pool, or take over your own."""
     input:
-        pool="<results>/images/shots.parquet",
+        pool=images_of("shots"),
         own=own_shots,
     output:
         "<results>/attributes/shots/{attribute}.csv",
@@ -42,7 +42,7 @@ rule extract_attribute_features:
     input:
         denoiser="<results>/denoiser/<weights>",
         shots="<results>/attributes/shots/{attribute}.csv",
-        pool="<results>/images/shots.parquet",
+        pool=images_of("shots"),
     output:
         "<results>/attributes/features/{mode}/{attribute}.safetensors",
     log:

@@ -31,7 +31,7 @@ rule sample_unguided:
         settings=settings("sampling"),
         denoiser=subpath(input.denoiser, parent=True),
         first_seed=CONFIG.sampling.first_seed,
-        units=CONFIG.attributes.sets.units_unguided,
+        units=CONFIG.units_unguided,
         code=code("sample_attributes.py", env="diffusion"),
     shell:
         "python workflow/scripts/sample_attributes.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
@@ -65,7 +65,7 @@ rule sample_attributes:
         value=wanted_value,
         guidance_scale=guidance_scale,
         first_seed=CONFIG.sampling.first_seed,
-        units=CONFIG.attributes.sets.units_per_target,
+        units=CONFIG.units_per_target,
         shard="{scatteritem}",
         code=code("sample_attributes.py", env="diffusion"),
     shell:

@@ -32,7 +32,7 @@ rule choose_attribute_scale:
         samples=expand(
             "<results>/attributes/sweep/{{mode}}/{{target}}/{scale}.parquet", scale=CONFIG.attributes.sweep.scales
         ),
-        judge="<results>/judges/tuning_judge/<weights>",
+        judge=judge_of("tuning_judge"),
     output:
         "<results>/attributes/sweep/{mode}/{target}.csv",
     log:

@@ -39,13 +39,15 @@ class Described:
     """Where the images of one class are described.
 
     Attributes:
-        descriptions: Folder: <method>/<class>.safetensors, real/reference.safetensors, real/controls.safetensors.
+        descriptions: Folder: <method>/<class>.safetensors.
+        real: Folder: reference.safetensors, controls.safetensors.
         methods: Methods to compare, in the table's order.
         reference: Images of the split reference, parquet: its attributes.
         controls: Images of the split controls, parquet: its attributes.
     """
 
     descriptions: Path
+    real: Path
     methods: list[str]
     reference: Path
     controls: Path
@@ -65,15 +67,14 @@ class Described:
             found.append(load_description(self.descriptions / method / f"{target.name}.safetensors", expected))
         return found
 
-    def real(self, target: TargetConfig) -> "RealClass":
+    def real_class(self, target: TargetConfig) -> "RealClass":
         """Return the real images of a class.
 
         Raises:
             CorruptFileError: If a file is damaged, or describes other images than those of its split.
         """
-        folder = self.descriptions / "real"
-        reference, shown = _real(folder / "reference.safetensors", self.reference, target)
-        controls, held_out = _real(folder / "controls.safetensors", self.controls, target)
+        reference, shown = _real(self.real / "reference.safetensors", self.reference, target)
+        controls, held_out = _real(self.real / "controls.safetensors", self.controls, target)
         accuracy = balanced_accuracy(controls.judged(target.attribute, True), held_out == target.value)
         return RealClass(reference.select(shown), controls.select(held_out), accuracy)
 
@@ -106,7 +107,7 @@ def evaluate_attributes(
         distances: CSV to write: a row per method and metric.
         shares: CSV to write: a row per method.
     """
-    candidates, real = files.candidates(target), files.real(target)
+    candidates, real = files.candidates(target), files.real_class(target)
     write_csv(distances, distance_rows(data_set, target, candidates, real, settings))
     write_csv(shares, share_rows(data_set, target, candidates, real, settings))
 

@@ -89,21 +89,21 @@ TITLES = {"exact": "ours, exact", "readout": "ours, readout"}
 
 
 def gather_row(
-    target: TargetConfig, descriptions: Path, methods: Sequence[str], columns: int, show_real: bool
+    target: TargetConfig, descriptions: Path, methods: Sequence[str], columns: int, real: Path | None
 ) -> tuple[str, list[Strip]]:
     """Load one class's strips: real images, where they may be shown, and samples of every method.
 
     Args:
         target: The class.
-        descriptions: Folder: <method>/<class>.safetensors, real/controls.safetensors.
+        descriptions: Folder: <method>/<class>.safetensors.
         methods: Methods whose first samples have the same seeds.
         columns: Images per strip.
-        show_real: Whether the data set's licence lets its images be shown.
+        real: Description of real images; None if they may not be shown.
 
     Raises:
         CorruptFileError: If a description is damaged, or of another method or class.
     """
-    strips = [_real_strip(target, descriptions / "real" / "controls.safetensors", columns)] if show_real else []
+    strips = [_real_strip(target, real, columns)] if real else []
     for method in methods:
         expected = {"method": method, "attribute": target.attribute, "value": target.value}
         described = load_description(descriptions / method / f"{target.name}.safetensors", expected)
@@ -124,12 +124,14 @@ class Shown:
     """What the figure shows.
 
     Attributes:
-        descriptions: Folder: <method>/<class>.safetensors, real/controls.safetensors.
+        descriptions: Folder: <method>/<class>.safetensors.
+        real: Descriptions of real images, one per row.
         shares: The judge's shares, CSV: how many images each class is measured on, and how far to trust the judge.
         show_real: Whether the data set's licence lets its images be shown: True or False.
     """
 
     descriptions: Path
+    real: list[Path]
     shares: Path
     show_real: bool
 
@@ -149,8 +151,8 @@ def draw_attributes_figure(
     shares = read_csv(files.shares, "attribute", "method", "n", "judge_real")
     shares = shares[shares["method"].isin(methods)]
     rows = []
-    for target in targets:
-        label, strips = gather_row(target, files.descriptions, methods, columns, files.show_real)
+    for target, real in zip(targets, files.real, strict=True):
+        label, strips = gather_row(target, files.descriptions, methods, columns, real if files.show_real else None)
         rows.append((with_reservations(label, shares[shares["attribute"] == label]), strips))
     save_figure(attributes_figure(rows), output)
 

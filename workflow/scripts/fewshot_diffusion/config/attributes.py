@@ -1,9 +1,12 @@
 """Settings of experiment 1: samples with a wanted attribute."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from unicodedata import normalize
+from zlib import crc32
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from .base import Count, Fraction, Name, Positive, Precision, Section, SweepConfig, Timestep
 from .supervised import SupervisedConfig
@@ -19,16 +22,42 @@ class AttributeScalesConfig(Section):
     readout: Annotated[float, Field(ge=0)]
 
 
+def attribute_name(text: str) -> str:
+    """Return a text as it stands in names of files: of plain letters and digits; what has none becomes a number."""
+    plain = normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_")[:48]
+    lost = sum(character.isalnum() for character in normalize("NFKD", text)) - sum(map(str.isalnum, name))
+    return name if name and not lost else f"{name}-{crc32(text.encode()):08x}".strip("-")
+
+
+def _as_name(text: Any) -> Any:
+    return attribute_name(text) if isinstance(text, str) and text else text
+
+
 class TargetConfig(Section):
-    """One row of the table: the class that is generated."""
+    """One row of the table: the class that is generated.
+
+    The name of an attribute alone stands for the images that have it, steered by usual scales.
+    """
 
     name: Name = Field(description="Folder of the row's files.")
-    attribute: Name = Field(description="Attribute of the data set.")
+    attribute: Annotated[Name, BeforeValidator(_as_name)] = Field(
+        description="Attribute of the data set; of a folder, a column of its labels."
+    )
     value: bool = Field(description="Wanted value of the attribute.")
     label: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
         description="Name in tables and figures."
     )
     guidance_scale: AttributeScalesConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, str) or not value.strip():
+            return value
+        scales = {"exact": 10, "readout": 10}
+        name = attribute_name(value)
+        return {"name": name, "attribute": name, "value": True, "label": value.strip()[:40], "guidance_scale": scales}
 
 
 class AttributeSplitsConfig(Section):
@@ -62,8 +91,12 @@ class AttributeHeadConfig(Section):
 class AttributeSetsConfig(Section):
     """How many samples are drawn, in work units of ``sampling.unit_size``, and how jobs share them."""
 
-    units_per_target: Positive = Field(description="Work units for each row and guided method.")
-    units_unguided: Positive = Field(description="Work units of the one unguided pool.")
+    units_per_target: Positive | None = Field(
+        None, description="Work units for each row and guided method; null: as many as evaluation.samples takes."
+    )
+    units_unguided: Positive | None = Field(
+        None, description="Work units of the one unguided pool; null: six times those of a row, for DDIM-I to choose."
+    )
     shards_per_target: Positive = Field(description="Jobs that share a guided set's units; changes no byte.")
     shards_unguided: Positive = Field(description="Jobs that share the pool's units; changes no byte.")
 

@@ -45,25 +45,26 @@ def _data(config: "Config") -> Iterator[str]:
         yield f"data.name: found {name!r}, which is the folder of all data sets' {name}"
     if config.data.kind == "avatars" and config.data.avatars:
         yield from option_problems(config.data.avatars)
-    if config.denoiser.source == "train" and not config.data.splits.train:
+    if config.denoiser.source == "train" and not config.splits.get("train"):
         yield "data.splits.train: found 0, expected images, since denoiser.source is train"
 
 
 def _splits(needed: Sequence[str]) -> "Check":
     def check(config: "Config", _section: Any) -> Iterator[str]:
         for split in needed:
-            if not getattr(config.data.splits, split):
+            if not config.splits.get(split):
                 yield f"data.splits.{split}: found 0, expected images"
 
     return check
 
 
 def _targets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
+    known = config.data.attributes
     for position, target in enumerate(attributes.targets):
-        if target.attribute not in config.data.attributes:
+        if known is not None and target.attribute not in known:
             yield (
                 f"attributes.targets.{position}.attribute: {target.attribute!r} is not an attribute of the data set; "
-                f"expected one of {', '.join(config.data.attributes)}"
+                f"expected one of {', '.join(known)}"
             )
         if target.label.count("$") > 1:
             yield (
@@ -72,22 +73,28 @@ def _targets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
             )
 
 
+def _labels(_config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
+    labels = [target.label for target in attributes.targets]
+    if len(set(labels)) != len(labels):
+        yield f"attributes.targets: found the labels {labels}, expected each once: rows of tables are known by them"
+
+
 def _sets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
     sets, unit_size, first = attributes.sets, config.sampling.unit_size, config.sampling.first_seed
-    reported = first + unit_size * max(sets.units_per_target, sets.units_unguided)
+    units = {"per_target": config.units_per_target, "unguided": config.units_unguided}
+    reported = first + unit_size * max(units.values())
     if attributes.sweep.first_seed < reported:
         yield (
             f"attributes.sweep.first_seed: {attributes.sweep.first_seed} overlaps the reported seeds; "
             f"expected at least {reported}"
         )
-    if config.evaluation.samples > (drawn := sets.units_per_target * unit_size):
+    if config.evaluation.samples > (drawn := config.units_per_target * unit_size):
         yield (
             f"evaluation.samples: {config.evaluation.samples} images are judged but sampling draws {drawn}; "
             "raise attributes.sets.units_per_target"
         )
-    for kind in ("per_target", "unguided"):
-        units = getattr(sets, f"units_{kind}")
-        yield from _shards(f"attributes.sets.shards_{kind}", getattr(sets, f"shards_{kind}"), units, "the work units")
+    for kind, most in units.items():
+        yield from _shards(f"attributes.sets.shards_{kind}", getattr(sets, f"shards_{kind}"), most, "the work units")
 
 
 def _shards(key: str, found: int, most: float, shared: str) -> Iterator[str]:
@@ -107,7 +114,7 @@ def _masks(config: "Config", masks: "MasksConfig") -> Iterator[str]:
     for key, number, split in (
         ("masks", masks.masks, "controls"), ("sweep.masks", masks.sweep.masks, "reference"), ("shots", pairs, "pairs"),
     ):  # fmt: skip
-        if number > sizes.get(split, 0):
+        if config.data.is_drawn and number > sizes.get(split, 0):  # of others the images themselves are counted
             yield f"masks.{key}: {number} are asked for, the split {split} has {sizes.get(split, 0)} images"
     highest = max((class_id for pair in masks.head.flip_pairs for class_id in pair), default=0)
     if highest >= len(classes):
@@ -134,7 +141,7 @@ def _classes(config: "Config", classes: "ClassesConfig") -> Iterator[str]:
         yield f"classes: found a section, expected null: data.kind {config.data.kind} has no classes as configured"
         return
     # With too few images of even one class, a job says so.
-    most = classes.splits.class_train // classes.train_per_class or math.inf
+    most = math.inf if config.data.splits.auto else classes.splits.class_train // classes.train_per_class or math.inf
     shared = (
         f"the classes; more than classes.splits.class_train ({classes.splits.class_train}) / classes.train_per_class "
         f"({classes.train_per_class}) there cannot be"
@@ -144,7 +151,7 @@ def _classes(config: "Config", classes: "ClassesConfig") -> Iterator[str]:
 
 Check = Callable[["Config", Any], Iterator[str]]
 CHECKS: dict[str, tuple[Check, ...]] = {
-    "attributes": (_splits(("judge", "tuning_judge", "controls", "reference")), _targets, _sets),
+    "attributes": (_splits(("judge", "tuning_judge", "controls", "reference")), _targets, _labels, _sets),
     "masks": (_splits(("judge", "tuning_judge", "controls", "reference")), _masks, _mask_seeds),
     "classes": (_splits(("judge",)), _classes),
 }

@@ -1,5 +1,6 @@
 """Settings of the data set and its splits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,14 +8,13 @@ from pydantic import Field, model_validator
 
 from .base import Count, Fit, Name, Section
 
-
 class SourceConfig(Section):
     """What a source says of itself; a new kind derives from it."""
 
     @property
-    def files(self) -> list[Path]:
-        """Local files that it is read from."""
-        return []
+    def files(self) -> dict[str, Path]:
+        """Local files and folders that it is read from, by the key that names each."""
+        return {}
 
     @property
     def has_classes(self) -> bool:
@@ -61,19 +61,26 @@ class AvatarsConfig(SourceConfig):
 
 
 class CelebAHQConfig(FilesConfig):
-    """Real faces from a local folder: zips of JPEGs and CelebA's attribute list."""
+    """Real faces from a local folder: zips of images, or a folder or zip of them, and CelebA's attribute list."""
 
     kind: Literal["celebahq"] = "celebahq"
-    folder: Path = Field(description="Folder with images-*.zip and the attribute list.")
+    folder: Path = Field(description="Folder with the images (in it, in one below it, or in zips) and the list.")
     attribute_file: str = "list_attr_celebahq.txt"
-    held_out_ids: Path | None = Field(None, description="CSV whose ids (column celebahq_file) no denoiser may see.")
+    held_out_ids: Path | None = Field(
+        None, description="CSV whose ids (column celebahq_file) no denoiser may see."
+    )
     attributes: dict[Name, str] = Field(description="Our attribute name -> the data set's.")
 
     @property
-    def files(self) -> list[Path]:
+    def attribute_path(self) -> Path:
+        """Where the attribute list lies."""
+        return self.folder / self.attribute_file
+
+    @property
+    def files(self) -> dict[str, Path]:
         """Local files that images and labels are read from."""
-        held_out = [self.held_out_ids] if self.held_out_ids else []
-        return [self.folder / self.attribute_file, *held_out, *self.folder.glob("images-*.zip")]
+        held_out = {"held_out_ids": self.held_out_ids} if self.held_out_ids else {}
+        return {"folder": self.folder, "attribute_file": self.attribute_path, **held_out}
 
 
 class MaskFolderConfig(FilesConfig):
@@ -89,13 +96,16 @@ class MaskFolderConfig(FilesConfig):
     ids_file: Path | None = Field(
         None, description="CSV that joins names (column name) to ids of another set (column celebahq_file: <id>.jpg)."
     )
-    attribute_file: Path | None = Field(None, description="CelebA's attribute list of those ids; needed by attributes.")
+    attribute_file: Path | None = Field(
+        None, description="CelebA's attribute list of those ids; needed by attributes."
+    )
     attributes: dict[Name, str] = Field(default_factory=dict, description="Our attribute name -> the list's.")
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> dict[str, Path]:
         """Local files that images, masks and labels are read from."""
-        return [path for path in (self.path, self.ids_file, self.attribute_file) if path]
+        found = {"path": self.path, "ids_file": self.ids_file, "attribute_file": self.attribute_file}
+        return {key: path for key, path in found.items() if path}
 
     @property
     def mask_classes(self) -> list[str]:
@@ -135,9 +145,9 @@ class ImageFolderConfig(FilesConfig):
     )
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> dict[str, Path]:
         """Local files that images are read from."""
-        return [self.path]
+        return {"path": self.path}
 
     @property
     def has_classes(self) -> bool:
@@ -145,8 +155,29 @@ class ImageFolderConfig(FilesConfig):
         return True
 
 
+class FolderConfig(FilesConfig):
+    """Images of any names in a local folder or zip, and a CSV that says what they show.
+
+    Its first column names the images, every other is an attribute: 0 / 1, true / false, yes / no or -1 / 1.
+    """
+
+    kind: Literal["folder"] = "folder"
+    images: Path = Field(description="Folder or .zip, with or without folders inside.")
+    labels: Path = Field(description="CSV: the image's file, then a column for every attribute.")
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Local files that images and labels are read from."""
+        return {"images": self.images, "labels": self.labels}
+
+    @property
+    def attributes(self) -> None:
+        """The columns of the CSV, which is read when a run is planned."""
+        return
+
+
 Source = Annotated[
-    AvatarsConfig | CelebAHQConfig | MaskFolderConfig | ImageFolderConfig,
+    AvatarsConfig | CelebAHQConfig | MaskFolderConfig | ImageFolderConfig | FolderConfig,
     Field(discriminator="kind"),
 ]
 """Any kind of data set."""
@@ -162,14 +193,46 @@ class DatasetConfig(Section):
     source: Source
 
 
-class SplitsConfig(Section):
-    """Images that the experiments share; each has some of its own (``<experiment>.splits``)."""
+SHARES = {
+    "train": 0.3, "shots": 0.2, "judge": 0.2, "tuning_judge": 0.05, "controls": 0.15, "reference": 0.1,
+    "pairs": 0.1, "class_train": 0.3, "class_test": 0.2,
+}  # fmt: skip
+"""What each split gets of a data set if ``data.splits`` is ``auto``, in proportion to the others that are needed.
 
+Chosen for a few hundred images: of 500, of which a third have the attribute, 33 such images are for the shots and 25
+for the controls, which bound how many samples a distance can take.
+"""
+
+
+class SharesConfig(Section):
+    """How the images that are there are shared out among the splits."""
+
+    shares: dict[str, float] = Field(description="Split -> its share, in proportion to the others.")
+    most: dict[str, int] = Field(default_factory=dict, description="Split -> images that it holds at most.")
+
+
+class SplitsConfig(Section):
+    """Images that the experiments share; each has some of its own (``<experiment>.splits``).
+
+    Of images that are there, a split gets a part in proportion to its number, and at most its number.
+    """
+
+    auto: bool = Field(False, description="Fixed shares of the images that are there, whatever the numbers are.")
     train: Count = Field(0, description="Unlabelled images that train the denoiser.")
     judge: Count = Field(0, description="Labelled images of the judges that are reported.")
     tuning_judge: Count = Field(0, description="Labelled images of the judges that tune guidance_scale.")
     controls: Count = Field(0, description="Real images for naive rows, floors, wanted masks and judge accuracy.")
     reference: Count = Field(0, description="Real images of the reference statistics.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return {"auto": True} if value == "auto" else value
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Split -> images."""
+        return self.model_dump(exclude={"auto"})
 
 
 class DataConfig(Section):
@@ -178,15 +241,20 @@ class DataConfig(Section):
     # Overlays are merged key by key: were there one section for the source, an overlay of another kind would inherit
     # the keys of the default's. So each kind has a section of its own, and ``kind`` says which one is read.
     name: Name = Field(description="Folder under results/, and the data_set column.")
-    kind: Literal["avatars", "celebahq", "mask_folder", "image_folder"] = Field(
+    kind: Literal["avatars", "celebahq", "mask_folder", "image_folder", "folder"] = Field(
         description="Which of the sections below is read."
     )
     image_size: ImageSize = Field(description="Height and width, pixels.")
+    judged_together: list[Name] = Field(
+        default_factory=list,
+        description="Attributes that one judge learns together; any other has labels and judges of its own.",
+    )
     avatars: AvatarsConfig | None = None
     celebahq: CelebAHQConfig | None = None
     mask_folder: MaskFolderConfig | None = None
     image_folder: ImageFolderConfig | None = None
-    splits: SplitsConfig
+    folder: FolderConfig | None = None
+    splits: SplitsConfig = Field(description="Numbers of images, or `auto`: fixed shares of the images that are there.")
 
     @property
     def source(self) -> Source:
@@ -195,19 +263,19 @@ class DataConfig(Section):
         return source
 
     @property
-    def dataset(self) -> DatasetConfig:
-        """What one image depends on: neither the splits nor the other kinds' sections."""
-        return DatasetConfig(name=self.name, image_size=self.image_size, source=self.source)
+    def is_drawn(self) -> bool:
+        """Whether there are as many images as one likes."""
+        return self.kind == "avatars"
 
     @property
-    def files(self) -> list[str]:
-        """Local files that images are read from: replacing one makes every split stale; absent ones a job names."""
-        return sorted(str(path) for path in self.source.files if path.is_file())
+    def files(self) -> dict[str, Path]:
+        """Local files and folders that images and labels are read from, by the key that names each."""
+        return {f"data.{self.kind}.{key}": path for key, path in self.source.files.items()}
 
     @property
-    def attributes(self) -> list[str]:
-        """The data set's attributes, in order."""
-        return list(self.source.attributes)
+    def attributes(self) -> list[str] | None:
+        """The data set's attributes, in order; None if they are known only when its lists are read."""
+        return None if self.source.attributes is None else list(self.source.attributes)
 
     @property
     def has_classes(self) -> bool:
@@ -219,8 +287,17 @@ class DataConfig(Section):
         """Names of the class ids of its masks, in order; empty if it has none."""
         return self.source.mask_classes
 
+    def dataset(self, attributes: Sequence[str]) -> DatasetConfig:
+        """Return what one image depends on: neither splits, nor other kinds' sections, nor other attributes' rules."""
+        rules = self.source.attributes
+        kept = {"attributes": {name: rules[name] for name in attributes if name in rules}} if rules else {}
+        source = self.source.model_copy(update=kept)
+        return DatasetConfig(name=self.name, image_size=self.image_size, source=source)
+
     @model_validator(mode="after")
     def _source_given(self) -> "DataConfig":
         if getattr(self, self.kind) is None:
             raise ValueError(f"kind: found {self.kind!r}, expected a section data.{self.kind}, which is not there")
+        if self.is_drawn and self.splits.auto:
+            raise ValueError("splits: found auto, expected numbers: of avatars there are as many as one likes")
         return self

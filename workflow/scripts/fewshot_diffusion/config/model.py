@@ -16,7 +16,7 @@ from .attributes import AttributesConfig
 from .base import Section, at_home
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
-from .data import DataConfig
+from .data import SHARES, DataConfig, SharesConfig
 from .denoiser import DenoiserConfig
 from .evaluation import EvaluationConfig, ReportConfig
 from .masks import MasksConfig
@@ -49,20 +49,55 @@ class Config(Section):
         return [name for name in ("attributes", "masks", "classes") if getattr(self, name) is not None]
 
     @property
-    def splits(self) -> dict[str, int]:
-        """Images of every split, shared ones and those of the configured experiments, in ``SPLIT_ORDER``."""
-        sections = [self.data.splits, *(getattr(self, name).splits for name in self.experiments)]
-        sizes = {name: size for section in sections for name, size in section.model_dump().items()}
+    def splits(self) -> dict[str, float]:
+        """Split -> images, or its share if ``data.splits`` is auto; shared ones and those of configured experiments."""
+        sections = [self.data.splits.numbers, *(getattr(self, name).splits.model_dump() for name in self.experiments)]
+        sizes = {name: size for section in sections for name, size in section.items()}
+        if self.data.splits.auto:
+            sizes = {name: SHARES[name] for name in sizes}
         return {name: sizes[name] for name in SPLIT_ORDER if sizes.get(name)}
 
+    @property
+    def shares(self) -> SharesConfig:
+        """How images that are there are shared out."""
+        return SharesConfig(shares=self.splits, most={} if self.data.splits.auto else self.splits)
+
     def split_range(self, split: str) -> range:
-        """Return the positions of a split: disjoint ranges of the data set's fixed order."""
+        """Return the positions of a split of drawn images: disjoint ranges, one behind the other."""
         start = 0
         for name, size in self.splits.items():
             if name == split:
-                return range(start, start + size)
-            start += size
+                return range(start, start + int(size))
+            start += int(size)
         raise ConfigError(f"data.splits: there is no split {split!r}; there are {', '.join(self.splits)}.")
+
+    @property
+    def wanted_attributes(self) -> list[str]:
+        """Attributes of the rows of the table, in the order of the rows."""
+        return list(dict.fromkeys(target.attribute for target in self.attributes.targets)) if self.attributes else []
+
+    @property
+    def judged_together(self) -> list[str]:
+        """Attributes that share a judge, in the order of the data set."""
+        known = self.wanted_attributes if self.data.attributes is None else self.data.attributes
+        return [name for name in known if name in self.data.judged_together]
+
+    @property
+    def judged_alone(self) -> list[str]:
+        """Attributes of the table that have labels and judges of their own: one more changes nothing of the others."""
+        return [name for name in self.wanted_attributes if name not in self.judged_together]
+
+    @property
+    def units_per_target(self) -> int:
+        """Work units of each row and guided method."""
+        given = self.attributes.sets.units_per_target if self.attributes else None
+        return given or -(-self.evaluation.samples // self.sampling.unit_size)
+
+    @property
+    def units_unguided(self) -> int:
+        """Work units of the unguided pool."""
+        given = self.attributes.sets.units_unguided if self.attributes else None
+        return given or 6 * self.units_per_target
 
     def mask_sampling(self, preset: str, sweep: bool = False) -> SamplingConfig:
         """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask.

@@ -9,7 +9,6 @@ MOVED = {
     "segmentation": "masks",
     "classification": "classes",
     "outputs": "report; the names of tables and figures are fixed",
-    "data.folder": "data.mask_folder",
     "data.splits.shots": "attributes.splits.shots",
     "data.splits.pairs": "masks.splits.pairs",
     "data.splits.class_train": "classes.splits.class_train",

@@ -147,6 +147,17 @@ class Members:
         except OSError as error:
             raise self._unreadable(name, error) from error
 
+    def stamp(self, name: str) -> str:
+        """Return what changes when a file is replaced, without reading it; raise ``DataError`` if it is missing."""
+        found = self._found(name)
+        if not isinstance(found, Path):
+            return f"{found.CRC:08x}"
+        try:
+            status = found.stat()
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
     def _found(self, name: str) -> Found:
         listed = self.find(name)
         if listed is None:

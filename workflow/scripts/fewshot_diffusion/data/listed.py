@@ -1,0 +1,148 @@
+"""Splits of a source whose images are there: read, with their attributes, classes and masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..config.data import DatasetConfig, SharesConfig
+from ..errors import DataError
+from ..images import stack_pixels
+from ..progress import Progress
+from ..storage.tables import write_csv
+from .contents import Checksums, contents, manifest
+from .files import log_left_out
+from .image_set import ImageSet, save_image_set
+from .index import Row, SourceIndex
+from .listings import list_source
+from .loading import IGNORED, Changes, Pixels, image_pixels, load_mask, log_changes, open_image, read_shape
+from .mask_set import MaskSet, check_classes, save_masks
+from .splits import share_out
+
+
+@dataclass(frozen=True)
+class ListedSplit:
+    """One split of a source.
+
+    Attributes:
+        name: Of the split.
+        shares: How the images are shared out (CONFIG.shares), JSON.
+        attributes: Attributes whose labels are kept.
+        contents: Digest of its images, as the run was planned.
+    """
+
+    name: str
+    shares: SharesConfig
+    contents: str
+    attributes: list[str]
+
+    def rows(self, settings: DatasetConfig) -> tuple[SourceIndex, list[Row], pd.DataFrame]:
+        """Return the source, the images of the split, and their manifest.
+
+        Raises:
+            DataError: If they are others than when the run was planned.
+        """
+        index, checksums = list_source(settings.source, self.attributes), Checksums()
+        rows = share_out(index, self.shares)[self.name]
+        frame = manifest(index, rows, self.attributes, checksums)
+        if contents(frame, rows, checksums) != self.contents:
+            raise DataError(
+                f"{index.path}: images of the split {self.name} changed since the run was planned. "
+                "Run the same command again."
+            )
+        return index, rows, frame
+
+
+def read_images(settings: DatasetConfig, split: ListedSplit, output: Path, listed: Path) -> None:
+    """Read one split of a source: images, attributes and classes.
+
+    Args:
+        settings: Section data without splits (CONFIG.data.dataset), JSON.
+        split: Which images.
+        output: Split to write, parquet.
+        listed: Manifest to write, CSV: name, id, file, bytes and checksum of every image, and what is known of it.
+
+    Raises:
+        DataError: If a file is missing or malformed, or not as it was planned.
+    """
+    index, rows, frame = split.rows(settings)
+    log_left_out({id(row.members): row.members for row in rows}.values())
+    image_set = read_rows(settings, index, rows, split.attributes)
+    save_image_set(image_set, output, {"data_set": settings.name, "split": split.name, "contents": split.contents})
+    write_csv(listed, frame)
+
+
+def read_rows(
+    settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row], attributes: Sequence[str]
+) -> ImageSet:
+    """Read the images of some rows.
+
+    Raises:
+        DataError: If one is no readable image, and is not to be left out.
+    """
+    size, pixels, kept, changes = settings.image_size, [], [], Changes()
+    for row in Progress(rows, desc="reading images", unit="image"):
+        image = _read(settings, row, changes)
+        if image is not None:
+            pixels.append(image)
+            kept.append(row)
+    log_changes(index.path, changes)
+    columns = {name: [row.name in index.attributes[name] for row in kept] for name in attributes}
+    labels = torch.tensor([index.classes.index(row.label) for row in kept]) if index.classes else None
+    return ImageSet(
+        stack_pixels(pixels, 3, size, size),
+        torch.tensor([row.id for row in kept], dtype=torch.int64),
+        pd.DataFrame(columns, index=range(len(kept)), dtype=bool),
+        labels,
+        index.classes,
+    )
+
+
+def read_masks(settings: DatasetConfig, split: ListedSplit, output: Path) -> None:
+    """Read the masks of one split of a source.
+
+    Args:
+        settings: Section data without splits (CONFIG.data.dataset), JSON.
+        split: Of which images.
+        output: Masks to write, parquet; their ids are those of the images.
+
+    Raises:
+        DataError: If a mask is missing or malformed, or not as it was planned.
+    """
+    index, rows, _ = split.rows(settings)
+    changes = Changes()
+    masks = [_mask(settings, row, changes) for row in Progress(rows, desc="reading masks", unit="mask")]
+    log_changes(index.path, changes)
+    ids = torch.tensor([row.id for row in rows], dtype=torch.int64)
+    stacked = stack_pixels(masks, settings.image_size, settings.image_size)
+    about = {"data_set": settings.name, "split": split.name, "contents": split.contents}
+    save_masks(MaskSet(stacked, ids, settings.source.mask_classes), output, about)
+
+
+def _read(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels | None:
+    source, where = settings.source, row.members.where(row.file)
+    try:
+        image = open_image(row.members.read(row.file), where)
+    except DataError:
+        if getattr(source, "unreadable", "refuse") == "refuse":
+            raise
+        changes["left out, since they are unreadable"] += 1
+        return None
+    if getattr(source, "grey", "convert") == "refuse" and image.mode != "RGB":
+        raise DataError(f"{where}: found mode {image.mode}, expected RGB (data.{source.kind}.grey).")
+    return image_pixels(image, where, settings.image_size, source.fit, changes)
+
+
+def _mask(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels:
+    source, place, where = settings.source, row.members, row.members.where(row.mask)
+    shape = read_shape(place.read(row.file), place.where(row.file))
+    ids = load_mask(place.read(row.mask), where, settings.image_size, ignore=source.ignore, fit=source.fit, image=shape)
+    if source.ignore is not None and (ids == IGNORED).any():
+        label = source.ignore_as or source.classes[0]
+        changes[f"with pixels of value {source.ignore}, which became {label!r}"] += 1
+        ids = np.where(ids == IGNORED, np.uint8(source.classes.index(label)), ids)
+    check_classes(ids, source.classes, where)
+    return ids

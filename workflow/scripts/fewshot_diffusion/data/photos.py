@@ -1,0 +1,74 @@
+"""Images of any names, and a CSV that says what they show."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..config.attributes import attribute_name
+from ..config.data import FolderConfig
+from ..errors import DataError
+from .files import Members, is_image
+from .index import Row, SourceIndex, known_columns, some
+from .lists import read_columns, read_truth
+
+
+def list_photos(settings: FolderConfig, attributes: Sequence[str]) -> SourceIndex:
+    """List the images; those without a row of labels may train the denoiser alone.
+
+    Args:
+        settings: Where images and labels are.
+        attributes: Columns of the CSV that are needed, as ``attribute_name`` writes them.
+
+    Raises:
+        DataError: If a file is missing or malformed, a column is not there, or no row names an image.
+    """
+    members = Members(settings.images)
+    names = [name for name in members.names() if is_image(name)]
+    table = read_columns(settings.labels, "file")
+    columns = {attribute_name(name): name for name in table.columns if name != "file"}
+    known_columns(settings.labels, columns, attributes)
+    files = _Finder(members, names)
+    found = [files.find(file) for file in table["file"]]
+    if not any(found):
+        raise DataError(
+            f"{settings.labels}: its first row names {next(iter(table['file']), 'nothing')!r}, and no row a file of "
+            f"{settings.images}, where there are {some(names) or 'no images'}."
+        )
+    labelled = set(filter(None, found))
+    _require_once(settings.labels, table["file"], found)
+    holders = {}
+    for attribute in attributes:
+        labels = read_truth(settings.labels, table[columns[attribute]])
+        holders[attribute] = frozenset(name for name, has in zip(found, labels, strict=True) if name and has)
+    rows = [Row(name, members, name, labelled=name in labelled) for name in names]
+    remarks = _remarks(settings, [file for file, name in zip(table["file"], found, strict=True) if not name])
+    if unlabelled := set(names) - labelled:
+        remarks.append(f"{settings.images}: no labels of {some(unlabelled)}; these may train the denoiser alone")
+    return SourceIndex(settings.images, rows, attributes=holders, remarks=remarks)
+
+
+def _require_once(path: Path, files: "pd.Series[str]", found: list[str | None]) -> None:
+    lines: dict[str, object] = {}
+    for line, name in zip(files.index, found, strict=True):
+        if name and lines.setdefault(name, line) is not line:
+            raise DataError(f"{path}: {name} stands twice, in lines {lines[name]} and {line}; expected each file once.")
+
+
+def _remarks(settings: FolderConfig, absent: list[str]) -> list[str]:
+    return [f"{settings.labels}: no image of the rows {some(absent)}; they are left out"] if absent else []
+
+
+class _Finder:
+    """Finds a file by its path, or by its name alone where there is one of that name."""
+
+    def __init__(self, members: Members, names: Sequence[str]) -> None:
+        self._members, self._names = members, set(names)
+        base = [name.rpartition("/")[2] for name in names]
+        times = Counter(base)
+        self._alone = {short: name for short, name in zip(base, names, strict=True) if times[short] == 1}
+
+    def find(self, file: str) -> str | None:
+        name = self._members.find(file) or self._alone.get(file)
+        return name if name in self._names else None
