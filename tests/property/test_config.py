@@ -237,7 +237,8 @@ def accepted(case: Damaged, seconds: list[float]) -> bool:
         require_names(case, str(error))
         return False
     assert not case.mistakes, case
-    assert config.data.dataset.model_validate_json(config.data.dataset.model_dump_json())
+    dataset = config.data.dataset(config.judged_together)
+    assert dataset.model_validate_json(dataset.model_dump_json())
     for name in ("denoiser", "sampling", "evaluation", "report", *config.experiments):  # rules pass these as JSON
         section = getattr(config, name)
         assert type(section).model_validate_json(section.model_dump_json()) == section

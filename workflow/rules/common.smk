@@ -25,10 +25,12 @@ try:
     from fewshot_diffusion.tooling.code_digest import code_digest
     from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
     from fewshot_diffusion.tooling.failures import JobMessages
+    from fewshot_diffusion.tooling.ownership import data_set_of, require_own_name
     from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
     CONFIG = load_config(config, BASE)
     require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
+    require_own_name(CONFIG.data, BASE / "config")
     DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))
     require_files(CONFIG)
     if CONFIG.data.is_drawn:
@@ -37,6 +39,9 @@ try:
         from fewshot_diffusion.data.plan import plan_source
 
         PLAN = plan_source(CONFIG, Path(".snakemake", "checksums", f"{CONFIG.data.name}.json"))
+        if workflow.is_main_process:
+            for remark in PLAN.index.remarks:
+                logger.warning(remark)
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))

@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import re
 from functools import reduce
 from itertools import pairwise
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_a_mistyped_key_is_named(key: str) -> None:
         ("data.image_size", 60, "multiple of 8"),
         ("data.image_size", "big", "integer"),
         ("data.name", "../up", "pattern"),
-        ("data.kind", "faces", "'avatars', 'celebahq', 'mask_folder' or 'image_folder'"),
+        ("data.kind", "faces", "'avatars', 'celebahq', 'mask_folder', 'image_folder' or 'folder'"),
         ("data.splits.judge", -1, "greater than or equal to 0"),
         ("denoiser.source", "dvc", "'train', 'store' or 'folder'"),
         ("denoiser.training.decay_from", 1.5, "less than or equal to 1"),
@@ -222,7 +223,8 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
             "evaluation.extractors.0.weights, evaluation.extractors.0.sha256: the inception extractor needs both"),
         ({"attributes": {"methods": ["exact", "exact"]}}, "attributes.methods: found ['exact', 'exact']"),
         ({"attributes": {"sweep": {"guidance_scales": [3, 3.0000001]}}}, "attributes.sweep.guidance_scales: found "),
-        ({"evaluation": {"samples": 201}}, "evaluation.samples: 201 images are judged but sampling draws 200; raise"),
+        ({"attributes": {"sets": {"units_per_target": 4}}, "evaluation": {"samples": 201}},
+            "evaluation.samples: 201 images are judged but sampling draws 200; raise"),
         ({"attributes": {"sweep": {"first_seed": 1199}}},
             "attributes.sweep.first_seed: 1199 overlaps the reported seeds; expected at least 1200"),
         ({"attributes": {"sets": {"shards_per_target": 5}}},
@@ -388,8 +390,9 @@ def test_sampling_of_masks_is_that_of_the_preset() -> None:
 
 def test_a_job_is_passed_the_source_that_is_read_and_no_other() -> None:
     config = load_config(default(data=FACES, masks=None, classes=None))
-    dataset = DatasetConfig.model_validate_json(config.data.dataset.model_dump_json())
-    assert dataset.source == config.data.celebahq
+    dataset = DatasetConfig.model_validate_json(config.data.dataset(["Blond"]).model_dump_json())
+    assert config.data.celebahq is not None
+    assert dataset.source == config.data.celebahq.model_copy(update={"attributes": {"Blond": "a"}})
     assert set(json.loads(dataset.model_dump_json())) == {"name", "image_size", "source"}
     assert config.data.attributes == ["Blond", "Beard"]
 
@@ -409,11 +412,46 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, key: str) -
     assert "found ~nobody-here/x, whose home folder is unknown" in refusal(raw)
 
 
-def test_local_files_are_those_that_exist(tmp_path: Path) -> None:
-    (tmp_path / "ids.csv").touch()
-    section = {"path": str(tmp_path / "absent.zip"), "classes": ["a", "b"], "ids_file": str(tmp_path / "ids.csv")}
+def test_local_files_have_keys() -> None:
+    section = {"path": "set.zip", "classes": ["a", "b"], "ids_file": "ids.csv"}
     raw = default(data={"kind": "mask_folder", "mask_folder": section}, attributes=None, classes=None)
-    assert load_config(raw).data.files == [str(tmp_path / "ids.csv")]
+    found = {"data.mask_folder.path": Path("set.zip"), "data.mask_folder.ids_file": Path("ids.csv")}
+    assert load_config(raw).data.files == found
+
+
+FOLDER = {"kind": "folder", "folder": {"images": "photos", "labels": "labels.csv"}, "splits": "auto"}
+
+
+def test_the_name_of_an_attribute_stands_for_a_row() -> None:
+    raw = default(data=FOLDER, attributes={"targets": ["Rosy cheeks", "眼鏡"]}, masks=None, classes=None)
+    config = load_config(raw)
+    rows = [(target.name, target.attribute, target.value, target.label) for target in config.attributes.targets]
+    assert rows[0] == ("Rosy-cheeks", "Rosy-cheeks", True, "Rosy cheeks")
+    assert rows[1][2:] == (True, "眼鏡")
+    assert re.fullmatch(r"[0-9a-f]{8}", rows[1][1])
+    assert (config.judged_together, config.judged_alone) == ([], [row[1] for row in rows])
+
+
+def test_automatic_splits_are_shares_of_images_that_are_there() -> None:
+    config = load_config(default(data=FOLDER, attributes={"targets": ["a"]}, masks=None, classes=None))
+    assert set(config.splits) == {"train", "shots", "judge", "tuning_judge", "controls", "reference"}
+    assert sum(config.splits.values()) == pytest.approx(1)
+    assert config.shares.most == {}
+    assert "splits: found auto, expected numbers" in refusal(default(data={"splits": "auto"}))
+
+
+def test_a_further_attribute_has_a_judge_of_its_own_and_changes_nothing_of_the_others() -> None:
+    rules = {"data": {"avatars": {"attributes": {"Red": {"hairColor": ["a55728"]}}}}}
+    targets = [*default()["attributes"]["targets"], "Red"]
+    before, after = load_config(default()), load_config(default(**rules, attributes={"targets": targets}))
+    assert (after.judged_together, after.judged_alone) == (["Blond", "Beard"], ["Red"])
+    assert after.data.dataset(after.judged_together) == before.data.dataset(before.judged_together)
+    assert after.data.dataset(["Red"]).source.attributes == {"Red": {"hairColor": ["a55728"]}}
+
+
+def test_samples_are_as_many_as_the_distances_take() -> None:
+    config = load_config(default(evaluation={"samples": 60}))
+    assert (config.units_per_target, config.units_unguided) == (2, 12)
 
 
 def test_the_configuration_is_frozen_and_changes_nothing_in_its_argument() -> None:

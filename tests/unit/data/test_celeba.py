@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from fewshot_diffusion.config.data import CelebAHQConfig
-from fewshot_diffusion.data.celeba import read_faces
-from fewshot_diffusion.data.order import fixed_order
+from fewshot_diffusion.data.index import hash_of
 from fewshot_diffusion.errors import DataError
+from source_helpers import all_images, listed
 
 IDS = range(100, 120)
 HELD_OUT = [101, 102, 103, 110]
+NUMBERS = {hash_of(f"{i}.jpg"): i for i in IDS}
 
 
 def jpeg(id_: int) -> bytes:
@@ -57,36 +58,44 @@ def settings(folder: Path, **changes: object) -> CelebAHQConfig:
 
 
 def test_faces_keep_their_attributes(faces: Path) -> None:
-    read = read_faces(settings(faces), 16, range(20))
-    assert read.images.shape == (20, 3, 16, 16)
-    assert read.images.dtype == torch.uint8
-    assert sorted(read.ids.tolist()) == list(IDS)
-    assert read.attributes["Male"].tolist() == [id_ % 2 == 1 for id_ in read.ids.tolist()]
-    assert read.attributes["Blond"].tolist() == [id_ % 3 == 0 for id_ in read.ids.tolist()]
+    read = all_images(settings(faces), 16)
+    assert (read.images.shape, read.images.dtype) == ((20, 3, 16, 16), torch.uint8)
+    numbers = [NUMBERS[id_] for id_ in read.ids.tolist()]
+    assert sorted(numbers) == list(IDS)
+    assert read.attributes["Male"].tolist() == [number % 2 == 1 for number in numbers]
+    assert read.attributes["Blond"].tolist() == [number % 3 == 0 for number in numbers]
     shown = read.images.float().mean((1, 2, 3))
-    assert torch.allclose(shown, (read.ids - 100).float() * 12, atol=3)
+    assert torch.allclose(shown, (torch.tensor(numbers) - 100).float() * 12, atol=3)
 
 
-def test_the_order_is_fixed_and_no_matter_how_the_list_is_sorted(faces: Path) -> None:
-    ids = read_faces(settings(faces), 8, range(20)).ids.tolist()
-    lines = attribute_lines()
-    (faces / "list.txt").write_text("\n".join([*lines[:2], *reversed(lines[2:])]) + "\n")
-    assert read_faces(settings(faces), 8, range(20)).ids.tolist() == ids
-    assert ids != sorted(ids)
-    assert fixed_order(np.arange(6), set()).tolist() == fixed_order(np.arange(6)[::-1], set()).tolist()
+def test_faces_that_no_denoiser_may_see_are_marked(faces: Path) -> None:
+    assert {row.name for row in listed(settings(faces))[1] if row.held_out} == {f"{i}.jpg" for i in HELD_OUT}
 
 
-def test_held_out_faces_come_last(faces: Path) -> None:
-    ids = read_faces(settings(faces), 8, range(20)).ids.tolist()
-    assert set(ids[-len(HELD_OUT) :]) == set(HELD_OUT)
-    free = read_faces(settings(faces, held_out_ids=None), 8, range(20)).ids.tolist()
-    assert [id_ for id_ in free if id_ not in HELD_OUT] == ids[: -len(HELD_OUT)]
-    assert set(free[-len(HELD_OUT) :]) != set(HELD_OUT)
+@pytest.mark.parametrize("place", ["one.zip", "img_align_celeba", "."])
+def test_a_folder_of_images_or_one_zip_will_do(faces: Path, place: str) -> None:
+    expected = all_images(settings(faces))
+    members = {f"{i}.jpg": jpeg(i) for i in IDS}
+    for path in faces.glob("*.zip"):
+        path.unlink()
+    if place.endswith("zip"):
+        pack(faces, {f"inside/{name}": data for name, data in members.items()}, place)
+    else:
+        (faces / place).mkdir(exist_ok=True)
+        for name, data in members.items():
+            (faces / place / name).write_bytes(data)
+    read = all_images(settings(faces))
+    assert (read.ids.tolist(), torch.equal(read.images, expected.images)) == (expected.ids.tolist(), True)
 
 
-def refusal(config: CelebAHQConfig, positions: range = range(20)) -> str:
+def test_a_face_without_labels_may_train_the_denoiser_alone(faces: Path) -> None:
+    pack(faces, {"999.jpg": jpeg(100)}, "images-2.zip")
+    assert [row.name for row in listed(settings(faces))[1] if not row.labelled] == ["999.jpg"]
+
+
+def refusal(config: CelebAHQConfig) -> str:
     with pytest.raises(DataError) as caught:
-        read_faces(config, 8, positions)
+        all_images(config)
     return str(caught.value)
 
 
@@ -119,7 +128,8 @@ def test_a_face_that_is_in_no_archive(faces: Path) -> None:
     (faces / "images-1.zip").unlink()
     message = refusal(settings(faces))
     assert str(faces) in message
-    assert "none of the archives" in message
+    assert "108.jpg" not in message
+    assert "109.jpg, 110.jpg, 111.jpg and 8 more are in no images-*.zip" in message
 
 
 def test_a_truncated_face(faces: Path) -> None:
@@ -147,8 +157,7 @@ def test_no_archives(faces: Path) -> None:
     for path in faces.glob("*.zip"):
         path.unlink()
     message = refusal(settings(faces))
-    assert f"{faces}: no images-*.zip" in message
-    assert "data.celebahq.folder" in message
+    assert f"{faces}: found no images, expected images-*.zip, or a folder or zip of images" in message
 
 
 def test_an_unknown_attribute(faces: Path) -> None:
@@ -158,22 +167,6 @@ def test_an_unknown_attribute(faces: Path) -> None:
     assert "list.txt" in message
 
 
-def test_faces_without_attributes(faces: Path) -> None:
-    read = read_faces(settings(faces, attributes={}), 8, range(5))
-    assert (len(read.attributes), len(read.attributes.columns), len(read.select(read.ids > 110))) == (
-        5,
-        0,
-        sum(read.ids > 110),
-    )
-
-
-def test_more_images_than_there_are(faces: Path) -> None:
-    message = refusal(settings(faces), range(15, 21))
-    assert str(faces) in message
-    assert "ask for 21 images, found 20" in message
-    assert "data.splits" in message
-
-
 def test_a_missing_list(faces: Path) -> None:
     (faces / "list.txt").unlink()
     assert f"{faces / 'list.txt'}: there is no such file" in refusal(settings(faces))
@@ -181,17 +174,16 @@ def test_a_missing_list(faces: Path) -> None:
 
 def test_names_are_text(faces: Path) -> None:
     """CelebA's own names have six digits."""
-    expected = read_faces(settings(faces), 8, range(20))
     for path in sorted(faces.glob("*.zip")):
         with zipfile.ZipFile(path) as archive:
             members = {f"000{name}": archive.read(name) for name in archive.namelist()}
         pack(faces, members, path.name)
     count, names, *rows = attribute_lines()
     (faces / "list.txt").write_text("\n".join([count, names, *(f"000{row}" for row in rows)]) + "\n")
-    read = read_faces(settings(faces), 8, range(20))
-    assert (read.ids.tolist(), torch.equal(read.images, expected.images)) == (expected.ids.tolist(), True)
-    (faces / "list.txt").write_text("\n".join([count, names, *rows[1:], f"000{rows[1]}"]) + "\n")
-    assert "101.jpg and 000101.jpg have one id" in refusal(settings(faces))
+    read = all_images(settings(faces, held_out_ids=None))
+    assert sorted(read.ids.tolist()) == sorted(hash_of(f"000{i}.jpg") for i in IDS)
+    (faces / "list.txt").write_text("\n".join([count, names, *rows]) + "\n")
+    assert "100.jpg, 101.jpg, 102.jpg and 17 more are in no" in refusal(settings(faces))
 
 
 def test_a_missing_list_of_held_out_faces(faces: Path) -> None:

@@ -51,6 +51,17 @@ def ddim_i_classifier(wildcards):
     return f"<results>/attributes/ddim_i/classifiers/{wanted_attribute(wildcards)}/<weights>"
 
 
+def refuse_papers_table():
+    raise WorkflowError(
+        f"{PAPERS_TABLE}: is of the data set {OWNER}, and is not written over with that of {DATA}. "
+        f"Ask for results/{DATA}/tables/attributes.csv, or move the file away."
+    )
+
+
+def table_to_copy(wildcards):
+    return "<results>/tables/attributes.csv" if OWNER in (None, DATA) else refuse_papers_table()
+
+
 def sheet_sources(wildcards):
     pool = f"pool{own(CONFIG.attributes.targets[0].attribute)}"
     files = [pool] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]

@@ -35,10 +35,7 @@ def _as_name(text: Any) -> Any:
 
 
 class TargetConfig(Section):
-    """One row of the table: the class that is generated.
-
-    The name of an attribute alone stands for the images that have it, steered by usual scales.
-    """
+    """One row of the table: the class that is generated."""
 
     name: Name = Field(description="Folder of the row's files.")
     attribute: Annotated[Name, BeforeValidator(_as_name)] = Field(
@@ -109,11 +106,19 @@ class AttributeSweepConfig(SweepConfig):
     tolerance: Fraction = Field(description="The smallest scale whose judge share is within this of the best wins.")
 
 
+def _or_names(schema: dict[str, Any]) -> None:
+    schema["items"] = {"anyOf": [schema["items"], {"type": "string", "minLength": 1}]}
+
+
 class AttributesConfig(Section):
     """Samples with a wanted attribute, from 50 + 50 labelled images (Table 1)."""
 
     splits: AttributeSplitsConfig
-    targets: list[TargetConfig] = Field(min_length=1, description="Rows of the table.")
+    targets: list[TargetConfig] = Field(
+        min_length=1,
+        description="Rows of the table; the name of an attribute stands for the images that have it.",
+        json_schema_extra=_or_names,
+    )
     methods: list[AttributeMethod] = Field(min_length=1, description="Methods of the table, in its order.")
     head: AttributeHeadConfig
     shots_file: dict[Name, Path] = Field(

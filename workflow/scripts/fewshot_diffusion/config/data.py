@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from .base import Count, Fit, Name, Section
 
+
 class SourceConfig(Section):
     """What a source says of itself; a new kind derives from it."""
 
@@ -66,9 +67,7 @@ class CelebAHQConfig(FilesConfig):
     kind: Literal["celebahq"] = "celebahq"
     folder: Path = Field(description="Folder with the images (in it, in one below it, or in zips) and the list.")
     attribute_file: str = "list_attr_celebahq.txt"
-    held_out_ids: Path | None = Field(
-        None, description="CSV whose ids (column celebahq_file) no denoiser may see."
-    )
+    held_out_ids: Path | None = Field(None, description="CSV whose ids (column celebahq_file) no denoiser may see.")
     attributes: dict[Name, str] = Field(description="Our attribute name -> the data set's.")
 
     @property
@@ -96,9 +95,7 @@ class MaskFolderConfig(FilesConfig):
     ids_file: Path | None = Field(
         None, description="CSV that joins names (column name) to ids of another set (column celebahq_file: <id>.jpg)."
     )
-    attribute_file: Path | None = Field(
-        None, description="CelebA's attribute list of those ids; needed by attributes."
-    )
+    attribute_file: Path | None = Field(None, description="CelebA's attribute list of those ids; needed by attributes.")
     attributes: dict[Name, str] = Field(default_factory=dict, description="Our attribute name -> the list's.")
 
     @property
@@ -194,13 +191,13 @@ class DatasetConfig(Section):
 
 
 SHARES = {
-    "train": 0.3, "shots": 0.2, "judge": 0.2, "tuning_judge": 0.05, "controls": 0.15, "reference": 0.1,
+    "train": 0.3, "shots": 0.2, "judge": 0.15, "tuning_judge": 0.1, "controls": 0.15, "reference": 0.1,
     "pairs": 0.1, "class_train": 0.3, "class_test": 0.2,
 }  # fmt: skip
 """What each split gets of a data set if ``data.splits`` is ``auto``, in proportion to the others that are needed.
 
-Chosen for a few hundred images: of 500, of which a third have the attribute, 33 such images are for the shots and 25
-for the controls, which bound how many samples a distance can take.
+Chosen for a few hundred images: of 500, of which 30 % have the attribute, about 30 such images are for the shots and
+22 for the controls, which bound how many samples a distance can take.
 """
 
 
@@ -235,6 +232,10 @@ class SplitsConfig(Section):
         return self.model_dump(exclude={"auto"})
 
 
+def _or_auto(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, {"const": "auto"}]
+
+
 class DataConfig(Section):
     """The data set and the splits that the experiments share."""
 
@@ -254,7 +255,10 @@ class DataConfig(Section):
     mask_folder: MaskFolderConfig | None = None
     image_folder: ImageFolderConfig | None = None
     folder: FolderConfig | None = None
-    splits: SplitsConfig = Field(description="Numbers of images, or `auto`: fixed shares of the images that are there.")
+    splits: SplitsConfig = Field(
+        description="Numbers of images, or `auto`: fixed shares of the images that are there.",
+        json_schema_extra=_or_auto,
+    )
 
     @property
     def source(self) -> Source:

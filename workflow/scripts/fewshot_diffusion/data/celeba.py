@@ -27,7 +27,7 @@ def list_faces(settings: CelebAHQConfig, attributes: Sequence[str]) -> SourceInd
     missing = set(table.index) - set(found)
     if missing:
         raise DataError(
-            f"{settings.folder}: {some(missing)} of {settings.attribute_file} are in no images-*.zip and no folder there."
+            f"{settings.attribute_path}: {some(missing)} are in no images-*.zip of {settings.folder}, nor in a folder."
         )
     labelled = set(table.index)
     held_out = set(read_id_list(settings.held_out_ids, "celebahq_file")) if settings.held_out_ids else set()

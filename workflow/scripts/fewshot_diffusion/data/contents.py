@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import DataError
 from ..storage.files import fingerprint, write_text
 from .files import Members
 from .index import Row, SourceIndex

@@ -149,7 +149,10 @@ def _of_class(
 
 
 def _masks(masks: MasksConfig, splits: Splits) -> Iterator[Shortfall]:
-    curves = {"masks.shots_curve": max(masks.shots_curve), "masks.controlnet_curve": max(masks.controlnet_curve, default=0)}
+    curves = {
+        "masks.shots_curve": max(masks.shots_curve),
+        "masks.controlnet_curve": max(masks.controlnet_curve, default=0),
+    }
     for key, needed in {"masks.shots": masks.shots, **curves}.items():
         yield from _of_size(splits, "pairs", needed, key)
     yield from _of_size(splits, "controls", masks.masks, "masks.masks")

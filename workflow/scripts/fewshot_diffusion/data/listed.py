@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..config.data import DatasetConfig, SharesConfig
+from ..config.data import AvatarsConfig, DatasetConfig, MaskFolderConfig, SharesConfig
 from ..errors import DataError
 from ..images import stack_pixels
 from ..progress import Progress
@@ -75,9 +75,7 @@ def read_images(settings: DatasetConfig, split: ListedSplit, output: Path, liste
     write_csv(listed, frame)
 
 
-def read_rows(
-    settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row], attributes: Sequence[str]
-) -> ImageSet:
+def read_rows(settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row], attributes: Sequence[str]) -> ImageSet:
     """Read the images of some rows.
 
     Raises:
@@ -113,17 +111,27 @@ def read_masks(settings: DatasetConfig, split: ListedSplit, output: Path) -> Non
         DataError: If a mask is missing or malformed, or not as it was planned.
     """
     index, rows, _ = split.rows(settings)
-    changes = Changes()
+    about = {"data_set": settings.name, "split": split.name, "contents": split.contents}
+    save_masks(read_row_masks(settings, index, rows), output, about)
+
+
+def read_row_masks(settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row]) -> MaskSet:
+    """Read the masks of some rows.
+
+    Raises:
+        DataError: If one is no readable mask of its image, or holds an id that names no class.
+    """
+    size, changes = settings.image_size, Changes()
     masks = [_mask(settings, row, changes) for row in Progress(rows, desc="reading masks", unit="mask")]
     log_changes(index.path, changes)
     ids = torch.tensor([row.id for row in rows], dtype=torch.int64)
-    stacked = stack_pixels(masks, settings.image_size, settings.image_size)
-    about = {"data_set": settings.name, "split": split.name, "contents": split.contents}
-    save_masks(MaskSet(stacked, ids, settings.source.mask_classes), output, about)
+    return MaskSet(stack_pixels(masks, size, size), ids, settings.source.mask_classes)
 
 
 def _read(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels | None:
     source, where = settings.source, row.members.where(row.file)
+    if isinstance(source, AvatarsConfig):
+        raise DataError("data.kind: avatars are drawn, not read.")
     try:
         image = open_image(row.members.read(row.file), where)
     except DataError:
@@ -138,6 +146,8 @@ def _read(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels | None:
 
 def _mask(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels:
     source, place, where = settings.source, row.members, row.members.where(row.mask)
+    if not isinstance(source, MaskFolderConfig):
+        raise DataError(f"data.kind: {source.kind!r} has no masks.")
     shape = read_shape(place.read(row.file), place.where(row.file))
     ids = load_mask(place.read(row.mask), where, settings.image_size, ignore=source.ignore, fit=source.fit, image=shape)
     if source.ignore is not None and (ids == IGNORED).any():

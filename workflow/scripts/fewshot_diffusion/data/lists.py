@@ -174,7 +174,7 @@ def read_numbers(path: Path, cells: "pd.Series[str]") -> list[int]:
     faults = (
         f"line {line}, column {cells.name!r}: found {cell!r}, expected a whole number"
         for line, cell in cells.items()
-        if not (cell.isascii() and cell.isdecimal() and len(cell) < 19)
+        if not (cell.isascii() and cell.isdecimal() and len(cell) < 20 and int(cell) < 2**63)
     )
     _refuse(path, faults)
     return [int(cell) for cell in _unique(path, cells.items())]

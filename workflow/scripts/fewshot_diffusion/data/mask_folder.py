@@ -36,7 +36,9 @@ def join_ids(path: Path, stems: Sequence[str]) -> dict[str, str]:
     """
     table = read_columns(path, "name", "celebahq_file")
     if table["name"].duplicated().any():
-        raise DataError(f"{path}: {table['name'][table['name'].duplicated()].iloc[0]} stands in it twice, expected once.")
+        raise DataError(
+            f"{path}: {table['name'][table['name'].duplicated()].iloc[0]} stands in it twice, expected once."
+        )
     joined = dict(zip(table["name"], table["celebahq_file"], strict=True))
     missing = set(stems) - set(joined)
     if missing:
@@ -69,7 +71,10 @@ def _by_stem(members: Members, folder: str) -> dict[str, str]:
 
 
 def _require_partners(path: Path, images: dict[str, str], masks: dict[str, str]) -> None:
-    for ours, theirs, what, suffix in ((images, masks, "mask", ".png"), (masks, images, "image", ".jpg or another suffix")):
+    for ours, theirs, what, suffix in (
+        (images, masks, "mask", ".png"),
+        (masks, images, "image", ".jpg or another suffix"),
+    ):
         alone = sorted(set(ours) - set(theirs))
         if alone:
             raise DataError(

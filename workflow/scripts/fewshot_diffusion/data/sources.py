@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ..config.data import DatasetConfig
+from ..config.data import AvatarsConfig, DatasetConfig
+from ..errors import DataError
 from .avatar_masks import draw_masks
 from .avatars import draw_avatars
 from .image_set import save_image_set
@@ -20,7 +21,7 @@ def make_images(settings: DatasetConfig, positions: tuple[int, int], output: Pat
     Raises:
         DataError: If the generator's options are not what it can draw.
     """
-    image_set = draw_avatars(settings.source, settings.image_size, range(*positions))
+    image_set = draw_avatars(_drawn(settings), settings.image_size, range(*positions))
     save_image_set(image_set, output, {"data_set": settings.name, "positions": list(positions)})
 
 
@@ -35,5 +36,11 @@ def make_masks(settings: DatasetConfig, positions: tuple[int, int], output: Path
     Raises:
         DataError: If the parts are not those of the style.
     """
-    mask_set = draw_masks(settings.source, settings.image_size, range(*positions))
+    mask_set = draw_masks(_drawn(settings), settings.image_size, range(*positions))
     save_masks(mask_set, output, {"data_set": settings.name, "positions": list(positions)})
+
+
+def _drawn(settings: DatasetConfig) -> AvatarsConfig:
+    if not isinstance(settings.source, AvatarsConfig):
+        raise DataError(f"data.kind: images of kind {settings.source.kind!r} are read, not drawn.")
+    return settings.source

@@ -1,0 +1,32 @@
+"""Sources whose images are there, read as a whole."""
+
+from fewshot_diffusion.config.data import DatasetConfig, FilesConfig
+from fewshot_diffusion.data.image_set import ImageSet
+from fewshot_diffusion.data.index import Row, SourceIndex
+from fewshot_diffusion.data.listed import read_row_masks, read_rows
+from fewshot_diffusion.data.listings import list_source
+from fewshot_diffusion.data.mask_set import MaskSet
+
+
+def listed(source: FilesConfig, part: str = "") -> tuple[SourceIndex, list[Row], list[str]]:
+    """List a source: its images in the order of a split, of one part if it has some, and its attributes."""
+    attributes = list(getattr(source, "attributes", None) or {})
+    index = list_source(source, attributes)
+    return index, sorted((row for row in index.rows if part in ("", row.part)), key=lambda row: row.id), attributes
+
+
+def all_images(source: FilesConfig, image_size: int = 8, part: str = "") -> ImageSet:
+    """Read all images of a source."""
+    index, rows, attributes = listed(source, part)
+    return read_rows(dataset(source, image_size), index, rows, attributes)
+
+
+def all_masks(source: FilesConfig, image_size: int = 8) -> MaskSet:
+    """Read all masks of a source."""
+    index, rows, _ = listed(source)
+    return read_row_masks(dataset(source, image_size), index, rows)
+
+
+def dataset(source: FilesConfig, image_size: int) -> DatasetConfig:
+    """Return what a job is passed."""
+    return DatasetConfig(name="own", image_size=image_size, source=source)
