@@ -149,12 +149,9 @@ def _of_class(
 
 
 def _masks(masks: MasksConfig, splits: Splits) -> Iterator[Shortfall]:
-    curves = {
-        "masks.shots_curve": max(masks.shots_curve),
-        "masks.controlnet_curve": max(masks.controlnet_curve, default=0),
-    }
-    for key, needed in {"masks.shots": masks.shots, **curves}.items():
-        yield from _of_size(splits, "pairs", needed, key)
+    for key in ("shots_curve", "controlnet_curve"):
+        yield from _of_size(splits, "pairs", max([0, *getattr(masks, key)]), f"masks.{key}")
+    yield from _of_size(splits, "pairs", masks.shots, "masks.shots")
     yield from _of_size(splits, "controls", masks.masks, "masks.masks")
     yield from _of_size(splits, "reference", masks.sweep.masks, "masks.sweep.masks")
     for judge in ("judge", "tuning_judge"):

@@ -181,7 +181,7 @@ def log_left_out(listed: Iterable[Members]) -> None:
 
 def is_image(name: str) -> bool:
     """Whether a file's name ends as those of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _listed(path: Path) -> tuple[zipfile.ZipFile | None, list[tuple[str, Found]]]:

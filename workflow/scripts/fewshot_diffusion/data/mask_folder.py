@@ -35,10 +35,8 @@ def join_ids(path: Path, stems: Sequence[str]) -> dict[str, str]:
         DataError: If the file is malformed, a stem is not in it, or stands in it twice.
     """
     table = read_columns(path, "name", "celebahq_file")
-    if table["name"].duplicated().any():
-        raise DataError(
-            f"{path}: {table['name'][table['name'].duplicated()].iloc[0]} stands in it twice, expected once."
-        )
+    if len(twice := table["name"][table["name"].duplicated()]):
+        raise DataError(f"{path}: {some(set(twice))} stands in it twice, expected once.")
     joined = dict(zip(table["name"], table["celebahq_file"], strict=True))
     missing = set(stems) - set(joined)
     if missing:
@@ -72,9 +70,8 @@ def _by_stem(members: Members, folder: str) -> dict[str, str]:
 
 def _require_partners(path: Path, images: dict[str, str], masks: dict[str, str]) -> None:
     for ours, theirs, what, suffix in (
-        (images, masks, "mask", ".png"),
-        (masks, images, "image", ".jpg or another suffix"),
-    ):
+        (images, masks, "mask", ".png"), (masks, images, "image", ".jpg or another suffix"),
+    ):  # fmt: skip
         alone = sorted(set(ours) - set(theirs))
         if alone:
             raise DataError(

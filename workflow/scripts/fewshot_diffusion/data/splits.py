@@ -1,8 +1,8 @@
 """Which split an image is in: its name decides, whatever other images there are.
 
-Every split draws a number from each name; the one whose number is best, weighted by its share, takes the image (weighted
-rendezvous hashing). So a split's part of the source is its share, no image is in two, one image more moves no other
-between splits, and a split that grows, comes or goes exchanges images with the others alone.
+Every split draws a number from each name; the one whose number is best, weighted by its share, takes the image
+(weighted rendezvous hashing). So a split's part of the source is its share, no image is in two, one image more moves no
+other between splits, and a split that grows, comes or goes exchanges images with the others alone.
 """
 
 import math
