@@ -10,6 +10,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/recovery.smk"
+include: "workflow/rules/splits.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/denoiser.smk"
 

@@ -1,6 +1,6 @@
-# Shared by all files of rules. The validated configuration, the names that stand in paths, and two functions that make
-# parameters of rules. `settings(key)` passes one section as JSON; `code(script, env)` is a digest of every definition
-# that the job runs. Both are parameters, so that an edit of either makes exactly the rules stale that depend on it.
+# Shared by all files of rules: the validated configuration, the names that stand in paths, and two parameters of rules.
+# `settings(key)` passes one section as JSON; `code(script, env)` is a digest of every definition that the job runs: an
+# edit of either makes exactly the rules stale that depend on it.
 # In paths: <results>, <logs> and <benchmarks> are the folders of this data set, <weights> is diffusers' file name.
 # The workflow may be run from any folder, which gets the results: BASE is where the workflow lies, named from there.
 
@@ -9,10 +9,10 @@ import sys
 from operator import attrgetter
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
+
 BASE = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, os.path.abspath(BASE / "workflow" / "scripts"))
-
-from snakemake.settings.types import DeploymentMethod
 
 from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.tooling.interpreter import job_python
@@ -25,7 +25,7 @@ try:
     from fewshot_diffusion.tooling.code_digest import code_digest
     from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
     from fewshot_diffusion.tooling.failures import JobMessages
-    from fewshot_diffusion.tooling.ownership import data_set_of, require_own_name
+    from fewshot_diffusion.tooling.ownership import require_own_name
     from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
     CONFIG = load_config(config, BASE)
@@ -33,22 +33,12 @@ try:
     require_own_name(CONFIG.data, BASE / "config")
     DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))
     require_files(CONFIG)
-    if CONFIG.data.is_drawn:
-        PLAN = None
-    else:
-        from fewshot_diffusion.data.plan import plan_source
-
-        PLAN = plan_source(CONFIG, Path(".snakemake", "checksums", f"{CONFIG.data.name}.json"))
-        if workflow.is_main_process:
-            for remark in PLAN.index.remarks:
-                logger.warning(remark)
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))
 
 DATA = CONFIG.data.name
 logger.addFilter(JobMessages())
-SHARES = CONFIG.shares.model_dump_json()
 
 
 pathvars:
@@ -61,7 +51,6 @@ pathvars:
 wildcard_constraints:
     split="|".join(CONFIG.splits),
     judge="judge|tuning_judge",
-    own=f"(?:{'|'.join(['', *(f'-{attribute}' for attribute in CONFIG.judged_alone)])})",
 
 
 def settings(key):
@@ -70,30 +59,3 @@ def settings(key):
 
 def code(script, env):
     return code_digest(BASE / "workflow" / "scripts" / script, BASE / "envs" / f"{env}.yaml")
-
-
-def attributes_of_images(wildcards):
-    own = wildcards.get("own")
-    return [own.removeprefix("-")] if own else CONFIG.judged_together
-
-
-def own(attribute):
-    return f"-{attribute}" if attribute in CONFIG.judged_alone else ""
-
-
-def dataset(wildcards):
-    return CONFIG.data.dataset(attributes_of_images(wildcards)).model_dump_json()
-
-
-def contents_of_images(wildcards):
-    try:
-        found = PLAN.contents(wildcards.split, attributes_of_images(wildcards))
-        PLAN.checksums.remember()
-    except FewshotError as error:
-        raise WorkflowError(str(error))
-    return found
-
-
-def positions(wildcards):
-    found = CONFIG.split_range(wildcards.split)
-    return [found.start, found.stop]

@@ -2,6 +2,8 @@
 # in:  wildcards
 # out: files and values
 
+from fewshot_diffusion.tooling.ownership import data_set_of
+
 
 def target_of(wildcards):
     return CONFIG.attributes.target(wildcards.target)

@@ -39,7 +39,7 @@ class Checksums:
     def remember(self) -> None:
         """Write those that were asked for, if there are new ones."""
         if self._path and any(self._known.get(key) != found for key, found in self._seen.items()):
-            write_text(self._path, json.dumps(self._seen))
+            write_text(self._path, json.dumps(self._known | self._seen))
 
 
 def manifest(index: SourceIndex, rows: Sequence[Row], attributes: Iterable[str], checksums: Checksums) -> pd.DataFrame:
