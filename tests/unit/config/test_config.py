@@ -401,13 +401,13 @@ def test_a_job_is_passed_the_source_that_is_read_and_no_other() -> None:
     "key", ["data.celebahq.folder", "data.celebahq.held_out_ids", "denoiser.folder", "evaluation.extractors.0.weights"]
 )
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/away")
     raw = changed("data.celebahq", dict(FACES["celebahq"]))
     raw["evaluation"]["extractors"] = [{"kind": "inception", "weights": "w", "sha256": "0" * 64}]
     *above, last = key.split(".")
     parent = reduce(lambda node, part: node[int(part) if part.isdigit() else part], above, raw)
     parent[last] = "~/x"
-    assert '"/home/me/x"' in load_config(raw).model_dump_json()
+    assert '"/away/x"' in load_config(raw).model_dump_json()
     parent[last] = "~nobody-here/x"
     assert "found ~nobody-here/x, whose home folder is unknown" in refusal(raw)
 
