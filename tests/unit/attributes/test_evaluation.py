@@ -179,7 +179,9 @@ def files(tmp_path: Path) -> Described:
                 tmp_path / method / f"{target.name}.safetensors",
                 about,
             )
-    return Described(tmp_path, METHODS, tmp_path / "reference.parquet", tmp_path / "controls.parquet")
+    return Described(
+        tmp_path, tmp_path / "real", METHODS, tmp_path / "reference.parquet", tmp_path / "controls.parquet"
+    )
 
 
 @pytest.mark.parametrize("methods", [METHODS, ["readout", "naive"], ["exact"]])
@@ -201,7 +203,7 @@ def test_the_configured_methods_are_the_rows_in_their_order(
 
 @pytest.mark.parametrize(("target", "first"), [(BLOND, 0), (DARK, 1)])
 def test_real_images_are_chosen_by_their_labels(files: Described, target: object, first: int) -> None:
-    found = files.real(target)  # type: ignore[arg-type]
+    found = files.real_class(target)  # type: ignore[arg-type]
     assert found.reference.ids.tolist() == list(range(first, 20, 2))
     assert found.held_out.ids.tolist() == list(range(100 + first, 120, 2))
     assert torch.equal(found.reference.features["net"], described(20, 0).features["net"][first::2])
@@ -245,4 +247,4 @@ def test_one_split_in_anothers_place_is_refused(files: Described) -> None:
     real = files.descriptions / "real"
     (real / "controls.safetensors").replace(real / "reference.safetensors")
     with pytest.raises(CorruptFileError, match=r"real/reference\.safetensors: describes other images than those of"):
-        files.real(BLOND)
+        files.real_class(BLOND)

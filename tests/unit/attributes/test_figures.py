@@ -64,6 +64,8 @@ def test_rows_and_columns_are_labelled() -> None:
 
 # --- from descriptions ---
 
+REAL = "real/controls.safetensors"
+
 
 @pytest.fixture
 def descriptions(tmp_path: Path) -> Path:
@@ -88,12 +90,12 @@ def values(found: Strip) -> list[int]:
 
 
 def test_a_row_shows_the_same_seeds_of_every_method(descriptions: Path) -> None:
-    label, strips = gather_row(BLOND, descriptions, METHODS, 3, show_real=False)
+    label, strips = gather_row(BLOND, descriptions, METHODS, 3, None)
     assert label == "Blond hair"
     assert [strip.title for strip in strips] == ["unguided", "ours, exact", "ours, readout"]
     assert [values(strip) for strip in strips] == [[40, 41, 42], [80, 81, 82], [120, 121, 122]]
     assert [strip.agrees.tolist() for strip in strips] == [[False, True, False]] * 3
-    _, (only,) = gather_row(DARK, descriptions, ["exact"], 2, show_real=False)
+    _, (only,) = gather_row(DARK, descriptions, ["exact"], 2, None)
     assert (values(only), only.agrees.tolist()) == ([80, 81], [True, False])
 
 
@@ -101,25 +103,30 @@ def test_a_row_shows_the_same_seeds_of_every_method(descriptions: Path) -> None:
 def test_real_images_are_shown_only_where_the_licence_allows(
     descriptions: Path, target: object, shown: list[int]
 ) -> None:
-    _, strips = gather_row(target, descriptions, METHODS, 3, show_real=True)  # type: ignore[arg-type]
+    _, strips = gather_row(target, descriptions, METHODS, 3, descriptions / REAL)  # type: ignore[arg-type]
     assert strips[0].title == "real"
     assert values(strips[0]) == shown
     assert strips[0].agrees.all()
     (descriptions / "real" / "controls.safetensors").unlink()
-    gather_row(BLOND, descriptions, METHODS, 3, show_real=False)  # does not even read them
+    gather_row(BLOND, descriptions, METHODS, 3, None)  # does not even read them
 
 
 def test_a_description_in_anothers_place_is_refused(descriptions: Path) -> None:
     (descriptions / "exact" / "Dark.safetensors").replace(descriptions / "exact" / "Blond.safetensors")
     with pytest.raises(CorruptFileError, match="was made for value False, expected True"):
-        gather_row(BLOND, descriptions, METHODS, 3, show_real=False)
+        gather_row(BLOND, descriptions, METHODS, 3, None)
 
 
 def test_equal_data_give_equal_bytes_and_other_data_others(descriptions: Path) -> None:
     files = {}
     for name, targets in {"a": [BLOND, DARK], "b": [BLOND, DARK], "c": [BLOND]}.items():
         paths = [descriptions / name / "f.png", descriptions / name / "f.pdf"]
-        shown = Shown(descriptions=descriptions, shares=descriptions / "shares.csv", show_real=True)
+        shown = Shown(
+            descriptions=descriptions,
+            real=[descriptions / REAL] * len(targets),
+            shares=descriptions / "shares.csv",
+            show_real=True,
+        )
         figures.draw_attributes_figure(targets, METHODS, shown, paths, columns=3)
         files[name] = [path.read_bytes() for path in paths]
         assert sorted(path.name for path in (descriptions / name).iterdir()) == ["f.pdf", "f.png"]

@@ -60,10 +60,8 @@ class Config(Section):
     @property
     def shares(self) -> SharesConfig:
         """How images that are there are shared out."""
-        return SharesConfig(
-            shares=self.splits,
-            most={} if self.data.splits.auto else {split: int(size) for split, size in self.splits.items()},
-        )
+        most = {} if self.data.splits.auto else {name: int(size) for name, size in self.splits.items()}
+        return SharesConfig(shares=self.splits, most=most)
 
     def split_range(self, split: str) -> range:
         """Return the positions of a split of drawn images: disjoint ranges, one behind the other."""
