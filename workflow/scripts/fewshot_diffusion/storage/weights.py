@@ -1,7 +1,4 @@
-"""Weights in diffusers' layout, ``config.json`` and safetensors, whose header says what they depend on.
-
-Nothing else lies in such a folder, so diffusers reads it as it reads its own.
-"""
+"""Weights folders that diffusers reads as its own: ``config.json`` and safetensors, whose header says what of."""
 
 import hashlib
 import json

@@ -53,8 +53,7 @@ def stored_paths(results: Path) -> list[Path]:
 def require_weights(config: object, results: Path, base: Path = Path()) -> None:
     """Stop if the configuration takes weights from the store that are not here.
 
-    With committed tables in place, Snakemake would say that nothing is to be done, whatever the configuration. The
-    store fills the results in the workflow's folder ``base`` alone.
+    With committed tables in place, Snakemake would say that nothing is to be done. The store fills ``base`` alone.
 
     Raises:
         StoreError: Names what is missing and what to do.
@@ -63,8 +62,9 @@ def require_weights(config: object, results: Path, base: Path = Path()) -> None:
         absent = [results / name for name in names if not (results / name).is_dir()]
         if absent and getattr(getattr(config, key), "source", None) == "store":
             there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
-            stored = is_stored(base / absent[0])
-            found = f"Run `make restore`{there}, or" if stored else "None are stored under this name:"
+            found = (
+                f"Run `make restore`{there}, or" if is_stored(base / absent[0]) else "None are stored under this name:"
+            )
             ways = "train, or to folder and name one" if key == "denoiser" else "train"
             raise StoreError(f"{absent[0]}: weights are missing. {found} set {key}.source to {ways}.")
 
