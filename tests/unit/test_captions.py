@@ -57,7 +57,7 @@ def classes() -> Figure:
 
 FIGURES = {
     "attributes, one row": lambda: attributes(1, 1, 3),
-    "attributes, many rows": lambda: attributes(30, 4, 5),
+    "attributes, many rows": lambda: attributes(8, 4, 5),
     "masks, one": lambda: masks(1),
     "masks, many": lambda: masks(6),
     "shots": shots,

@@ -6,14 +6,16 @@ import textwrap
 import unicodedata
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from .storage.files import atomic_path
 
@@ -80,9 +82,12 @@ def fitted(text: str, inches: float, size: float) -> str:
     return "\n".join(_broken(line, inches * _POINTS, size) for line in text.split("\n"))
 
 
+@cache
 def _broken(line: str, points: float, size: float) -> str:
-    lines = [line]
-    for width in range(len(line), 0, -1):
+    whole, lines = _length(line, size), [line]
+    if whole <= points:
+        return line
+    for width in range(min(len(line), int(1.5 * len(line) * points / whole)), 0, -1):
         lines = textwrap.wrap(line, width)
         if all(_length(part, size) <= points for part in lines):
             break
@@ -93,5 +98,5 @@ def _length(line: str, size: float) -> float:
     """Return the length of a line, points; characters of another font are taken for as wide as they get."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of characters that the font lacks, when the figure is saved
-        length: float = TextPath((0, 0), line, size).get_extents().width
+        length, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=size), ismath=False)
     return length + size * sum(unicodedata.east_asian_width(character) in "WF" for character in line) / 2
