@@ -92,7 +92,7 @@ def test_labels_of_one_s_own_are_taken_and_a_mistake_in_them_has_the_last_word(t
         return
     last = done.text.strip().splitlines()[-2:]
     assert last[0] == f"{drawn} was not made; log: logs/smoke/draw_attribute_shots/Blond.log"
-    assert last[1].startswith("error: my.csv: line 3, column 'label': found 'maybe', expected 0 or 1")
+    assert last[1] == "error: my.csv, line 3, column 'label': found 'maybe', expected 0 or 1."
     assert "positive_shots" not in done.text.split("Error in rule")[1]
 
 
