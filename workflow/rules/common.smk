@@ -4,7 +4,6 @@
 # In paths: <results>, <logs> and <benchmarks> are the folders of this data set, <weights> is diffusers' file name.
 # The workflow may be run from any folder, which gets the results: BASE is where the workflow lies, named from there.
 
-import os
 import sys
 from operator import attrgetter
 from pathlib import Path
