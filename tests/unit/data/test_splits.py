@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewshot_diffusion.config.data import SHARES, SharesConfig
+from fewshot_diffusion.config.splits import SHARES, SharesConfig
 from fewshot_diffusion.data.files import Members
 from fewshot_diffusion.data.index import Row, SourceIndex, hash_of
 from fewshot_diffusion.data.splits import share_out

@@ -16,12 +16,13 @@ from .attributes import AttributesConfig
 from .base import Section, at_home
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
-from .data import SHARES, DataConfig, SharesConfig
+from .data import DataConfig
 from .denoiser import DenoiserConfig
 from .evaluation import EvaluationConfig, ReportConfig
 from .masks import MasksConfig
 from .moved import MOVED
 from .sampling import SamplingConfig
+from .splits import SHARES, SharesConfig
 
 SPLIT_ORDER = (
     "train", "shots", "judge", "tuning_judge", "controls", "reference", "pairs", "class_train", "class_test",

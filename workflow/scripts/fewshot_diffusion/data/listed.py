@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..config.data import AvatarsConfig, DatasetConfig, MaskFolderConfig, SharesConfig
+from ..config.data import AvatarsConfig, DatasetConfig, MaskFolderConfig
+from ..config.splits import SharesConfig
 from ..errors import DataError
 from ..images import stack_pixels
 from ..progress import Progress

@@ -8,7 +8,7 @@ other between splits, and a split that grows, comes or goes exchanges images wit
 import math
 from collections.abc import Mapping
 
-from ..config.data import SharesConfig
+from ..config.splits import SharesConfig
 from .index import Row, SourceIndex, hash_of
 
 
