@@ -112,8 +112,7 @@ rule evaluate_attributes:
     shell:
         "python workflow/scripts/evaluate_attributes.py --settings {params.settings:q} --target {params.target:q}"
         " --data-set {params.data_set:q} --descriptions {params.descriptions:q} --real {params.real:q}"
-        " --methods {params.methods:q}"
-        " --reference {input.reference_images:q} --controls {input.controls_images:q}"
+        " --methods {params.methods:q} --reference {input.reference_images:q} --controls {input.controls_images:q}"
         " --distances {output.distances:q} --shares {output.judge:q} 2> {log:q}"
 
 
