@@ -1,0 +1,1 @@
+"""Public checkpoints in their authors' layouts, rewritten as folders that diffusers reads."""
