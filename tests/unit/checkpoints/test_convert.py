@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -335,6 +336,17 @@ def test_a_folder_appears_whole_or_not_at_all(adm: State, tmp_path: Path, monkey
     with pytest.raises(OSError, match="no space left"):
         convert_checkpoint("adm", tmp_path / "adm.pt", tmp_path / "out", SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["adm.pt"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_files_respect_the_umask(ddim: State, tmp_path: Path, umask: int, mode: int) -> None:
+    torch.save(ddim, tmp_path / "ckpt.pth")
+    before = os.umask(umask)
+    try:
+        convert_checkpoint("ddim_celeba", tmp_path / "ckpt.pth", tmp_path / "out", Flags(), check=False)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {mode}
 
 
 def test_what_is_there_already_is_kept(adm: State, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def _whole_folder(output: Path) -> Iterator[Path]:
     try:
         yield folder
         for path in folder.iterdir():
+            path.chmod(folder.stat().st_mode & 0o666)  # the umask's; safetensors keeps its files to their owner
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         folder.replace(output)
