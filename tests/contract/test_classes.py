@@ -20,7 +20,8 @@ from fewshot_diffusion.classes.training import CellFiles, train_cell
 from fewshot_diffusion.config.classes import ClassesConfig
 from fewshot_diffusion.data.shots import ClassShots
 from fewshot_diffusion.data.sources import make_images
-from fewshot_diffusion.diffusion.denoiser import build_unet, unet_config, unet_of_config
+from fewshot_diffusion.diffusion.denoiser import build_unet, unet_config
+from fewshot_diffusion.diffusion.unets import unet_of_config
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
 from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.weights import load_module, save_module

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from ..config.classes import FinetuningConfig
 from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
-from ..diffusion.denoiser import Denoiser, load_denoiser, unet_config, unet_of_config
+from ..diffusion.denoiser import Denoiser, load_denoiser, unet_config
 from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
+from ..diffusion.unets import unet_of_config
 from ..errors import WeightsError
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator as stream_of

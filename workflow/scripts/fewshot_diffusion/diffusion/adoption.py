@@ -10,8 +10,9 @@ from diffusers import UNet2DModel
 from ..config.denoiser import DenoiserConfig
 from ..errors import WeightsError
 from ..storage.weights import save_module
-from .denoiser import unet_config, unet_of_config
+from .denoiser import unet_config
 from .description import CHANNELS, Description, describe, require_fits
+from .unets import unet_of_config
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from ..config.denoiser import ArchitectureConfig, ScheduleConfig
 from ..errors import WeightsError
 from ..runtime import Runtime
 from ..storage.weights import load_module, weights_digest
+from .unets import unet_of_config
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,6 @@ def unet_config(unet: UNet2DModel) -> dict[str, Any]:
     config = dict(json.loads(unet.to_json_string()))
     config.pop("_name_or_path", None)
     return config
-
-
-def unet_of_config(config: dict[str, Any]) -> UNet2DModel:
-    """Return an untrained network from what diffusers wrote as ``config.json``."""
-    return UNet2DModel.from_config(config)
 
 
 def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.denoiser import DenoiserTrainingConfig
-from ..diffusion.denoiser import Denoiser, load_denoiser, unet_of_config
+from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
+from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
 from ..runtime import Runtime, make_runtime
 from ..storage.checkpoints import CheckpointFolder
