@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import random
 import runpy
 import sys
 from collections.abc import Callable
@@ -208,6 +209,10 @@ def edit(name: str, **values: Any) -> Callable[[Path], object]:
     [
         (lambda hub: (hub / "scheduler/scheduler_config.json").unlink(), r"unet: no scheduler_config\.json"),
         (edit("scheduler/scheduler_config.json", beta_schedule=None), "beta_schedule: missing"),
+        (
+            edit("scheduler/scheduler_config.json", prediction_type="flow"),
+            "prediction_type: found flow, expected one of",
+        ),
         (edit("scheduler/scheduler_config.json", beta_schedule="mine"), "cannot build this schedule"),
         (edit("unet/config.json", _class_name="UNet2DConditionModel"), "UNet2DConditionModel, expected a UNet2DModel"),
         (edit("unet/config.json", num_class_embeds=10), "num_class_embeds is 10: a class-conditional"),
@@ -314,12 +319,41 @@ def test_damaged_files_are_told_apart(
         ("adm", {"num_heads": 4, "num_head_channels": 16}, "both are given, expected one"),
         ("adm", {}, r"num_head_channels: found 64, expected a divisor of all widths with attention: \[32, 64\]"),
         ("adm", {"num_heads": 5}, "num_heads: found 5, expected a divisor"),
+        ("adm", {"diffusion_steps": 0}, "diffusion_steps: found 0, expected a positive number"),
     ],
 )
 def test_flags_that_mean_nothing_are_refused(layout: str, flags: dict[str, Any], message: str) -> None:
     state = drawn(Ddim() if layout == "ddim_celeba" else Adm(attention=(0, 1)))
     with pytest.raises(WeightsError, match=message):
         converted_state(state, layout, Flags(**flags))
+
+
+CHANGES: list[Callable[[Tensor], Tensor]] = [
+    torch.sum,
+    torch.flatten,
+    lambda tensor: tensor[:0],
+    lambda tensor: tensor[:1],
+    lambda tensor: tensor[None],
+    lambda tensor: torch.cat([tensor, tensor]),
+    lambda tensor: tensor.int(),
+]
+
+
+@pytest.mark.parametrize("layout", ["ddim_celeba", "adm", "improved_diffusion"])
+def test_any_change_of_names_and_shapes_is_refused_by_a_message(adm: State, ddim: State, layout: str) -> None:
+    state = ddim if layout == "ddim_celeba" else adm
+    for seed in range(40):
+        stream = random.Random(seed)
+        changed = dict(state)
+        for name in stream.sample(sorted(state), stream.choice([1, 2, 9])):
+            tensor = changed.pop(name)
+            change = stream.choice([None, *CHANGES])
+            if change is not None and (tensor.dim() or change not in CHANGES[2:4]):
+                changed[name if stream.random() < 0.9 else name[1:]] = change(tensor)
+        if {name: tensor.shape for name, tensor in changed.items()} == {name: state[name].shape for name in state}:
+            continue  # a vector was flattened
+        with pytest.raises(WeightsError, match=r"\w"):
+            converted_state(changed, layout, SMALL if layout == "adm" else Flags())
 
 
 # --- the folder ---

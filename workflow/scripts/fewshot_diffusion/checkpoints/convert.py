@@ -44,6 +44,7 @@ def convert_checkpoint(layout: Name, checkpoint: Path, output: Path, flags: Flag
     Raises:
         WeightsError: If the checkpoint is not of this layout, cannot be expressed, or would run code when it is read.
     """
+    output = output.resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise WeightsError(f"{output}: is there already, and not empty. Delete it, or name another folder.")
     unet, schedule = _converted(layout, checkpoint, flags)
@@ -67,11 +68,13 @@ def converted_state(state: State, layout: str, flags: Flags) -> tuple[UNet2DMode
         raise WeightsError(f"{named.mark}: missing; {_other(state)}, expected those of layout {layout}.")
     try:
         config = named.config(state, flags)
+        _require_channels(config)
+        places = named.places(config, flags)
+        unet = convert_state(state, config, places)
     except KeyError as error:
         raise WeightsError(f"{error.args[0]}: missing, expected in every checkpoint of layout {layout}.") from error
-    places = named.places(config, flags)
-    _require_channels(config)
-    unet = convert_state(state, config, places)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:  # shapes that nobody's network has
+        raise WeightsError(f"the weights' shapes are of no network that diffusers can build ({error}).") from error
     if unet.device.type != "meta":
         require_finite(unet, places)
     return unet, _schedule(flags, learned_sigma=config["out_channels"] != config["in_channels"])
@@ -122,8 +125,11 @@ def _schedule(flags: Flags, learned_sigma: bool) -> dict[str, Any]:
 def _require_finite_output(unet: UNet2DModel, schedule: dict[str, Any], checkpoint: Path) -> None:
     size = 2 ** len(unet.config.block_out_channels)  # two pixels at the coarsest level
     x_t = torch.randn(1, unet.config.in_channels, size, size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        output = unet(x_t, torch.tensor(schedule["num_train_timesteps"] // 2)).sample
+    try:
+        with torch.no_grad():
+            output = unet(x_t, torch.tensor(schedule["num_train_timesteps"] // 2)).sample
+    except Exception as error:  # of blocks that do not fit each other
+        raise WeightsError(f"{checkpoint}: no image of {size} pixels passes through it ({error}).") from error
     if not output.isfinite().all():
         raise WeightsError(f"{checkpoint}: one pass of {size} x {size} pixels gives infinite values or no numbers.")
 

@@ -26,6 +26,7 @@ _FILES = tuple(
     )
 )
 _OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _CONDITIONAL = ("num_class_embeds", "class_embed_type")
 
 
@@ -38,12 +39,13 @@ def read_folder(folder: Path) -> tuple[UNet2DModel, dict[str, Any]]:
     """
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     config = _config(unet / "config.json")
-    schedule = _schedule(unet)
-    places = Places({}, {})
+    schedule, state, places = _schedule(unet), _state(unet), Places({}, {})
     try:
-        network = convert_state(_state(unet), config, places)
+        network = convert_state(state, config, places)
         require_finite(network, places)
-    except (TypeError, ValueError) as error:
+    except WeightsError as error:
+        raise WeightsError(f"{unet}: {error}") from error
+    except Exception as error:  # whatever strange settings make diffusers and torch say
         raise WeightsError(f"{unet / 'config.json'}: diffusers cannot build this network ({error}).") from error
     return network, schedule
 
@@ -66,9 +68,11 @@ def _schedule(unet: Path) -> dict[str, Any]:
     stated = read_json(path)
     if missing := [key for key in ("num_train_timesteps", "beta_schedule") if key not in stated]:
         raise WeightsError(f"{path}: {', '.join(missing)}: missing; a schedule of another kind of diffusion.")
+    if (kind := stated.get("prediction_type", "epsilon")) not in _PREDICTIONS:
+        raise WeightsError(f"{path}: prediction_type: found {kind}, expected one of {', '.join(_PREDICTIONS)}.")
     try:
         DDPMScheduler.from_config(stated)
-    except (NotImplementedError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever strange settings make diffusers and torch say
         raise WeightsError(f"{path}: diffusers cannot build this schedule ({error}).") from error
     return stated
 

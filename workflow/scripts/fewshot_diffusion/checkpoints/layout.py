@@ -87,6 +87,8 @@ def complete(given: Flags, layout: Layout, name: str) -> Flags:
         WeightsError: If one is given that has no meaning in this layout.
     """
     own, chosen = asdict(layout.defaults), {key: value for key, value in asdict(given).items() if value is not None}
+    if odd := [key for key, value in chosen.items() if type(value) is int and value < 1]:
+        raise WeightsError(f"{odd[0]}: found {chosen[odd[0]]}, expected a positive number.")
     if "num_heads" in chosen and "num_head_channels" in chosen:
         raise WeightsError("num_heads and num_head_channels: both are given, expected one.")
     heads = {"num_heads", "num_head_channels"}

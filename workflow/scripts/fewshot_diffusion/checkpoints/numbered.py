@@ -135,9 +135,11 @@ def _level(i: int, attentive: bool, config: Mapping[str, Any]) -> dict[str, str]
 def _own_rows(name: str, tensor: Tensor, flags: Flags) -> Tensor:
     """Return the rows of a query, key or value; diffusers orders them (heads, channels)."""
     part = next((k for k, layer in enumerate((".to_q.", ".to_k.", ".to_v.")) if layer in name), None)
-    if part is None or len(tensor) % 3:
+    if part is None or tensor.numel() < 3:
         return tensor
+    heads = flags.num_heads or max(len(tensor) // 3 // (flags.num_head_channels or 1), 1)
+    if len(tensor) % (3 * heads):
+        return tensor  # its shape will be refused
     if flags.use_new_attention_order:
         return tensor.chunk(3)[part]
-    heads = flags.num_heads or len(tensor) // 3 // (flags.num_head_channels or 1)
-    return tensor.view(heads, 3, -1, *tensor.shape[1:])[:, part].flatten(0, 1)
+    return tensor.reshape(heads, 3, -1, *tensor.shape[1:])[:, part].flatten(0, 1)
