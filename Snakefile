@@ -3,6 +3,7 @@
 
 
 configfile: os.path.relpath(os.path.join(workflow.basedir, "config", "config.yaml"))
+configfile: os.path.relpath(os.path.join(workflow.basedir, "config", "artefacts.yaml"))
 
 
 report: "workflow/report/workflow.rst"
@@ -13,6 +14,11 @@ include: "workflow/rules/recovery.smk"
 include: "workflow/rules/splits.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/denoiser.smk"
+
+
+if CONFIG.downloads.wanted:
+
+    include: "workflow/rules/downloads.smk"
 
 
 # Each experiment ends in a rule of its name, which asks for its table and its figures.

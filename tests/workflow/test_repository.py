@@ -21,6 +21,9 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 LIBRARY = SCRIPTS / "fewshot_diffusion"
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 RULE_FILES = [ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").rglob("*.smk"))]
+BY_DIGEST = {"download"}
+"""Rules whose product is known by its own digest: other code that fetches it makes nothing stale."""
+
 RULE = re.compile(r"^( *)(?:use rule \w+ as|rule) (\w+)(?: with)?:\n((?:(?:\1 {4}.*)?\n)*)", re.MULTILINE)
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
@@ -143,7 +146,8 @@ def test_every_job_has_an_env_and_a_digest_of_what_it_runs() -> None:
     for name, body in rules().items():
         digested = re.findall(r'code\("(\w+\.py)", env="(\w+)"\)', body)
         run = re.findall(r"workflow/scripts/(\w+\.py)", command(body))
-        assert digested == list(zip(run, re.findall(r"envs/(\w+)\.yaml", body), strict=True)), name
+        expected = list(zip(run, re.findall(r"envs/(\w+)\.yaml", body), strict=True))
+        assert digested == ([] if name in BY_DIGEST else expected), name
         assert len(run) == 1, name
     used = {env for body in rules().values() for env in re.findall(r"envs/(\w+)\.yaml", body)}
     assert used == {path.stem for path in ENVS}
@@ -225,7 +229,8 @@ def distribution_of(package: str) -> str:
 @pytest.mark.slow
 def test_env_files_cover_the_imports_of_their_scripts() -> None:
     for name, body in rules().items():
-        [(script, env)] = re.findall(r'code\("(\w+\.py)", env="(\w+)"\)', body)
+        [script] = re.findall(r"workflow/scripts/(\w+\.py)", command(body))
+        [env] = re.findall(r"envs/(\w+)\.yaml", body)
         needed = {distribution_of(package) for package in imported_modules(SCRIPTS / script)}
         assert needed <= set(env_pins(ROOT / "envs" / f"{env}.yaml")), f"{name}: {script} in {env}"
 

@@ -24,7 +24,7 @@ from fewshot_diffusion.tooling.benchmarks import planned_steps
 from fewshot_diffusion.tooling.store import WEIGHTS
 from support import BIN, ROOT, SMOKE, command, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
 
-OVERLAYS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
+OVERLAYS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml", "artefacts.yaml"})
 RESULTS = "results/smoke"
 
 

@@ -25,7 +25,7 @@ from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.tooling.documentation import readme_text, schema_text, write_documents
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
-OVERLAYS = sorted(path for path in CONFIG.glob("*.yaml") if path.name != "config.yaml")
+OVERLAYS = sorted(path for path in CONFIG.glob("*.yaml") if path.stem not in ("config", "artefacts"))
 EXPERIMENTS = ("attributes", "masks", "classes")
 FACES = {"kind": "celebahq", "celebahq": {"folder": "x", "attributes": {"Blond": "a", "Beard": "b"}}}
 PAIRS = {"kind": "mask_folder", "mask_folder": {"path": "x", "classes": ["back", "hair"]}}

@@ -17,6 +17,10 @@ class CorruptFileError(FewshotError):
     """A stored file is truncated, altered, or not what its name promises."""
 
 
+class DownloadError(FewshotError):
+    """A public file cannot be had, or is not the one that it should be."""
+
+
 class WeightsError(FewshotError):
     """Weights are missing or do not fit the model that should hold them."""
 

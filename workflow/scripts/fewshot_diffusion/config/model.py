@@ -18,6 +18,7 @@ from .checks import dotted, problems_of
 from .classes import ClassesConfig
 from .data import DataConfig
 from .denoiser import DenoiserConfig
+from .downloads import DownloadsConfig
 from .evaluation import EvaluationConfig, ReportConfig
 from .masks import MasksConfig
 from .moved import MOVED
@@ -40,6 +41,7 @@ class Config(Section):
     sampling: SamplingConfig
     evaluation: EvaluationConfig
     report: ReportConfig
+    downloads: DownloadsConfig
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))

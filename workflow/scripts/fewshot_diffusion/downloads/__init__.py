@@ -1,0 +1,1 @@
+"""Public files from the network: fetched, verified, unpacked."""
