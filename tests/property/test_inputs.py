@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewshot_diffusion.config.data import ImageFolderConfig
 from fewshot_diffusion.data.files import Members
-from fewshot_diffusion.data.image_folder import list_classes
+from fewshot_diffusion.data.image_folder import list_class_images
 from fewshot_diffusion.data.lists import (
     decode_text,
     read_annotations,
@@ -85,7 +86,7 @@ def read_zip(path: Path) -> None:
     members = Members(path)
     for name in members.names():
         members.read(name)
-    list_classes(members)
+    list_class_images(ImageFolderConfig(path=path), [])
 
 
 def read_renamed(path: Path) -> None:

@@ -49,7 +49,7 @@ def test_weights_that_are_no_denoiser_s_are_refused(tiny_unet: UNet2DModel, tmp_
 @pytest.mark.parametrize("name", WEIGHTS_FILES)
 def test_a_missing_file_is_named_with_the_way_out(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(WeightsError, match=rf"{name} is missing\. Run `make restore`"):
+    with pytest.raises(WeightsError, match=rf"{name} is missing\. Name a folder that holds weights"):
         load_denoiser(folder, CPU)
 
 
