@@ -216,7 +216,11 @@ def edit(name: str, **values: Any) -> Callable[[Path], object]:
         (edit("scheduler/scheduler_config.json", beta_schedule="mine"), "cannot build this schedule"),
         (edit("unet/config.json", _class_name="UNet2DConditionModel"), "UNet2DConditionModel, expected a UNet2DModel"),
         (edit("unet/config.json", num_class_embeds=10), "num_class_embeds is 10: a class-conditional"),
-        (edit("unet/config.json", block_out_channels=[8, 32]), r"found the shape .*, expected .* for"),
+        (edit("unet/config.json", block_out_channels=[8, 32]), r"hub/unet: .* found the shape .*, expected .* for"),
+        (
+            lambda hub: next((hub / "unet").glob("*.index.json")).write_text("[]"),
+            r"index\.json: cannot be read as a JSON",
+        ),
         (edit("unet/config.json", norm_num_groups=3), "cannot build this network"),
         (edit("unet/config.json", timestep_scale=0.25), "timestep_scale needs attention_head_dim as a list"),
         (edit("unet/config.json", attention_head_dim=[8]), "attention_head_dim has 1 numbers, expected 2"),
@@ -316,6 +320,7 @@ def test_damaged_files_are_told_apart(
     ("layout", "flags", "message"),
     [
         ("ddim_celeba", {"num_heads": 4}, "num_heads: layout ddim_celeba has no such flag, only .*image_size"),
+        ("ddim_celeba", {"diffusion_steps": 4000}, "diffusion_steps: layout ddim_celeba has no such flag"),
         ("adm", {"num_heads": 4, "num_head_channels": 16}, "both are given, expected one"),
         ("adm", {}, r"num_head_channels: found 64, expected a divisor of all widths with attention: \[32, 64\]"),
         ("adm", {"num_heads": 5}, "num_heads: found 5, expected a divisor"),
@@ -388,6 +393,13 @@ def test_what_is_there_already_is_kept(adm: State, tmp_path: Path) -> None:
     (tmp_path / "out" / "mine.txt").touch()
     with pytest.raises(WeightsError, match="out: is there already, and not empty"):
         convert_checkpoint("adm", tmp_path / "adm.pt", tmp_path / "out", SMALL)
+
+
+@pytest.mark.parametrize(("layout", "message"), [("adm", "is a folder, layout adm a file"), ("diffusers", "is a file")])
+def test_a_folder_and_a_file_are_told_apart(tmp_path: Path, layout: Any, message: str) -> None:
+    (tmp_path / "ckpt.pt").touch()
+    with pytest.raises(WeightsError, match=message):
+        convert_checkpoint(layout, tmp_path if layout == "adm" else tmp_path / "ckpt.pt", tmp_path / "out", Flags())
 
 
 def test_the_command(adm: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,8 @@ def _converted(layout: Name, checkpoint: Path, flags: Flags) -> tuple[UNet2DMode
     if layout == "diffusers":
         if flags != Flags():
             raise WeightsError("layout diffusers has no flags: its folders say everything of themselves.")
+        if checkpoint.is_file():
+            raise WeightsError(f"{checkpoint}: is a file, layout diffusers a folder. A file's layout is its authors'.")
         return read_folder(checkpoint)
     if checkpoint.is_dir():
         raise WeightsError(f"{checkpoint}: is a folder, layout {layout} a file. Of the hub's: --layout diffusers.")

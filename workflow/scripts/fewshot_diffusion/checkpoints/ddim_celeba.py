@@ -71,4 +71,5 @@ LAYOUT = Layout(
     defaults=Flags(image_size=64, diffusion_steps=1000, noise_schedule="linear"),
     config=_config,
     places=_places,
+    fixed=frozenset({"diffusion_steps", "noise_schedule"}),
 )

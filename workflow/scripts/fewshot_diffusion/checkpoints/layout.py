@@ -72,12 +72,14 @@ class Layout:
         defaults: Flags of the public checkpoints that have it.
         config: Reads the arguments of ``UNet2DModel`` off the weights' names and shapes.
         places: Says where each weight of the network with these arguments lies.
+        fixed: Flags that are the same in all its checkpoints.
     """
 
     mark: str
     defaults: Flags
     config: Callable[[State, Flags], dict[str, Any]]
     places: Callable[[Mapping[str, Any], Flags], Places]
+    fixed: frozenset[str] = frozenset()
 
 
 def complete(given: Flags, layout: Layout, name: str) -> Flags:
@@ -92,7 +94,7 @@ def complete(given: Flags, layout: Layout, name: str) -> Flags:
     if "num_heads" in chosen and "num_head_channels" in chosen:
         raise WeightsError("num_heads and num_head_channels: both are given, expected one.")
     heads = {"num_heads", "num_head_channels"}
-    known = {key for key, value in own.items() if value is not None}
+    known = {key for key, value in own.items() if value is not None} - layout.fixed
     known |= heads if known & heads else set()
     if unknown := sorted(set(chosen) - known):
         raise WeightsError(f"{', '.join(unknown)}: layout {name} has no such flag, only {', '.join(sorted(known))}.")
