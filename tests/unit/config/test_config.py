@@ -70,10 +70,6 @@ def test_every_overlay_is_valid(path: Path) -> None:
         assert config.data.name != "avatars64", "an overlay with the default's name would overwrite its results"
 
 
-def test_the_shipped_overlays_are_found() -> None:
-    assert {"smoke", "celebahq", "celebamask", "tinyimagenet20"} <= {path.stem for path in OVERLAYS}
-
-
 POSTER = {
     "Male": {"ours": 15.34, "diffae": 11.52, "d2c": 13.44, "ddim_i": 29.03, "nvae": 41.07},
     "Female": {"ours": 9.94, "diffae": 7.29, "d2c": 9.51, "ddim_i": 15.17, "nvae": 16.57},
@@ -126,39 +122,27 @@ def test_a_mistyped_key_is_named(key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("data.image_size", 0, "greater than or equal to 8"),
         ("data.image_size", 60, "multiple of 8"),
         ("data.image_size", "big", "integer"),
         ("data.name", "../up", "pattern"),
         ("data.kind", "faces", "'avatars', 'celebahq', 'mask_folder', 'image_folder' or 'folder'"),
-        ("data.splits.judge", -1, "greater than or equal to 0"),
         ("denoiser.source", "dvc", "'train', 'store' or 'folder'"),
-        ("denoiser.training.decay_from", 1.5, "less than or equal to 1"),
-        ("denoiser.training.ema_decay", 1, "less than 1"),
-        ("denoiser.training.learning_rate", -1e-3, "greater than 0"),
         ("denoiser.architecture.block_out_channels", [32], "at least 2"),
-        ("attributes.splits.shots", 0, "greater than 0"),
-        ("attributes.head.feature_timestep", 1000, "less than 1000"),
         ("attributes.head.l2", [], "at least 1"),
         ("attributes.head.l2", [float("inf")], "finite number"),
-        ("attributes.head.pool_size", 9, "less than or equal to 8"),
         ("attributes.targets", [], "at least 1"),
         ("attributes.targets.0.guidance_scale.exact", float("inf"), "finite number"),
         ("attributes.methods", ["exact", "guessed"], "'naive', 'unguided', 'ddim_i', 'exact' or 'readout'"),
-        ("attributes.sweep.tolerance", 2, "less than or equal to 1"),
         ("masks.methods", ["exakt"], "'unguided', 'exact', 'readout', 'clean_image' or 'controlnet'"),
         ("masks.source", "folder", "'train' or 'store'"),
         ("classes.architectures.0.name", "resnet99", "'resnet18', 'wide_resnet50_2' or 'resnext50_32x4d'"),
-        ("sampling.eta", -0.1, "greater than or equal to 0"),
         ("sampling.eta", float("nan"), "finite number"),
-        ("sampling.num_inference_steps", 1001, "less than or equal to 1000"),
         ("sampling.precision", "float16", "'auto', 'float32' or 'bfloat16'"),
-        ("evaluation.bootstrap", 3, "greater than or equal to 20"),
         ("evaluation.extractors", [], "at least 1"),
         ("report.kind", "published", "'reproduced' or 'scaled-down'"),
     ],
 )
-def test_a_value_out_of_range_is_named_with_the_range(key: str, value: Any, expected: str) -> None:
+def test_a_value_that_cannot_be_is_named_with_those_that_can(key: str, value: Any, expected: str) -> None:
     line = next(line for line in refusal(changed(key, value)).splitlines() if line.startswith(f"  {key}"))
     assert expected in line
     shown = value if not isinstance(value, list) or len(value) != 1 or key.endswith("channels") else value[0]
@@ -283,13 +267,10 @@ def test_targets_have_names_and_attributes_of_the_data_set() -> None:
     assert "attributes.targets: found ['Blond', 'Blond'," in refusal(changed("attributes.targets.1.name", "Blond"))
 
 
-@pytest.mark.parametrize("label", [r"$\foo$", "$$", "US$ or A$", "a$b$c$d"])
-def test_labels_that_figures_would_read_as_formulas(label: str) -> None:
-    message = refusal(changed("attributes.targets.3.label", label))
-    assert f"\n  attributes.targets.3.label: found {label!r}, expected at most one $" in message
-
-
-def test_a_label_may_hold_one_dollar_and_figures_draw_it() -> None:
+def test_a_label_may_hold_one_dollar_but_nothing_that_figures_would_read_as_a_formula() -> None:
+    for label in (r"$\foo$", "$$", "US$ or A$", "a$b$c$d"):
+        message = refusal(changed("attributes.targets.3.label", label))
+        assert f"\n  attributes.targets.3.label: found {label!r}, expected at most one $" in message
     config = load_config(changed("attributes.targets.3.label", r"$\foo"))
     assert config.attributes
     figure = Figure()
@@ -310,17 +291,6 @@ def test_jobs_are_no_more_than_snakemake_plans() -> None:
 
 
 # --- values that would fail in Snakemake ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bad", ["{data}", "a{", "}", "\0"])
-@pytest.mark.parametrize(
-    "key",
-    ["attributes.targets.1.label", "attributes.head.taps.0", "report.published", "report.stands_for.avatars64.0",
-        "denoiser.folder", "data.avatars.options.scale", "data.avatars.attributes.Beard.beardVariant.0",
-        "masks.presets.label_500.taps.2", "classes.filter.tap"],
-)  # fmt: skip
-def test_braces_are_refused_wherever_a_text_reaches_a_rule(key: str, bad: str) -> None:
-    assert f"\n  {key}: found {f'x{bad}'!r}, expected no {{, }} " in refusal(changed(key, f"x{bad}"))
 
 
 def test_braces_are_refused_in_keys_and_in_sections_that_are_not_read() -> None:
