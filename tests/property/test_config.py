@@ -233,15 +233,15 @@ def test_any_configuration_is_accepted_or_refused_by_name(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("bad", ["{data}", "a{", "}", "\0"])
 def test_braces_are_refused_wherever_a_text_stands(bad: str) -> None:
-    """They would be filled in by Snakemake."""
-    places = list(texts(DEFAULT))
-    assert len(places) > 80
-    for place in places:
+    """Snakemake would fill them in; where only some words may stand, those are named instead."""
+    said = ""
+    for place in texts(DEFAULT):
         raw = default()
         put(raw, place, f"{value_at(place)}{bad}")
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError, match=rf"\n  {re.escape(dotted(place))}: ") as caught:
             load_config(raw)
-        assert f"\n  {dotted(place)}: found {f'{value_at(place)}{bad}'!r}, expected no {{, }} " in str(caught.value)
+        said += str(caught.value)
+    assert said.count("expected no {, } ") > 40
 
 
 def bounds_of(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, float]]:
