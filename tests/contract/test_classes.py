@@ -2,28 +2,23 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
 from fewshot_diffusion.classes.cells import Cell
 from fewshot_diffusion.classes.classifier import train_class_judge
 from fewshot_diffusion.classes.conditional import train_generator
-from fewshot_diffusion.classes.figures import draw_classes_figure
 from fewshot_diffusion.classes.filter import extract_class_features, train_class_filter
 from fewshot_diffusion.classes.filter_report import ReportedImages, ReportModels, evaluate_filter
 from fewshot_diffusion.classes.generated_set import load_generated
 from fewshot_diffusion.classes.generation import ClassModelFolders, ClassShare, Quota, sample_classes
-from fewshot_diffusion.classes.table import CELL_COLUMNS, make_classes_table
 from fewshot_diffusion.classes.training import CellFiles, train_cell
 from fewshot_diffusion.config.classes import ClassesConfig
 from fewshot_diffusion.data.shots import ClassShots
 from fewshot_diffusion.data.sources import make_images
 from fewshot_diffusion.diffusion.denoiser import build_unet, unet_config
 from fewshot_diffusion.diffusion.unets import unet_of_config
-from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
-from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.errors import CorruptFileError, WeightsError
 from fewshot_diffusion.storage.weights import load_module, save_module
 from support import smoke_config
 
@@ -52,12 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sample(folder: Path, wanted: int, name: str, threshold: float = 0.0, generator: str = "generator") -> list[Path]:
+def sample(folder: Path, wanted: int, name: str, generator: str = "generator") -> list[Path]:
     models = ClassModelFolders(folder / "denoiser", folder / generator, folder / "filter")
     paths = [folder / name / f"{shard}.parquet" for shard in ("1-of-2", "2-of-2")]
     for path in paths:
         share = ClassShare(path.stem, folder / "units")
-        quota = Quota(wanted, CLASSES.filter.max_attempts, threshold)
+        quota = Quota(wanted, CLASSES.filter.max_attempts, threshold=0.0)
         sample_classes(CLASSES.sampling, quota, models, share, path, "cpu")
     return paths
 
@@ -70,33 +65,6 @@ def evaluate(folder: Path, generated: list[Path], threshold: float) -> tuple[Pat
     return tables
 
 
-def train(folder: Path, cell: Cell, generated: list[Path]) -> Path:
-    files = CellFiles("smoke", folder / "class_train.parquet", folder / "class_test.parquet", tuple(generated))
-    output = folder / "cells" / f"{cell.name}.csv"
-    train_cell(CLASSES, cell, files, folder / "seeds", output, "cpu")
-    return output
-
-
-def test_from_real_images_to_the_table_and_the_figure(folder: Path) -> None:
-    generated = sample(folder, 1, "once")
-    wanted = [Cell("resnet18", "plain", 0), Cell("resnet18", "mixed", 1), Cell("resnet18", "plain", 1, "unfiltered")]
-    cells = [train(folder, cell, generated if cell.ratio else []) for cell in wanted]
-    paper = {"published": Path("config/published.csv"), "stands_for": {"smoke": ["tiny-imagenet"]}}
-    report = CONFIG.report.model_copy(update=paper)
-    make_classes_table(report, cells, folder / "table.csv")
-    acceptance, calibration = evaluate(folder, generated, 0.0)
-    draw_classes_figure(folder / "table.csv", acceptance, calibration, [folder / "figure.png"])
-    table = read_csv(folder / "table.csv")
-    assert list(table.columns) == [*CELL_COLUMNS, "published", "kind"]
-    assert (table["kind"] == "published").sum() == 24
-    assert table["n_generated"][:3].tolist() == [0, 20, 20]
-    kept = pd.read_csv(acceptance)
-    assert len(kept) == 21
-    assert kept["n_drawn"].iloc[:-1].sum() == kept["n_drawn"].iloc[-1] == 40
-    with Image.open(folder / "figure.png") as image:
-        assert len(image.convert("L").getcolors() or range(99)) > 10
-
-
 def test_more_images_cost_only_the_new_ones(folder: Path) -> None:
     few = load_generated(sample(folder, 1, "few"))
     before = {path: path.stat().st_mtime_ns for path in (folder / "units").rglob("unit-*.safetensors")}
@@ -106,12 +74,6 @@ def test_more_images_cost_only_the_new_ones(folder: Path) -> None:
     for label in range(20):
         mine, more = few.images[few.labels == label], many.images[many.labels == label]
         assert torch.equal(mine, more[: len(mine)])
-
-
-def test_a_threshold_that_nothing_passes_stops_with_the_class(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"class '2c1b18-longStraight': 0 of 2 samples have p >= 1"):
-        sample(folder, 1, "none", threshold=1.0)
-    assert not (folder / "none").exists()
 
 
 def test_what_was_made_for_something_else_is_refused_when_it_is_read(folder: Path) -> None:
