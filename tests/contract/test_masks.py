@@ -1,6 +1,5 @@
 """The jobs of experiment 2, one behind the other in a folder; what lies in another's place is refused when read."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,18 +190,6 @@ def test_the_sweep_is_scored_by_the_tuning_segmenter_at_the_scales_of_its_sample
         choose_mask_scale(settings, key, replace(files, samples=samples[::-1]), tmp_path / "never.csv", "cpu")
     with pytest.raises(WeightsError, match="role 'judge', expected 'tuning_judge'"):
         choose_mask_scale(settings, key, replace(files, segmenter=folder / "judge"), tmp_path / "never.csv", "cpu")
-
-
-def test_finished_units_are_taken_as_they_are_and_drawn_alike_elsewhere(folder: Path, tmp_path: Path) -> None:
-    first = (folder / "exact.parquet").read_bytes()
-    again, units = tmp_path / "again.parquet", folder / "anew"
-    assert sample(folder, ROWS["exact"], again, checkpoints="anew").read_bytes() == first
-    kept = {path: path.stat().st_mtime_ns for path in units.rglob("*.safetensors")}
-    assert len(kept) == MASKS.seeds_per_mask
-    again.unlink()
-    assert sample(folder, ROWS["exact"], again, checkpoints="anew").read_bytes() == first
-    assert {path: path.stat().st_mtime_ns for path in units.rglob("*.safetensors")} == kept
-    shutil.rmtree(units)
 
 
 @pytest.mark.parametrize(
