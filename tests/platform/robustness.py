@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "platform"), str(ROOT / "workflow" / "scripts")]
 
 from fewshot_diffusion.storage.tables import write_csv  # noqa: E402 - the tests are no package
-from warm import Cold, Run, Warm, wait_until  # noqa: E402
+from warm import Run, Warm, wait_until  # noqa: E402
 
 TARGETS = (
     "results/smoke/attributes/samples/unguided/pool/1-of-1.parquet",
@@ -48,7 +48,7 @@ OVERLAY = {
 }
 COMMAND = ["--cores", "2", *TARGETS, "--configfile", "config/smoke.yaml", "robustness.yaml"]
 DISK = 64  # MiB
-COLUMNS = ["kind", "moments", "resumed", "finished_units", "units_redone", "equal_bytes", "runs_compared", "imports"]
+COLUMNS = ["kind", "moments", "resumed", "finished_units", "units_redone", "equal_bytes", "runs_compared"]
 
 
 # --- interruptions --------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Moment:
 class Sweep:
     """Interrupted runs in one tree, compared with one that was left alone."""
 
-    runner: Warm | Cold
+    runner: Warm
     tree: Path
     log: Path
     choose: random.Random
@@ -262,7 +262,7 @@ class Sweep:
             equal_bytes=("equal", "sum"),
         )
         rows = rows.reindex([kind for kind in KINDS if kind in rows.index]).reset_index()
-        return rows.assign(runs_compared=self.compared, imports=self.runner.imports)[COLUMNS]
+        return rows.assign(runs_compared=self.compared)[COLUMNS]
 
 
 def reset(tree: Path) -> None:
@@ -293,13 +293,13 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def sweep(moments: int, per_round: int, seed: int, cold: bool = False, output: Path | None = None) -> Sweep:
+def sweep(moments: int, per_round: int, seed: int, output: Path | None = None) -> Sweep:
     """Interrupt the workflow so many times; the table so far is written after every round."""
     with tempfile.TemporaryDirectory() as name, small_disk(Path(name) / "disk") as small:
         tree = Path(name) / "disk" / "tree"
         tree.mkdir()
         copy_workflow(tree)
-        runner = Cold() if cold else Warm(Path(name) / "warm")
+        runner = Warm(Path(name) / "warm")
         try:
             found = Sweep(runner, tree, Path(name) / "runs.log", random.Random(seed), [])
             found.reference()
@@ -324,10 +324,9 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=120)
     parser.add_argument("--per-run", type=int, default=12, help="interruptions of one run, at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cold", action="store_true", help="every process imports for itself, as users' do")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "robustness.csv")
     args = parser.parse_args()
-    table = sweep(args.moments, args.per_run, args.seed, args.cold, args.output).table()
+    table = sweep(args.moments, args.per_run, args.seed, args.output).table()
     print(table.to_string(index=False))
 
 
