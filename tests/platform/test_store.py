@@ -3,12 +3,9 @@
 The smoke configuration takes the default's place in a repository of its own.
 """
 
-import functools
-import http.server
 import shutil
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -153,31 +150,6 @@ def test_restoring_never_discards_in_silence(clone: Path) -> None:
     assert "dvc pull --force" in refused.text
     assert (clone / SHARD).read_bytes() == before
     dvc(clone, "pull", "--force")
-    assert_is_complete(clone)
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: object) -> None:
-        """Print nothing."""
-
-
-@pytest.fixture
-def web_server(origin: Path) -> Iterator[str]:
-    """The URL of a plain HTTP server of the stored content."""
-    handler = functools.partial(Quiet, directory=origin / "dvc-remote")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-def test_pull_from_a_web_server(clone: Path, web_server: str) -> None:
-    git(clone, "rm", "-r", "--quiet", "dvc-remote")
-    git(clone, "commit", "--quiet", "--message", "No content")
-    dvc(clone, "remote", "add", "--local", "--default", "web", web_server)
-    dvc(clone, "pull")
     assert_is_complete(clone)
 
 
