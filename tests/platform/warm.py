@@ -49,8 +49,6 @@ sys.exit(status[0] if status else {KILLED})
 class Warm:
     """Runs forked from a process that has imported everything."""
 
-    imports = "shared"
-
     def __init__(self, folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder = folder
         environment = plain_environment(Path(sys.executable).parent) | variables
@@ -72,23 +70,6 @@ class Warm:
     def close(self) -> None:
         self._server.kill()
         self._server.wait()
-
-
-class Cold:
-    """Runs as a user starts them."""
-
-    imports = "own"
-
-    def start(self, tree: Path, output: int, command: Sequence[str]) -> "Run":
-        words = [str(Path(sys.executable).parent / "snakemake"), *command]
-        environment = plain_environment(Path(sys.executable).parent)
-        process = subprocess.Popen(
-            words, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT, process_group=0
-        )
-        return Run(process.pid, process.wait)
-
-    def close(self) -> None:
-        pass
 
 
 @contextlib.contextmanager
@@ -122,18 +103,11 @@ class Run:
 
     def jobs(self) -> list[int]:
         """Return the processes of scripts."""
-        return [process for process, name in self.members() if name == "job" or _is_script(process)]
+        return [process for process, name in self.members() if name == "job"]
 
     def is_over(self) -> bool:
         """Return whether the command itself has ended; a job of it may live on."""
         return self.group not in [process for process, _ in self.members()]
-
-
-def _is_script(process: int) -> bool:
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-        return len(words) > 1 and b"workflow/scripts/" in words[1]
-    return False
 
 
 def ask(folder: Path, argv: list[str], cwd: Path, env: dict[str, str], output: int) -> socket.socket:
