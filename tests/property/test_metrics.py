@@ -11,12 +11,9 @@ from torch import Tensor
 
 from fewshot_diffusion.metrics.distances import (
     ReferenceRoot,
-    bootstrap_kernel,
     frechet_distance,
     frechet_to_reference,
-    kernel_distance,
 )
-from fewshot_diffusion.metrics.intervals import wilson_interval
 from fewshot_diffusion.metrics.moments import StreamingStatistics
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
@@ -73,33 +70,3 @@ def test_frechet_distance_is_not_negative_and_both_forms_agree(a: Tensor, b: Ten
     scale = 1e-6 * (1 + float(generated.sigma.trace() + reference.sigma.trace()))
     assert full > -scale
     assert abs(frechet_to_reference(a, ReferenceRoot.from_statistics(reference)) - full) < scale
-
-
-@quick
-@given(feature_sets(), st.floats(-100, 100))
-def test_a_shift_adds_its_square(features: Tensor, shift: float) -> None:
-    a, b = gathered([features]).result(), gathered([features + shift]).result()
-    slack = 1e-6 * (1 + float(a.sigma.trace()) + shift**2)
-    assert abs(frechet_distance(a, b) - DIM * shift**2) < slack
-
-
-@quick
-@given(feature_sets(), feature_sets())
-def test_kernel_distance_is_symmetric(a: Tensor, b: Tensor) -> None:
-    forth, back = kernel_distance(a, b), kernel_distance(b, a)
-    size = 1 + max(float(a.square().sum(1).max()), float(b.square().sum(1).max()))
-    assert abs(forth - back) < 1e-12 * size**3
-
-
-@quick
-@given(feature_sets(8), feature_sets(), st.integers(0, 5))
-def test_interval_contains_the_value(a: Tensor, b: Tensor, seed: int) -> None:
-    interval = bootstrap_kernel(a, b, 5, seed)
-    assert interval.low <= interval.value <= interval.high
-
-
-@quick
-@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_is_ordered_and_within_zero_and_one(counts: tuple[int, int]) -> None:
-    interval = wilson_interval(*counts)
-    assert -1e-12 <= interval.low <= interval.value <= interval.high <= 1 + 1e-12
