@@ -17,7 +17,6 @@ from fewshot_diffusion.attributes import figures
 from fewshot_diffusion.attributes.figures import (
     AGREES,
     DIFFERS,
-    Shown,
     Strip,
     attributes_figure,
     gather_row,
@@ -115,25 +114,6 @@ def test_a_description_in_anothers_place_is_refused(descriptions: Path) -> None:
     (descriptions / "exact" / "Dark.safetensors").replace(descriptions / "exact" / "Blond.safetensors")
     with pytest.raises(CorruptFileError, match="was made for value False, expected True"):
         gather_row(BLOND, descriptions, METHODS, 3, None)
-
-
-def test_equal_data_give_equal_bytes_and_other_data_others(descriptions: Path) -> None:
-    files = {}
-    for name, targets in {"a": [BLOND, DARK], "b": [BLOND, DARK], "c": [BLOND]}.items():
-        paths = [descriptions / name / "f.png", descriptions / name / "f.pdf"]
-        shown = Shown(
-            descriptions=descriptions,
-            real=[descriptions / REAL] * len(targets),
-            shares=descriptions / "shares.csv",
-            show_real=True,
-        )
-        figures.draw_attributes_figure(targets, METHODS, shown, paths, columns=3)
-        files[name] = [path.read_bytes() for path in paths]
-        assert sorted(path.name for path in (descriptions / name).iterdir()) == ["f.pdf", "f.png"]
-    assert files["a"] == files["b"]
-    assert all(one != other for one, other in zip(files["a"], files["c"], strict=True))
-    assert files["a"][1].startswith(b"%PDF") and b"CreationDate" not in files["a"][1]
-    assert plt.get_fignums() == []
 
 
 @pytest.mark.parametrize("kind", ["described", "drawn"])
