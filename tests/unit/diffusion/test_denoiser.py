@@ -8,9 +8,9 @@ from diffusers import UNet2DModel
 
 from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import load_denoiser, unet_config
-from fewshot_diffusion.errors import CorruptFileError, WeightsError
+from fewshot_diffusion.errors import WeightsError
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.storage.weights import WEIGHTS_FILES, save_module
+from fewshot_diffusion.storage.weights import save_module
 from support import outputs
 
 ABOUT = {"schedule": ScheduleConfig().model_dump()}
@@ -43,30 +43,4 @@ def test_the_digest_tells_weights_architectures_and_schedules_apart(tiny_unet: U
 def test_weights_that_are_no_denoiser_s_are_refused(tiny_unet: UNet2DModel, tmp_path: Path) -> None:
     save_module(tiny_unet, unet_config(tiny_unet), tmp_path, {})
     with pytest.raises(WeightsError, match="do not name their schedule"):
-        load_denoiser(tmp_path, CPU)
-
-
-@pytest.mark.parametrize("name", WEIGHTS_FILES)
-def test_a_missing_file_is_named_with_the_way_out(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    with pytest.raises(WeightsError, match=rf"{name} is missing\. Name a folder that holds weights"):
-        load_denoiser(folder, CPU)
-
-
-@pytest.mark.parametrize("name", WEIGHTS_FILES)
-@pytest.mark.parametrize("position", [0.1, 0.5, 0.97])
-def test_a_flipped_bit_is_found(folder: Path, name: str, position: float) -> None:
-    data = bytearray((folder / name).read_bytes())
-    data[int(position * len(data))] ^= 1
-    (folder / name).write_bytes(data)
-    with pytest.raises((CorruptFileError, WeightsError), match=str(folder)):
-        load_denoiser(folder, CPU)
-
-
-@pytest.mark.parametrize("change", [{"block_out_channels": [8, 24]}, {"layers_per_block": 2}, {"norm_num_groups": 3}])
-def test_weights_of_another_shape_are_refused(
-    tiny_unet: UNet2DModel, tmp_path: Path, change: dict[str, object]
-) -> None:
-    save_module(tiny_unet, unet_config(tiny_unet) | change, tmp_path, ABOUT)
-    with pytest.raises(WeightsError, match=r"the weights do not fit config\.json"):
         load_denoiser(tmp_path, CPU)
