@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers import DDIMPipeline
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
@@ -38,11 +38,6 @@ BFLOAT16 = replace(CPU, dtype=torch.bfloat16)
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def difference(found: Tensor, expected: Tensor) -> float:
-    """Relative to the expected tensor's norm."""
-    return float((found - expected).norm() / expected.norm())
 
 
 def alpha_bar(timestep: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -195,48 +190,6 @@ def test_the_gradient_agrees_with_finite_differences(
         assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-5)
 
 
-def test_the_gradient_through_the_predicted_noise_matters(tiny_denoiser_float64: Denoiser) -> None:
-    alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16).requires_grad_()
-    output = tiny_denoiser_float64.unet(x_t, 600).sample.detach()
-    maps = extract(
-        tiny_denoiser_float64.unet, pred_original_sample(output, x_t, alpha_bar_t, "v_prediction"), 100, TAPS
-    )
-    without = likelihood_gradient(curved(maps, 100), x_t)
-    assert difference(without, gradient_of(guidance_of("exact", tiny_denoiser_float64), x_t, 600, alpha_bar_t)) > 0.1
-
-
-class EpsilonOf(nn.Module):
-    """A v-predicting network, seen as one that predicts the noise."""
-
-    def __init__(self, unet: nn.Module, alpha_bar_t: Tensor) -> None:
-        super().__init__()
-        self.unet = unet
-        self.alpha_bar_t = alpha_bar_t
-
-    def forward(self, sample: Tensor, timestep: int) -> SimpleNamespace:
-        v = self.unet(sample, timestep).sample
-        return SimpleNamespace(sample=pred_epsilon(v, sample, self.alpha_bar_t, "v_prediction"))
-
-    def get_submodule(self, target: str) -> nn.Module:
-        return self.unet.get_submodule(target)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_one_denoiser_in_both_parametrisations_is_guided_alike(tiny_denoiser_float64: Denoiser, mode: str) -> None:
-    alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16)
-    as_epsilon = Denoiser(
-        EpsilonOf(tiny_denoiser_float64.unet, alpha_bar_t), ScheduleConfig(prediction_type="epsilon"), "1" * 64
-    )
-    found = []
-    for denoiser in (tiny_denoiser_float64, as_epsilon):
-        kind = denoiser.schedule.prediction_type
-        output = guided(guidance_of(mode, denoiser), 3.0, kind)(x_t, 600, alpha_bar_t)
-        found.append(pred_epsilon(output, x_t, alpha_bar_t, kind))
-    torch.testing.assert_close(*found, rtol=0, atol=1e-9)
-    plain = pred_epsilon(unguided(tiny_denoiser_float64, CPU)(x_t, 600, alpha_bar_t), x_t, alpha_bar_t, "v_prediction")
-    assert difference(found[0], plain) > 1e-3
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_batch_mates_do_not_matter(tiny_denoiser: Denoiser, mode: str) -> None:
     predict = guided(guidance_of(mode, tiny_denoiser), 30.0, "v_prediction")
@@ -281,13 +234,6 @@ def test_guidance_scale_zero_is_the_ddim_pipeline_bit_for_bit(
         drawn = sample_ddim(predict, scheduler, SampleNoise(seeds, denoiser.sample_shape, CPU.device), 4, eta)
         assert drawn.isfinite().all()
         assert torch.equal(drawn, last[0]) is equal
-
-
-def test_guide_eps_at_scale_zero_returns_eps() -> None:
-    x_t = normal(2, 3, 4, 4).requires_grad_()
-    found = guide_eps(x_t, x_t.sum((1, 2, 3)), x_t, torch.tensor(0.5), 0)
-    assert torch.equal(found, x_t)
-    assert not found.requires_grad
 
 
 def test_outside_its_interval_the_predictor_is_the_plain_one(tiny_denoiser: Denoiser) -> None:
@@ -376,19 +322,3 @@ def test_no_parameter_receives_a_gradient(tiny_denoiser: Denoiser, mode: str, fr
     assert all(parameter.grad is None for parameter in tiny_denoiser.unet.parameters())
     assert x_t.grad is None and not x_t.requires_grad
     assert not output.requires_grad
-
-
-def test_a_clipped_step_moves_along_its_guidance() -> None:
-    """With the noise of the unclipped estimate, the step of a saturated pixel would run the other way."""
-    scheduler = make_scheduler(ScheduleConfig(), clip_sample=True)
-
-    def mean_towards_white(strength: float) -> float:
-        def predict(x_t: Tensor, _timestep: int, alpha_bar_t: Tensor) -> Tensor:
-            eps = torch.zeros_like(x_t) - strength * (1 - alpha_bar_t).sqrt()
-            return output_of_epsilon(eps, x_t, alpha_bar_t, "v_prediction")
-
-        return float(sample_ddim(predict, scheduler, SampleNoise([3], (1, 8, 8), CPU.device), 10, 0.0).mean())
-
-    means = [mean_towards_white(strength) for strength in (0.0, 1.0, 30.0)]
-    assert means == sorted(means)
-    assert means[-1] > 0.9
