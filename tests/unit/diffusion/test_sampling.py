@@ -20,7 +20,6 @@ from fewshot_diffusion.diffusion.sampling import (
     WorkUnit,
     count_forwards,
     draw_units,
-    finish_unit,
     plan_units,
     sample_ddim,
     share_units,
@@ -357,16 +356,3 @@ def test_units_of_another_sampling_or_of_other_seeds_are_refused(draw: Draw, tmp
     shutil.copy(tmp_path / "theirs" / "unit-00000000.safetensors", tmp_path / "theirs" / "unit-00000003.safetensors")
     with pytest.raises(CorruptFileError, match=r"unit-00000003\.safetensors: holds seeds 0-2, expected those from 3"):
         draw(plan_units(0, 2, UNIT_SIZE), tmp_path, "theirs")
-
-
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_unit_is_named(tmp_path: Path, damage: str) -> None:
-    (unit,) = plan_units(3, 1, UNIT_SIZE)
-    folder = CheckpointFolder(tmp_path, "mine")
-    finish_unit(unit, lambda: torch.zeros(3, 3, 16, 16), folder)
-    path = folder.path / "unit-00000003.safetensors"
-    data = path.read_bytes()
-    flipped = data[:-50] + bytes([data[-50] ^ 1]) + data[-49:]
-    path.write_bytes({"truncated": data[: len(data) // 2], "flipped": flipped, "empty": b""}[damage])
-    with pytest.raises(CorruptFileError, match=r"unit-00000003\.safetensors.*Delete it and run the same command"):
-        finish_unit(unit, lambda: torch.zeros(3, 3, 16, 16), folder)
