@@ -25,7 +25,7 @@ from fewshot_diffusion.diffusion.training import (
     train_denoiser,
     training_identity,
 )
-from fewshot_diffusion.errors import CheckpointError, CorruptFileError, StoppedError
+from fewshot_diffusion.errors import CheckpointError, StoppedError
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import generator
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
@@ -274,14 +274,6 @@ def test_a_state_of_another_training_is_refused(config: Callable[..., DenoiserCo
     fit(config(num_images=4), tmp_path, "theirs")
     shutil.copytree(tmp_path / "theirs", tmp_path / "mine")
     with pytest.raises(CheckpointError, match=r"state\.safetensors: written by computation theirs, expected mine"):
-        fit(config(num_images=4), tmp_path)
-
-
-def test_a_truncated_state_is_refused(config: Callable[..., DenoiserConfig], tmp_path: Path) -> None:
-    fit(config(num_images=4), tmp_path)
-    path = tmp_path / "mine" / "state.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CorruptFileError, match=r"state\.safetensors.*Delete it"):
         fit(config(num_images=4), tmp_path)
 
 
