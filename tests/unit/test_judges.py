@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fewshot_diffusion.config.supervised import SupervisedConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
-from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
+from fewshot_diffusion.errors import DataError, WeightsError
 from fewshot_diffusion.judges import AttributeClassifier, load_judge, train_classifier, train_judge
 from fewshot_diffusion.runtime import CPU
-from fewshot_diffusion.storage.weights import WEIGHTS_FILE, save_module
+from fewshot_diffusion.storage.weights import save_module
 
 SETTINGS = SupervisedConfig(epochs=6, batch_size=16, learning_rate=3e-3, weight_decay=0.05, precision="float32")
 ONCE = SETTINGS.model_copy(update={"epochs": 1})
@@ -100,14 +100,4 @@ def test_what_is_no_judge_does_not_judge(tmp_path: Path, role: str | None) -> No
     model = AttributeClassifier(["Red"])
     save_module(model, model.config, tmp_path, {} if role is None else {"role": role})
     with pytest.raises(WeightsError, match=f"role {role!r}, expected 'judge'"):
-        load_judge(tmp_path, "judge")
-
-
-def test_damaged_weights_do_not_judge(tmp_path: Path) -> None:
-    model = AttributeClassifier(["Red"])
-    save_module(model, model.config, tmp_path, {"role": "judge"})
-    with (tmp_path / WEIGHTS_FILE).open("r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"\x55")
-    with pytest.raises(CorruptFileError, match="SHA-256"):
         load_judge(tmp_path, "judge")
