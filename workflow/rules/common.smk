@@ -14,7 +14,10 @@ BASE = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, os.path.abspath(BASE / "workflow" / "scripts"))
 
 from fewshot_diffusion.errors import FewshotError
+from fewshot_diffusion.tooling.failures import JobMessages
 from fewshot_diffusion.tooling.interpreter import job_python
+
+logger.addFilter(JobMessages())
 
 try:
     # First, since the rest imports what not every Python has.
@@ -23,7 +26,6 @@ try:
     from fewshot_diffusion.data.feasibility import require_files
     from fewshot_diffusion.tooling.code_digest import code_digest
     from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
-    from fewshot_diffusion.tooling.failures import JobMessages
     from fewshot_diffusion.tooling.ownership import require_own_name
     from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
@@ -37,7 +39,6 @@ except FewshotError as error:
     raise WorkflowError(str(error))
 
 DATA = CONFIG.data.name
-logger.addFilter(JobMessages())
 
 
 pathvars:

@@ -116,7 +116,14 @@ def test_every_section_and_key_is_documented() -> None:
         "classes.filter.treshold"],
 )  # fmt: skip
 def test_a_mistyped_key_is_named(key: str) -> None:
-    assert f"\n  {key}: Extra inputs are not permitted (found 1)" in refusal(changed(key, 1))
+    assert f"\n  {key}: there is no such key" in refusal(changed(key, 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("data.splits.trian", "; did you mean train?"), ("data.epochs", ", config/README.md lists all")]
+)
+def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
+    assert f"\n  {key}: there is no such key{said} (found 1)" in refusal(changed(key, 1))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,7 @@ def test_every_mistake_is_reported_at_once() -> None:
     ("key", "written"), [("", "''"), ("a: b", "'a: b'"), ("a\nb", r"'a\nb'"), ("a.b", "'a.b'"), ("a-b_1", "a-b_1")]
 )
 def test_a_key_that_is_no_plain_word_is_quoted(key: str, written: str) -> None:
-    assert f"\n  sampling.{written}: Extra inputs" in refusal(default(sampling={key: 1}))
+    assert f"\n  sampling.{written}: there is no such key" in refusal(default(sampling={key: 1}))
 
 
 @pytest.mark.parametrize("key", MOVED)

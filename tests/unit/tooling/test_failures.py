@@ -10,6 +10,8 @@ from fewshot_diffusion.tooling.failures import LAST_LINES, JobMessages, last_mes
 
 Event = Enum("Event", ["JOB_ERROR", "JOB_INFO"])
 END = "WorkflowError:\nAt least one job did not complete successfully."
+PLAN = 'WorkflowError in file "a.smk", line 3'
+PLACE = '\n  File "a.smk", line 3, in <module>'
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,9 @@ def test_the_last_word_is_that_of_the_jobs_whose_outputs_are_missing(tmp_path: P
         ("Command 'x '{\n}' 2> log' returned non-zero exit status 1.", "The command returned non-zero exit status 1."),
         ("a\nCommand 'x' died with <Signals.SIGKILL: 9>.", "a\nThe command died with <Signals.SIGKILL: 9>."),
         ("Building DAG of jobs...", "Building DAG of jobs..."),
+        (f"{PLAN}:\ntoo few\n  images: 3{PLACE}{PLACE}", f"{PLAN}:\ntoo few\n  images: 3"),
+        (f"KeyError: 3{PLACE}", f"KeyError: 3{PLACE}"),
     ],
 )  # fmt: skip
-def test_commands_are_left_out_and_everything_else_is_kept(text: str, said: str) -> None:
+def test_commands_and_tracebacks_of_plans_are_left_out_and_everything_else_is_kept(text: str, said: str) -> None:
     assert spoken(JobMessages(), text) == said

@@ -6,6 +6,7 @@ The YAML files under ``config/`` are instances of ``Config``; ``config/schema.js
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +150,20 @@ def _problems(item: Any) -> list[str]:
     where = dotted(item["loc"])
     if item["type"] == "extra_forbidden" and where in MOVED:
         return [f"{where}: moved to {MOVED[where]}"]
+    if item["type"] == "extra_forbidden":
+        return [f"{where}: there is no such key{_alike(str(item['loc'][-1]))}{_found(item)}"]
     if item["type"] != "value_error":
         said = [f"{where}: {item['msg']}" if where else item["msg"]]
     else:  # a validator of ours
         said = [_located(where, problem) for problem in str(item["ctx"]["error"]).split("\n")]
     return [problem + _found(item) for problem in said]
+
+
+def _alike(key: str) -> str:
+    schema = Config.model_json_schema()
+    keys = {name for section in [schema, *schema["$defs"].values()] for name in section.get("properties", {})}
+    alike = get_close_matches(key, sorted(keys), 1, cutoff=0.8)
+    return f"; did you mean {alike[0]}?" if alike and alike[0] != key else ", config/README.md lists all"
 
 
 def _located(where: str, problem: str) -> str:

@@ -50,9 +50,10 @@ def require_files(config: Config) -> None:
     for position, extractor in enumerate(config.evaluation.extractors):
         if extractor.weights:
             files[f"evaluation.extractors.{position}.weights"] = extractor.weights
-    if missing := [f"{key}: there is no {path}" for key, path in files.items() if not path.exists()]:
-        here = "" if all(path.is_absolute() for path in files.values()) else f" Paths begin in {Path.cwd()}."
-        raise DataError("\n".join([f"Files that the configuration names are missing.{here}", *missing]))
+    if missing := {key: path for key, path in files.items() if not path.exists()}:
+        here = "" if all(path.is_absolute() for path in missing.values()) else f" Paths begin in {Path.cwd()}."
+        lines = [f"{key}: there is no {path}" for key, path in missing.items()]
+        raise DataError("\n".join([f"Files that the configuration names are missing.{here}", *lines]))
 
 
 def require_feasible(config: Config, index: SourceIndex, splits: Mapping[str, Sequence[Row]]) -> None:

@@ -1,8 +1,8 @@
 """What Snakemake says of failed jobs, so that the useful line comes last and alone.
 
 Its own account holds the command of a job twice, settings as JSON included, and ends in a sentence about the workflow.
-Here, commands are left out, and that sentence gives way to what the jobs themselves said in their logs. The standard
-library alone, since every snakemake call imports this.
+Here, commands are left out, and that sentence gives way to what the jobs themselves said in their logs; below a plan
+that is refused, there is no traceback. The standard library alone, since every snakemake call imports this.
 """
 
 import logging
@@ -14,11 +14,12 @@ LAST_LINES = 15
 """How much of a log is shown that ends without a message of ours: a traceback, or what another program said."""
 
 _COMMAND = re.compile(r"^Command '.*' (returned|died)", re.DOTALL | re.MULTILINE)
+_PLACES = re.compile(r'(\n  File ".*", line \d+, in .*)+\Z')
 _LAST_WORDS = "At least one job did not complete successfully."
 
 
 class JobMessages(logging.Filter):
-    """For Snakemake's logger: drops commands, remembers the logs of failed jobs, and gives them the last word."""
+    """For Snakemake's logger: drops what is too much, remembers the logs of failed jobs, gives them the last word."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,6 +37,8 @@ class JobMessages(logging.Filter):
             self._say(record, "\n".join(_verdict(job, logs) for job, logs in missing.items()))
         elif _COMMAND.search(text):
             self._say(record, _COMMAND.sub(r"The command \1", text))
+        elif text.startswith("WorkflowError in file "):  # of a plan that is refused; the heading names the place
+            self._say(record, _PLACES.sub("", text))
         return True
 
     def _remember(self, record: logging.LogRecord) -> None:
