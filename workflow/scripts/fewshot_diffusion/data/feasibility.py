@@ -67,7 +67,7 @@ def require_feasible(config: Config, index: SourceIndex, splits: Mapping[str, Se
         return
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
     lines = [f"{index.path}: {len(index.rows)} images, shared out as {sizes}: too few for what is asked."]
-    lines += [f"  {shortfall}" for shortfall in found]
+    lines += [*index.remarks, *(f"  {shortfall}" for shortfall in found)]
     fits: dict[str, int] = {}
     for shortfall in found:
         fits[shortfall.key] = min(fits.get(shortfall.key, shortfall.found), shortfall.found)
