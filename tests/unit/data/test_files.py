@@ -186,6 +186,14 @@ def test_members_that_are_links(tmp_path: Path, name: str) -> None:
     assert "train/a/1.jpg': is a link" in refusal(link)
 
 
+def test_encrypted_members(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "set", ["a/1.jpg"])
+    data, entry = bytearray(archive.read_bytes()), archive.read_bytes().index(b"PK\1\2")
+    data[entry + 8] |= 1
+    archive.write_bytes(data)
+    assert "a/1.jpg': is encrypted" in refusal(archive)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("names", [["a/1.jpg", "a/1.jpg"], ["a\\1.jpg", "a/1.jpg"], [COMPOSED, DECOMPOSED]])
 def test_two_members_of_one_name(tmp_path: Path, names: list[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from fewshot_diffusion.config.data import ImageFolderConfig
+from fewshot_diffusion.data.image_folder import list_class_images
 from fewshot_diffusion.data.image_set import ImageSet
 from fewshot_diffusion.errors import DataError
 from source_helpers import all_images
@@ -149,3 +150,12 @@ def test_the_first_of_each_class_in_order(folder: Path) -> None:
     assert few.ids[few.labels == 1].tolist() == more.ids[more.labels == 1].tolist()[:2]
     with pytest.raises(DataError, match="class 'n01': found 4 images, expected 5"):
         read(folder).class_set().first_of_each(5)
+
+
+def test_images_outside_the_layout_are_told(folder: Path) -> None:
+    strays = ["train/loose.png", "train/n01/x/y/deep.png", "train/n01/kind/1.png", "other/1.png"]
+    for stray in [*strays, "test/images/1.png"]:
+        write(folder / stray, encoded(0))
+    found = list_class_images(ImageFolderConfig(path=folder), [])
+    assert len(found.rows) == TRAIN + VALIDATION
+    assert "left out other/1.png, train/loose.png, train/n01/kind/1.png and 1 more," in found.remarks[0]

@@ -129,6 +129,11 @@ def test_of_many_faults_the_first_are_shown(written: Written) -> None:
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\n", '"sep=;"\n'])
+def test_the_line_by_which_excel_knows_the_separator(written: Written, first: str) -> None:
+    assert read_columns(written(f"{first}file;S\na;1\n"), "file")["S"].to_dict() == {3: "1"}
+
+
 @pytest.mark.parametrize(
     ("true", "false"),
     [

@@ -137,6 +137,9 @@ def test_grey_values_beyond_every_scale(values: Any) -> None:
     assert "not a readable image (found grey values" in refusal(load_image, encoded(Image.fromarray(pixels), "TIFF"))
 
 
+ONES = {2: b"\x55" * 4, 4: b"\x11" * 8, 8: b"\1" * 16, 16: b"\0\1" * 16}  # a row of the grey value 1, by bits
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -146,9 +149,10 @@ def test_grey_values_beyond_every_scale(values: Any) -> None:
         encoded(Image.fromarray(RAMP * 0 + 3), transparency=3),
         encoded(Image.new("RGB", (SIZE, SIZE), (1, 2, 3)), transparency=(1, 2, 3)),
         encoded(DOTS, "GIF", transparency=0),
+        *(png(bits, (b"\0" + row) * SIZE, extra=chunk(b"tRNS", b"\0\1")) for bits, row in ONES.items()),
         encoded(Image.new("RGBA", (SIZE, SIZE), (1, 2, 3, 0)), "WEBP", lossless=True, exact=True),
     ],
-    ids=["RGBA", "LA", "palette", "grey key", "colour key", "GIF", "WebP"],
+    ids=["RGBA", "LA", "palette", "grey key", "colour key", "GIF", *map(str, ONES), "WebP"],
 )  # fmt: skip
 def test_transparent_pixels_are_white(data: bytes) -> None:
     changes = Changes()
@@ -190,7 +194,11 @@ def test_truncated_images_are_named(form: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "cannot identify"), (b"\0\0\0\x18ftypheic", "HEIC and AVIF are not read"), (b"<svg/>", "cannot identify")],
+    [
+        (b"", "it is empty; expected JPEG, PNG"),
+        (b"\0\0\0\x18ftypheic", "HEIC and AVIF are not read"),
+        (b"<svg/>", "it begins with b'<svg/>'; expected JPEG, PNG"),
+    ],
 )
 def test_what_is_no_image(data: bytes, words: str) -> None:
     assert words in refusal(load_image, data)
@@ -240,6 +248,8 @@ def test_masks_of_any_program(form: str, mode: str) -> None:
     ("data", "words"),
     [
         (encoded(PICTURE), "is not a mask (it is in colour); expected a grey or palette PNG"),
+        (png(16, (b"\0" + b"\0\2" * 3 * SIZE) * SIZE, kind=2), "is not a mask (Pillow halves its 16 bits"),
+        (png(16, (b"\0" + b"\0\2\xff\xff" * SIZE) * SIZE, kind=4), "is not a mask (Pillow halves its 16 bits"),
         (encoded(Image.fromarray(LEFT), "JPEG"), "is not a mask (JPEG changes or reorders ids)"),
         (encoded(Image.fromarray(LEFT), "GIF"), "is not a mask (GIF changes or reorders ids)"),
         (encoded(Image.fromarray(LEFT), "WEBP", lossless=True), "is not a mask (WEBP changes or reorders ids)"),

@@ -85,7 +85,7 @@ def test_pixels_without_a_class_become_one(folder: Path, caplog: pytest.LogCaptu
     caplog.set_level("INFO")
     mask = np.where(mask_of(5) == 3, 255, mask_of(5)).astype(np.uint8)
     (folder / "set/masks/face5.png").write_bytes(encoded(mask, "png"))
-    assert "found class id 255" in refusal(settings(folder))
+    assert "255 is what has no class, set data.mask_folder.ignore: 255." in refusal(settings(folder))
     found = all_masks(settings(folder, ignore=255, ignore_as="right"), 32)
     assert torch.equal(found.by_ids([hash_of("face5")]).masks[0], torch.from_numpy(mask_of(5)))
     assert "1 images with pixels of value 255, which became 'right'" in caplog.text

@@ -154,7 +154,7 @@ def test_rows_and_images_without_each_other_are_named(photos: Path) -> None:
     labels = {f"IMG {i}.JPG": "yes" if i % 3 else "no" for i in range(1, IMAGES)}
     write_labels(photos, labels | {"lost.jpg": "yes"})
     assert planned(photos).index.remarks == [
-        f"{photos}/labels.csv: no image of the rows lost.jpg; they are left out",
+        f"{photos}/labels.csv: no image, or several, of the rows lost.jpg: left out",
         f"{photos}/photos: no labels of IMG 0.JPG; these may train the denoiser alone",
     ]
     write_labels(photos, {"elsewhere.jpg": "yes"})

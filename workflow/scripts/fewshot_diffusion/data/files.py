@@ -42,15 +42,15 @@ Found = Path | zipfile.ZipInfo
 class Members:
     """The files of a folder or of a zip, by their path inside it.
 
-    Clutter is left out, links of folders are followed, and a folder that holds all others is taken off the names.
+    Clutter is left out, links of folders are followed, and a folder that holds all others can be taken off the names.
 
     Attributes:
         path: The folder or zip.
         left_out: Number of hidden files and other clutter that are not listed.
     """
 
-    def __init__(self, path: Path) -> None:
-        """List the files.
+    def __init__(self, path: Path, unwrap: bool = True) -> None:
+        """List the files; ``unwrap`` takes a folder that holds all others off their names.
 
         Raises:
             DataError: If the path is missing or unreadable, or a name leads out of an archive, is that of a link in
@@ -60,7 +60,7 @@ class Members:
         self.left_out = 0
         self._archive, listed = _listed(path)
         visible = {name: found for name, found in listed if self._is_taken(name)}
-        self._top = _wrapper(visible)
+        self._top = _wrapper(visible) if unwrap else ""
         self._files: dict[str, Found] = {}
         self._folders = {""}
         for name, found in sorted(listed, key=lambda item: not item[0].startswith(self._top)):
@@ -225,6 +225,8 @@ def _name_in_zip(path: Path, member: zipfile.ZipInfo) -> str:
     if re.match("/|[A-Za-z]:/", name) or ".." in name.split("/"):
         raise _refusal(path, name, "leads out of the archive")
     inside = _plain(name)
+    if member.flag_bits & 1:
+        raise _refusal(path, name, "is encrypted")
     if stat.S_ISLNK(member.external_attr >> 16) and not _is_clutter(inside):
         raise _refusal(path, name, "is a link")
     return inside + "/" * name.endswith("/")

@@ -25,7 +25,10 @@ def list_class_images(settings: ImageFolderConfig, attributes: Sequence[str]) ->
     members = Members(settings.path)
     classes = members.folders("train")
     if not classes:
-        raise DataError(f"{members.path}: found no classes, expected train/<class>/images/* or train/<class>/*.")
+        found = some(members.folders("")) or "none"
+        raise DataError(
+            f"{members.path}: found no classes, expected train/<class>/images/* or train/<class>/*; found {found}."
+        )
     train, validation = _of_part(members, "train"), _validation(members, classes)
     empty = set(classes) - set(train.values())
     if empty:
@@ -39,13 +42,26 @@ def list_class_images(settings: ImageFolderConfig, attributes: Sequence[str]) ->
     holders = {
         ours: frozenset(row.name for row in rows if row.label == settings.attributes[ours]) for ours in attributes
     }
-    return SourceIndex(settings.path, rows, classes, holders)
+    return SourceIndex(settings.path, rows, classes, holders, _remarks(members, rows))
+
+
+def _remarks(members: Members, rows: Sequence[Row]) -> list[str]:
+    """Say which images are in no place of the layout; it has one for images without labels, test/images/."""
+    taken = {row.file for row in rows}
+    others = [name for name in members.names() if is_image(name) and name not in taken]
+    strays = [name for name in others if not name.startswith("test/images/")]
+    where = "train/<class>/, val/<class>/ or, with a list, val/images/"
+    return [f"{members.path}: left out {some(strays)}, which lie in none of {where}"] if strays else []
 
 
 def _of_part(members: Members, part: str) -> dict[str, str]:
     """Return the images in folders of a part, and the name of the folder: of a class, or ``images``."""
     places = {name: PurePosixPath(name).parts for name in filter(is_image, members.names())}
-    return {name: place[1] for name, place in places.items() if place[0] == part and len(place) in (3, 4)}
+    return {
+        name: place[1]
+        for name, place in places.items()
+        if place[0] == part and (len(place) == 3 or (len(place) == 4 and place[2].lower() == "images"))
+    }
 
 
 def _validation(members: Members, classes: Sequence[str]) -> dict[str, str]:

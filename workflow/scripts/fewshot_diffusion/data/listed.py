@@ -155,5 +155,13 @@ def _mask(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels:
         label = source.ignore_as or source.classes[0]
         changes[f"with pixels of value {source.ignore}, which became {label!r}"] += 1
         ids = np.where(ids == IGNORED, np.uint8(source.classes.index(label)), ids)
-    check_classes(ids, source.classes, where)
+    _require_known(ids, source, where)
     return ids
+
+
+def _require_known(ids: Pixels, source: MaskFolderConfig, where: str) -> None:
+    try:
+        check_classes(ids, source.classes, where)
+    except DataError as error:
+        most = int(ids.max())
+        raise DataError(f"{error} If {most} is what has no class, set data.mask_folder.ignore: {most}.") from error

@@ -38,6 +38,7 @@ TRUTH = {
 
 _BLANKS = " \t"  # a non-breaking space is part of a name
 _GAPS = {"", "nan", "na", "n/a", "null", "none", "?"}
+_EXCEL = re.compile(r"\A\s*\"?sep=[^\n]?\"?[ ,;\t]*(?=\n)", re.IGNORECASE)  # tells it the separator
 _PANDAS_INDEX = "Unnamed: 0"
 
 Row = tuple[int, list[str]]
@@ -232,7 +233,7 @@ def read_columns(path: Path, *columns: str) -> pd.DataFrame:
 
 def _cells(path: Path, columns: Sequence[str]) -> list[Row]:
     """Return the rows of a CSV under whichever separator its first line has these columns."""
-    text = read_text(path)
+    text = _EXCEL.sub("", read_text(path))
     first = next((line for _, line in _lines(text)), "")
     headers = {separator: next(_split(path, first, separator, strict=False), (1, [""]))[1] for separator in ",;\t"}
     fitting = [separator for separator, header in headers.items() if set(columns) <= set(header)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..config.base import Fit
 from ..errors import DataError
@@ -42,7 +42,7 @@ _TURNS = {
 """EXIF's orientation -> what shows the image as it was seen."""
 
 _PACKED = {"L;2": 85, "L;4": 17}
-"""What Pillow multiplies the values of grey images of few bits with."""
+"""What Pillow multiplies the values of grey images of few bits with, but not the one that is transparent."""
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +80,23 @@ def _opened(data: bytes, where: str) -> tuple[Image.Image, str]:
     with _decoding(where):
         if data[4:8] == b"ftyp":
             raise OSError("HEIC and AVIF are not read: convert it to JPEG or PNG")
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _identified(data)
         if image.width * image.height > MAX_PIXELS:
             raise OSError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS}")
         packing: Any = image.tile[0].args if image.tile else ""
         image.load()
     first = packing[0] if isinstance(packing, tuple) and packing else packing
+    if first in _PACKED and isinstance(key := image.info.get("transparency"), int):
+        image.info["transparency"] = key * _PACKED[first]
     return image, first if isinstance(first, str) else ""
+
+
+def _identified(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:  # its message tells of an object in memory
+        found = f"it begins with {data[:12]!r}" if data else "it is empty"
+        raise OSError(f"{found}; expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from None
 
 
 @contextmanager
@@ -148,13 +158,16 @@ def _coloured(image: Image.Image, done: Changes) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return grey of up to 65535, or of fractions, in 0..255."""
+    """Return grey of up to 65535, or of fractions, in 0..255, and what is transparent of it."""
     values = np.asarray(image).astype(np.float64)
     low, high = values.min(), values.max()
     top = 65535.0 if image.mode != "F" else 1.0 if high <= 1 else 255.0
     if not (low >= 0 and high <= top):
         raise ValueError(f"found grey values {low:g} to {high:g}, expected 0 to {top:g}")
-    return Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+    grey = Image.fromarray((values * (255 / top)).round().astype(np.uint8))
+    if isinstance(key := image.info.get("transparency"), int):
+        grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _square(image: Image.Image, where: str, fit: Fit, done: Changes) -> Image.Image:
@@ -238,6 +251,8 @@ def _written(mask: Image.Image, packing: str, where: str) -> Pixels:
     what, channels = "", mask.getbands()
     if mask.format not in ("PNG", "BMP", "TIFF"):
         what = f"{mask.format} changes or reorders ids"
+    elif ";16" in packing and len(channels) > 1:
+        what = "Pillow halves its 16 bits a channel"
     elif "I" in packing.partition(";")[2]:
         what = "white is stored as 0"
     elif channels[-1] == "A" and values[..., -1].min() < 255:

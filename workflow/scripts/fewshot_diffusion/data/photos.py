@@ -1,5 +1,6 @@
 """Images of any names, and a CSV that says what they show."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,17 +25,17 @@ def list_photos(settings: FolderConfig, attributes: Sequence[str]) -> SourceInde
     Raises:
         DataError: If a file is missing or malformed, a column is not there, or no row names an image.
     """
-    members = Members(settings.images)
+    # A folder is named on purpose: were another taken off the names, a further image beside it would move all splits.
+    members = Members(settings.images, unwrap=settings.images.is_file())
     names = [name for name in members.names() if is_image(name)]
     table = read_columns(settings.labels, "file")
-    columns = {attribute_name(name): name for name in table.columns if name != "file"}
-    known_columns(settings.labels, columns, attributes)
-    files = _Finder(members, names)
+    columns = _columns(settings.labels, [name for name in table.columns if name != "file"], attributes)
+    files = _Finder(settings, members, names)
     found = [files.find(file) for file in table["file"]]
     if not any(found):
         raise DataError(
             f"{settings.labels}: its first row names {next(iter(table['file']), 'nothing')!r}, and no row a file of "
-            f"{settings.images}, where there are {some(names) or 'no images'}."
+            f"{settings.images}, where there are {some(names) or 'no images'}. Write them as they are there."
         )
     labelled = set(filter(None, found))
     _require_once(settings.labels, table["file"], found)
@@ -49,6 +50,16 @@ def list_photos(settings: FolderConfig, attributes: Sequence[str]) -> SourceInde
     return SourceIndex(settings.images, rows, attributes=holders, remarks=remarks)
 
 
+def _columns(path: Path, names: Sequence[str], attributes: Sequence[str]) -> dict[str, str]:
+    """Return attribute -> column."""
+    known_columns(path, [attribute_name(name) for name in names], attributes)
+    found: dict[str, str] = {}
+    for name in names:
+        if (other := found.setdefault(attribute_name(name), name)) != name and attribute_name(name) in attributes:
+            raise DataError(f"{path}: the columns {other!r} and {name!r} are both {attribute_name(name)}; rename one.")
+    return found
+
+
 def _require_once(path: Path, files: "pd.Series[str]", found: list[str | None]) -> None:
     lines: dict[str, object] = {}
     for line, name in zip(files.index, found, strict=True):
@@ -57,18 +68,26 @@ def _require_once(path: Path, files: "pd.Series[str]", found: list[str | None]) 
 
 
 def _remarks(settings: FolderConfig, absent: list[str]) -> list[str]:
-    return [f"{settings.labels}: no image of the rows {some(absent)}; they are left out"] if absent else []
+    return [f"{settings.labels}: no image, or several, of the rows {some(absent)}: left out"] if absent else []
 
 
 class _Finder:
-    """Finds a file by its path, or by its name alone where there is one of that name."""
+    """Finds a file by its path in the folder, or from where the CSV lies, or by an end of it that no other has."""
 
-    def __init__(self, members: Members, names: Sequence[str]) -> None:
-        self._members, self._names = members, set(names)
-        base = [name.rpartition("/")[2] for name in names]
-        times = Counter(base)
-        self._alone = {short: name for short, name in zip(base, names, strict=True) if times[short] == 1}
+    def __init__(self, settings: FolderConfig, members: Members, names: Sequence[str]) -> None:
+        self._settings, self._members, self._names = settings, members, set(names)
+        times = Counter(tail for name in names for tail in _tails(name))
+        self._alone = {tail: name for name in names for tail in _tails(name) if times[tail] == 1}
 
     def find(self, file: str) -> str | None:
-        name = self._members.find(file) or self._alone.get(file)
+        file = file.replace("\\", "/") if self._members.find(file) is None else file
+        name = self._members.find(file) or self._members.find(self._seen_from_list(file)) or self._alone.get(file)
         return name if name in self._names else None
+
+    def _seen_from_list(self, file: str) -> str:
+        return os.path.relpath(self._settings.labels.parent / file, self._settings.images)
+
+
+def _tails(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
