@@ -68,6 +68,14 @@ def test_the_template_plans_or_says_what_would_fit(tree: Path) -> None:
     assert "Traceback" not in refused.text
 
 
+def test_what_the_denoiser_trains_on_has_no_labels(tree: Path) -> None:
+    """Else an edited label would train it again."""
+    together = overlay(tree, "together.yaml", data={"judged_together": ["Full-beard"]})
+    text = snakemake(tree, "-n", "-p", "attributes", *MINE, together).text
+    for split, attributes in (("train", "--attributes  --output"), ("shots", "--attributes Full-beard --output")):
+        assert any(f"--name {split} " in line and attributes in line for line in text.splitlines()), split
+
+
 @pytest.mark.parametrize("name", ["avatars64", "celebahq32"])
 def test_a_name_that_is_taken_is_refused(tree: Path, name: str) -> None:
     refused = snakemake(tree, "-n", *MINE, overlay(tree, "taken.yaml", data={"name": name}))

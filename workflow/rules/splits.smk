@@ -25,6 +25,8 @@ def own(attribute):
 
 
 def attributes_of_images(wildcards):
+    if PLAN and wildcards.split == "train":
+        return []  # the denoiser sees no labels: an edited one does not train it again
     found = wildcards.get("own")
     return [found.removeprefix("-")] if found else CONFIG.judged_together
 

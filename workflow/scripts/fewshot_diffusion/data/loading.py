@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..config.base import Fit
 from ..errors import DataError
@@ -91,7 +91,7 @@ def _opened(data: bytes, where: str) -> tuple[Image.Image, str]:
     return image, first if isinstance(first, str) else ""
 
 
-def _identified(data: bytes) -> Image.Image:
+def _identified(data: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:  # its message tells of an object in memory
