@@ -72,7 +72,7 @@ def _remarks(settings: FolderConfig, absent: list[str]) -> list[str]:
 
 
 class _Finder:
-    """Finds a file by its path in the folder, or from where the CSV lies, or by an end of it that no other has."""
+    """Finds a file by its path in the folder, by an end of it that no other has, or as seen from where the CSV lies."""
 
     def __init__(self, settings: FolderConfig, members: Members, names: Sequence[str]) -> None:
         self._settings, self._members, self._names = settings, members, set(names)
@@ -81,7 +81,7 @@ class _Finder:
 
     def find(self, file: str) -> str | None:
         file = file.replace("\\", "/") if self._members.find(file) is None else file
-        name = self._members.find(file) or self._members.find(self._seen_from_list(file)) or self._alone.get(file)
+        name = self._members.find(file) or self._alone.get(file) or self._members.find(self._seen_from_list(file))
         return name if name in self._names else None
 
     def _seen_from_list(self, file: str) -> str:
