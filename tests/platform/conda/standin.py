@@ -12,7 +12,6 @@ that is served as conda-forge, and how the `pip:` section is filled:
              be the pinned ones, and what they require, recursively, and nothing else. Commands in bin/ are left out.
 """
 
-import argparse
 import asyncio
 import importlib.metadata
 import json
@@ -201,33 +200,17 @@ def link(source: Path, target: Path) -> None:
 # --- command line ---------------------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="conda")
-    calls = top.add_subparsers(dest="call", required=True)
-    create = calls.add_parser("env").add_subparsers(required=True).add_parser("create")
-    create.add_argument("--quiet", action="store_true")
-    create.add_argument("--no-default-packages", action="store_true")
-    create.add_argument("--file", type=Path, required=True)
-    create.add_argument("--prefix", type=Path, required=True)
-    clean = calls.add_parser("clean")
-    for option in ("-y", "--tarballs", "--packages"):
-        clean.add_argument(option, action="store_true")
-    listing = calls.add_parser("list")
-    listing.add_argument("--explicit", action="store_true", required=True)
-    listing.add_argument("--prefix", type=Path, required=True)
-    return top
-
-
 def main() -> None:
-    arguments = parser().parse_args()
-    base = read_base()
-    match arguments.call:
-        case "env":
-            create(base, arguments.file, arguments.prefix)
-        case "clean":
+    base, words = read_base(), sys.argv[1:]
+    match words:
+        case ["env", "create", "--quiet", "--no-default-packages", "--file", file, "--prefix", prefix]:
+            create(base, Path(file), Path(prefix))
+        case ["clean", "-y", "--tarballs"] | ["clean", "-y", "--tarballs", "--packages"]:
             shutil.rmtree(base.cache, ignore_errors=True)
-        case "list":
-            list_explicit(arguments.prefix)
+        case ["list", "--explicit", "--prefix", prefix]:
+            list_explicit(Path(prefix))
+        case _:
+            raise StandinError(f"found {words}, expected a call that Snakemake makes")
 
 
 if __name__ == "__main__":
