@@ -57,11 +57,6 @@ def test_too_few_images_of_a_class(positives: int, negatives: int, class_: str) 
     assert "attributes.splits.shots" in message
 
 
-def test_a_class_that_is_just_large_enough() -> None:
-    shots = draw_shots(pool(5, 5), "Blond", 5, 5, 0)
-    assert sorted(shots["id"]) == list(range(1000, 1010))
-
-
 def test_an_unknown_attribute() -> None:
     with pytest.raises(DataError, match=r"'Hat' is not in the data set. It has: Blond, Beard"):
         draw_shots(pool(5, 5), "Hat", 1, 1, 0)
@@ -94,15 +89,6 @@ def test_a_malformed_list_is_named(tmp_path: Path, text: str, fault: str) -> Non
     (tmp_path / "shots.csv").write_text(text)
     with pytest.raises(DataError, match=rf"shots\.csv.*{fault}"):
         read_shots(tmp_path / "shots.csv", pool(5, 5))
-
-
-@pytest.mark.parametrize(
-    "text", ["label;id\r\nYES;1002\r\nno;1001\r\n\r\n", "\ufeffid\tlabel\tx\n1002\t1\t\n1001\t0\t\n"]
-)
-def test_own_lists_may_be_written_in_any_way(tmp_path: Path, text: str) -> None:
-    (tmp_path / "shots.csv").write_text(text, newline="")
-    images, labels = read_shots(tmp_path / "shots.csv", pool(5, 5))
-    assert (images.ids.tolist(), labels.tolist()) == ([1002, 1001], [True, False])
 
 
 def test_shots_outside_the_pool_are_named(tmp_path: Path) -> None:
