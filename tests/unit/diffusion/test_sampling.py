@@ -155,16 +155,6 @@ def test_eta_one_has_the_posterior_variance_of_the_subsequence(num_inference_ste
     assert float(variance[-1]) == 0
 
 
-def test_eta_scales_the_deviation_and_zero_draws_no_noise() -> None:
-    def first_deviation(eta: float) -> float:
-        return float(trajectory(5, eta, 1.0)[0][1] - trajectory(5, eta, 0.0)[0][1])
-
-    whole = first_deviation(1.0)
-    assert whole > 0.1
-    assert first_deviation(0.25) == pytest.approx(0.25 * whole, rel=1e-6)
-    assert first_deviation(0.0) == 0
-
-
 def test_the_predictor_is_given_the_schedule_of_its_timestep(tiny_denoiser: Denoiser) -> None:
     scheduler = make_scheduler(tiny_denoiser.schedule, timestep_spacing="leading")
     seen = []
@@ -338,14 +328,6 @@ def test_the_seconds_of_resumed_units_are_counted(tiny_denoiser: Denoiser, tmp_p
     for path in folder.path.glob("*.json"):
         path.write_text(json.dumps({"seconds": 20.0}))
     assert seconds() == 40
-
-
-def test_another_identity_has_another_folder(draw: Draw, tiny_denoiser: Denoiser, tmp_path: Path) -> None:
-    units, predict = plan_units(0, 1, UNIT_SIZE), Counting(guided_by_readout(tiny_denoiser))
-    for identity in ("theirs", "mine", "theirs"):
-        draw(units, tmp_path, identity, predict)
-    assert predict.steps == 2 * STEPS
-    assert {path.name for path in tmp_path.iterdir()} == {"theirs", "mine"}
 
 
 def test_units_of_another_sampling_or_of_other_seeds_are_refused(draw: Draw, tmp_path: Path) -> None:
