@@ -21,8 +21,8 @@ from fewshot_diffusion.data.lists import (
     read_attribute_list,
     read_columns,
     read_id_list,
-    read_label_csv,
     read_numbers,
+    read_truth,
 )
 from fewshot_diffusion.data.loading import load_image, load_mask, read_shape
 from fewshot_diffusion.errors import DataError
@@ -96,6 +96,12 @@ def read_renamed(path: Path) -> None:
     read_zip(path)
 
 
+def read_labels(path: Path) -> None:
+    table = read_columns(path, "file")
+    for name in table.columns.drop("file"):
+        read_truth(path, table[name])
+
+
 def read_shots(path: Path) -> None:
     read_numbers(path, read_columns(path, "id", "file")["id"])
     read_id_list(path, "file")
@@ -110,7 +116,7 @@ PHOTOS: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 KINDS: dict[str, tuple[Callable[[Path], object], list[bytes]]] = {
     "attribute lists": (read_attribute_list, [LIST, LIST.decode().encode("utf-16")]),
-    "labels": (read_label_csv, [LABELS, LABELS.replace(b",", b"\t"), LABELS.decode().encode("utf-16")]),
+    "labels": (read_labels, [LABELS, LABELS.replace(b",", b"\t"), LABELS.decode().encode("utf-16")]),
     "ids": (read_shots, [b"id,file\n1,a.jpg\n2,b.jpg\n"]),
     "tables": (lambda path: read_source_csv(path, "a"), [b"a,b\n1,2\n,x\n"]),
     "annotations": (

@@ -156,7 +156,7 @@ class ImageFolderConfig(FilesConfig):
 class FolderConfig(FilesConfig):
     """Images of any names in a local folder or zip, and a CSV that says what they show.
 
-    Its first column names the images, every other is an attribute: 0 / 1, true / false, yes / no or -1 / 1.
+    Its column `file` names the images, every other is an attribute: 0 / 1, true / false, yes / no or -1 / 1.
     """
 
     kind: Literal["folder"] = "folder"

@@ -126,26 +126,6 @@ def _require_count(path: Path, count: str, found: int) -> None:
         raise DataError(f"{path}: line 1 announces {count!r} images, found {found} lines.")
 
 
-def read_label_csv(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read labels of files: a column ``file``, and a column of 0 / 1, true / false, yes / no or -1 / 1 for each label.
-
-    Args:
-        path: CSV; its cells are separated by commas, semicolons or tabs.
-        columns: Labels to read; None: all.
-
-    Returns:
-        One boolean column per label; the index holds the names of the files.
-
-    Raises:
-        DataError: If a column is missing, a file stands twice, or a label is missing or unknown; names the lines.
-    """
-    table = read_columns(path, "file", *(columns or ()))
-    names = [name for name in table.columns if name != "file"] if columns is None else list(columns)
-    labels = {name: read_truth(path, table[name]) for name in names}
-    index = _unique(path, table["file"].items())
-    return pd.DataFrame({name: column.to_numpy() for name, column in labels.items()}, index=index)
-
-
 def read_truth(path: Path, cells: "pd.Series[str]") -> "pd.Series[bool]":
     """Return a column of labels, however they are written.
 
