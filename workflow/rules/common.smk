@@ -17,9 +17,8 @@ from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.tooling.failures import JobMessages
 from fewshot_diffusion.tooling.interpreter import job_python
 
-logger.addFilter(JobMessages())
-
 try:
+    logger.addFilter(JobMessages())
     # First, since the rest imports what not every Python has.
     PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
     from fewshot_diffusion.config.model import load_config
