@@ -55,15 +55,6 @@ def test_output_and_epsilon_are_inverse_to_each_other(prediction_type: str, alph
     torch.testing.assert_close(back, raw, rtol=0, atol=1e-10)
 
 
-def test_both_prediction_types_agree_on_the_clean_estimate(alpha_bar_t: Tensor) -> None:
-    eps, x_t = normal(5), normal(6)
-    estimates = [
-        pred_original_sample(output_of_epsilon(eps, x_t, alpha_bar_t, kind), x_t, alpha_bar_t, kind)
-        for kind in PREDICTION_TYPES
-    ]
-    torch.testing.assert_close(*estimates, rtol=1e-10, atol=1e-10)
-
-
 def test_the_two_targets_differ() -> None:
     clean, noise, alpha_bar_t = normal(0), normal(1), scalar(0.3)
     assert training_target(clean, noise, alpha_bar_t, "epsilon") is noise
