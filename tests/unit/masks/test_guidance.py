@@ -63,33 +63,23 @@ def test_every_method_that_follows_a_gradient_is_tested(guides: dict[str, MaskGu
     assert {name: type(guide) for name, guide in guides.items()} == GUIDES
 
 
-def test_the_likelihood_of_exact_reads_the_clean_estimate_at_the_label_of_its_head(
-    tiny_denoiser: Denoiser, random_head: HeadMaker, guides: dict[str, MaskGuide], x_t: Tensor, masks: Tensor
-) -> None:
-    output, found = guides["exact"].guidance(masks)(x_t, T, ALPHA_BAR)
-    torch.testing.assert_close(output, tiny_denoiser.unet(x_t, T).sample)
+@pytest.mark.parametrize("timestep", [120, 450])
+@pytest.mark.parametrize("method", GUIDES)
+def test_each_method_reads_what_it_says(
+    tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter, guides: dict[str, MaskGuide], x_t: Tensor,
+    masks: Tensor, method: str, timestep: int,
+) -> None:  # fmt: skip
+    """exact: the clean estimate at its head's label; readout: x_t at its own level; clean_image: pixels."""
+    output, found = guides[method].guidance(masks)(x_t, timestep, ALPHA_BAR)
+    torch.testing.assert_close(output, tiny_denoiser.unet(x_t, timestep).sample)
     x0_hat = pred_original_sample(output, x_t, ALPHA_BAR, "v_prediction")
-    head = random_head([50])
-    maps = extract(tiny_denoiser.unet, x0_hat, 50, head.modules_tapped)
-    torch.testing.assert_close(found, mask_log_likelihood(head(maps, 50), masks))
-
-
-def test_the_likelihood_of_readout_reads_the_noisy_image_at_its_own_level(
-    tiny_denoiser: Denoiser, random_head: HeadMaker, guides: dict[str, MaskGuide], x_t: Tensor, masks: Tensor
-) -> None:
-    head = random_head([100, 500])
-    for timestep in (120, 450):
-        _, found = guides["readout"].guidance(masks)(x_t, timestep, ALPHA_BAR)
-        maps = extract(tiny_denoiser.unet, x_t, timestep, head.modules_tapped)
-        torch.testing.assert_close(found, mask_log_likelihood(head(maps, timestep), masks))
-
-
-def test_the_likelihood_of_clean_image_reads_the_pixels_of_the_clean_estimate(
-    tiny_denoiser: Denoiser, segmenter: Segmenter, guides: dict[str, MaskGuide], x_t: Tensor, masks: Tensor
-) -> None:
-    output, found = guides["clean_image"].guidance(masks)(x_t, T, ALPHA_BAR)
-    x0_hat = pred_original_sample(output, x_t, ALPHA_BAR, "v_prediction")
-    torch.testing.assert_close(found, mask_log_likelihood(segmenter.logits(x0_hat), masks))
+    if method == "clean_image":
+        logits = segmenter.logits(x0_hat)
+    else:
+        seen, label, levels = (x0_hat, 50, [50]) if method == "exact" else (x_t, timestep, [100, 500])
+        head = random_head(levels)
+        logits = head(extract(tiny_denoiser.unet, seen, label, head.modules_tapped), label)
+    torch.testing.assert_close(found, mask_log_likelihood(logits, masks))
 
 
 @pytest.mark.parametrize("method", GUIDES)
