@@ -114,7 +114,7 @@ benchmarks: setup ## Gather time and memory of the jobs that ran here into one t
 
 estimate: setup ## Say how long what is left of TARGET takes, even while it runs: make estimate TARGET=classes CONFIG=...
 	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(CHOSEN) -- $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
-	$(BIN)/python tools/estimate_time.py --table $(BENCHMARKS) --cores "$$(nproc)" <<< "$$plan"
+	$(BIN)/python tools/estimate_time.py --table $(BENCHMARKS) --cores "$$(env -u OMP_NUM_THREADS nproc)" <<< "$$plan"
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check

@@ -1,9 +1,11 @@
 """What tests share: the smoke configuration, scripts without another interpreter's start, workflows in copies."""
 
+import contextlib
 import fcntl
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +70,8 @@ def command(folder: Path, *words: str, **variables: str) -> Finished:
     try:
         text, _ = process.communicate(timeout=PATIENCE)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its jobs, too
     return Finished(process.returncode, text)
 
 
@@ -87,6 +90,7 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        process_group=0,
     )
 
 

@@ -55,7 +55,8 @@ def make_smoke_the_default(tree: Path) -> None:
     update_config(merged, yaml.safe_load((tree / "config" / "smoke.yaml").read_text()))
     path.write_text(yaml.safe_dump(merged, sort_keys=False))
     ignored = tree / ".gitignore"
-    ignored.write_text("".join(line for line in ignored.read_text().splitlines(True) if "smoke" not in line))
+    kept = "".join(line for line in ignored.read_text().splitlines(True) if "smoke" not in line)
+    ignored.write_text(kept.replace("avatars64", "smoke"))
 
 
 def lend_environment(tree: Path) -> None:
