@@ -29,7 +29,7 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 ENVS = sorted({path.stem for path in (ROOT / "envs").glob("*.yaml")} - {"download"})  # the smoke run fetches nothing
 # Packages that the test environment has, and the envs that may import them.
 IMPORTABLE = {
-    "diffusers": set(ENVS) - {"figures"},
+    "diffusers": set(ENVS) - {"data", "figures"},
     "dicebear": {"data"},
     "resvg_py": {"data"},
     "pytorch_fid": {"evaluation", "figures"},
