@@ -95,22 +95,22 @@ def test_shell_characters_in_paths_classes_and_labels_run_nothing(tree: Path) ->
     Image.new("RGB", (16, 16), (200, 10, 10)).save(buffer, "JPEG")
     with zipfile.ZipFile(folder / "set.zip", "w") as archive:
         for label in ("first", evil):
-            for number in range(6):
+            for number in range(150):
                 archive.writestr(f"train/{label}/{number}.jpg", buffer.getvalue())
     config = {
         "data": {
             "name": "hostile",
             "kind": "image_folder",
             "image_folder": {"path": str(folder / "set.zip"), "attributes": {"Bad": evil}},
-            "splits": dict.fromkeys(["judge", "tuning_judge", "controls", "reference"], 1) | {"train": 2},
+            "splits": dict.fromkeys(["train", "judge", "tuning_judge", "controls", "reference"], 40),
         },
         "attributes": {
-            "splits": {"shots": 1},
+            "splits": {"shots": 40},
             "targets": [{"name": "Bad", "attribute": "Bad", "value": True, "label": evil[:40],
                 "guidance_scale": {"exact": 1, "readout": 1}}],
         },
         "masks": None,
-        "classes": {"splits": {"class_train": 4, "class_test": 2}},
+        "classes": {"splits": {"class_train": 40, "class_test": 40}},
     }  # fmt: skip
     (tree / "hostile.yaml").write_text(yaml.safe_dump(config))
     target = "results/hostile/images/train.parquet"

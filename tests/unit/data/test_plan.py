@@ -134,7 +134,7 @@ def test_all_shortfalls_come_in_one_message_with_the_numbers_that_would_fit(phot
 
 def test_too_few_images_are_said_to_be_so_for_rows_without_one(photos: Path) -> None:
     write_labels(photos, {f"IMG {i}.JPG" if i < 9 else f"gone/{i}.JPG": "yes" for i in range(IMAGES)})
-    assert refusal(photos).splitlines()[1].startswith(f"{photos}/labels.csv: no image of the rows gone/")
+    assert refusal(photos).splitlines()[1].startswith(f"{photos}/labels.csv: no image, or several, of the rows gone/")
 
 
 def test_where_no_number_would_fit_more_images_are_asked_for(photos: Path) -> None:
