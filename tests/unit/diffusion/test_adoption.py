@@ -289,6 +289,9 @@ VALUES = st.recursive(
 def tried() -> Iterator[list[str]]:
     found: list[str] = []
     yield found
+    assert len(found) >= 500
+    assert 0 < found.count("adopted") < len(found) / 2
+    assert all(found), "a refusal without a word"
     print(f"\n{len(found)} mutated files, {found.count('adopted')} adopted, {len(set(found))} different messages")
 
 
@@ -316,5 +319,5 @@ def test_mutated_files_are_refused_in_words(
         if name == "config.json":
             adopt(own)
         tried.append("adopted")
-    except FewshotError as error:
+    except FewshotError as error:  # anything else fails the test
         tried.append(str(error))

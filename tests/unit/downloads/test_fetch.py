@@ -101,9 +101,7 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {  # what is said -> the address, a
 @pytest.mark.parametrize("said", BAD, ids=lambda said: said[:40].strip())
 def test_what_is_no_file_is_refused_in_words_of_its_own(tmp_path: Path, server: Server, said: str) -> None:
     url, known = BAD[said]
-    started = time.monotonic()
     message = refusal(tmp_path, settings(tmp_path, server, url, **known))
-    assert time.monotonic() - started < 2
     assert said in message
     assert [other for other in BAD if other in message] == [said]
     way_out = message.splitlines()[-1]

@@ -5,7 +5,6 @@ import io
 import stat
 import struct
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +73,7 @@ DAMAGED, MANY = "the archive is damaged or no archive", "more files than the 4 o
 BOMB = "expected at most 1000000 (extract.max_bytes)"
 HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {  # case -> file, content, what is said
     "zip parent": ("s.zip", lambda: zipped(GOOD | {"a/../../out": b"x"}), OUT),
-    "zip absolute": ("s.zip", lambda: zipped(GOOD | {"/tmp/out": b"x"}), OUT),
+    "zip absolute": ("s.zip", lambda: zipped(GOOD | {"/outside/out": b"x"}), OUT),
     "zip backslash": ("s.zip", lambda: zipped(GOOD | {"..\\out": b"x"}), OUT),
     "zip control": ("s.zip", lambda: zipped(GOOD | {"a\x1b[31m": b"x"}), CONTROL),
     "zip link": ("s.zip", lambda: zipped({"a": b"/etc/passwd"}, mode=LINK), LINKED),
@@ -92,7 +91,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {  # case -> file, co
     "zip empty": ("s.zip", lambda: zipfile_of_nothing(), "found no file in it"),
     "zip long": ("s.zip", lambda: zipped(GOOD | {"x" * 256: b"x"}), "a name of more than 255 bytes"),
     "tar parent": ("s.tar.gz", lambda: tarred(GOOD | {"a/../../out": b"x"}), OUT),
-    "tar absolute": ("s.tar.gz", lambda: tarred(GOOD | {"/tmp/out": b"x"}), OUT),
+    "tar absolute": ("s.tar.gz", lambda: tarred(GOOD | {"/outside/out": b"x"}), OUT),
     "tar control": ("s.tar.xz", lambda: tarred(GOOD | {"a\n": b"x"}, "xz"), CONTROL),
     "tar link out": ("s.tar.gz", lambda: tarred({"a": b""}, type=tarfile.SYMTYPE, linkname="../../out"), LINKED),
     "tar link within": ("s.tar.gz", lambda: tarred({"a": b""}, type=tarfile.SYMTYPE, linkname="b"), LINKED),
@@ -126,14 +125,12 @@ def test_what_archives_of_data_do_not_hold_is_refused(tmp_path: Path, case: str)
     archive = tmp_path / "in" / "set" / name
     archive.parent.mkdir(parents=True)
     archive.write_bytes(content())
-    started = time.monotonic()
     with pytest.raises(FewshotError) as caught:
         extract_archive(LIMITS, archive, archive.parent / "set.csv")
-    assert time.monotonic() - started < 2
     assert said in str(caught.value)
     assert str(caught.value).startswith(str(archive)) and str(caught.value).isprintable()
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "in", archive.parent, archive]
-    assert not Path("/tmp/out").exists()
+    assert not Path("/outside").exists()
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ def test_every_row_has_its_own_n_floors_and_note_and_the_paper_s_numbers_none() 
     assert text.startswith("a, scaled-down:") and "`fd_x` (lower is better)" in text and "23.7" not in text
 
 
+def test_a_row_without_an_image_has_no_numbers() -> None:
+    table = TABLE.assign(**dict.fromkeys(["value", "ci_low", "ci_high", "floor"], float("nan")))
+    assert "nan" not in attributes_section(table, SHARES)
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [(judge_note(0.8), ""), (judge_note(0.799), "judge right on 79.9 % of real images only"), (few_note(50, 50), ""),

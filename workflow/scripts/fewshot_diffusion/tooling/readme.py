@@ -23,7 +23,7 @@ def attributes_view(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     for metric in measured_metrics(table):
         rows = ours[ours["metric"] == metric].set_index(key)
         view[metric] = _distance_cells(rows, metric_of(metric).digits)
-        view[f"floor of {metric.split('_')[0]}"] = rows["floor"].map(f"{{:.{metric_of(metric).digits}f}}".format)
+        view[f"floor of {metric.split('_')[0]}"] = _number_cells(rows["floor"], metric_of(metric).digits)
     if judged["note"].notna().any():
         view["note"] = judged["note"]
     return view.fillna("").reset_index("method")
@@ -53,7 +53,12 @@ def _share_cells(rows: pd.DataFrame) -> list[str]:
 
 def _distance_cells(rows: pd.DataFrame, digits: int) -> "pd.Series[str]":
     half = (rows["ci_high"] - rows["ci_low"]) / 2
-    return rows["value"].map(f"{{:.{digits}f}}".format) + half.map(f" ± {{:.{digits}f}}".format)
+    return _number_cells(rows["value"], digits) + _number_cells(half, digits, before=" ± ")
+
+
+def _number_cells(numbers: "pd.Series[float]", digits: int, before: str = "") -> "pd.Series[str]":
+    """Return numbers as text; of rows without an image there is none."""
+    return numbers.map(lambda number: "" if number != number else f"{before}{number:.{digits}f}")
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
