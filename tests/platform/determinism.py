@@ -8,6 +8,7 @@ and the borders of sample shards, whose number is one of the ways.
 
 import argparse
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from safetensors import safe_open
+from safetensors.torch import save
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "platform"), str(ROOT / "workflow" / "scripts")]
@@ -107,9 +110,20 @@ def products(tree: Path) -> Iterator[tuple[str, str]]:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=SECONDS, errors="ignore")
             yield str(path.relative_to(tree)), hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
         else:
-            yield str(path.relative_to(tree)), hashlib.sha256(path.read_bytes()).hexdigest()
+            yield str(path.relative_to(tree)), hashlib.sha256(content(path)).hexdigest()
     for folder, shards in sets.items():
         yield str(folder.relative_to(tree)), joined_digest(shards)
+
+
+def content(path: Path) -> bytes:
+    """Return a file's bytes; of a description, all that it holds but the seconds that its samples took."""
+    if "descriptions" not in path.parts:
+        return path.read_bytes()
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["about"])
+        about["cost"].pop("seconds_per_sample", None)
+        del about["sha256"]  # of these seconds, too
+        return save({name: file.get_tensor(name) for name in file.keys()}, {"about": json.dumps(about)})  # noqa: SIM118
 
 
 def joined_digest(shards: list[Path]) -> str:
