@@ -1,4 +1,7 @@
-"""Whose the tables are: no run writes over those of another data set. Light, since every snakemake call imports it."""
+"""Whose results and images are: no run overwrites another data set's, none shows networks what they were trained on.
+
+Light, since every snakemake call imports it.
+"""
 
 import csv
 from pathlib import Path
@@ -6,7 +9,11 @@ from pathlib import Path
 import yaml
 
 from ..config.data import DataConfig
+from ..config.model import Config, load_config
 from ..errors import ConfigError
+
+TRAINED_ON = {"denoiser": ("train",), "masks": ("judge", "tuning_judge", "pairs"), "classes": ("class_train",)}
+"""Section whose ``source`` may be the store -> the splits that its shipped weights were trained on."""
 
 
 def data_set_of(table: Path) -> str | None:
@@ -39,6 +46,34 @@ def require_own_name(data: DataConfig, folder: Path) -> None:
                 f"data.name: {data.name!r} is the name of {path.name}'s data set, of kind {other['kind']}; found kind "
                 f"{data.kind}. Its results lie in results/{data.name}/: choose another name."
             )
+
+
+def require_shipped_splits(config: Config, shipped: Path) -> None:
+    """Stop if drawn images lie elsewhere than when the shipped weights were trained: they would meet these again.
+
+    Splits of drawn images lie one behind the other, so a size that changes moves all splits behind it.
+
+    Args:
+        config: The whole configuration.
+        shipped: The configuration file that the shipped weights were trained with.
+
+    Raises:
+        ConfigError: Names the weights, the split, where it lies and where it lay.
+    """
+    stored = [key for key in TRAINED_ON if getattr(getattr(config, key), "source", None) == "store"]
+    if not (stored and config.data.is_drawn):
+        return
+    theirs = load_config(yaml.safe_load(shipped.read_text(encoding="utf-8")))
+    for key in stored:
+        for split in TRAINED_ON[key]:
+            ours, was = config.split_range(split), theirs.split_range(split)
+            if ours != was:
+                raise ConfigError(
+                    f"{key}.source: the shipped weights were trained on the images {was.start} to {was.stop - 1} "
+                    f"({split}), and other splits hold some of them now: by the sizes of the splits, {split} is "
+                    f"{ours.start} to {ours.stop - 1}. Leave the sizes as {shipped.name} has them, or set "
+                    f"{key}.source to train."
+                )
 
 
 def _data_section(text: str) -> dict[str, object]:
