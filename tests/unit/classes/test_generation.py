@@ -81,8 +81,9 @@ def test_what_is_drawn_is_scored_by_its_own_class(models: ClassModels, tmp_path:
     assert made.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     assert made.seeds.tolist() == [CLASS_STRIDE * (label + 1) + seed for label in range(3) for seed in range(3)]
     every = score(models.denoiser, models.head, made.images, CPU)
-    assert torch.allclose(made.log_prob, every[torch.arange(9), made.labels], atol=1e-5)
-    assert len(every.unique()) == every.numel()
+    others = every[torch.arange(9)[:, None], (made.labels[:, None] + torch.tensor([1, 2])) % 3]
+    assert torch.allclose(made.log_prob, every[torch.arange(9), made.labels], atol=1e-3)  # of float16 activations
+    assert (others - made.log_prob[:, None]).abs().min() > 0.01
     for label in range(3):
         unit = WorkUnit(0, range((label + 1) * CLASS_STRIDE, (label + 1) * CLASS_STRIDE + 3))
         drawn = to_uint8(generation.sample_unit(models.generator, label, unit, SAMPLING, CPU))

@@ -196,7 +196,7 @@ def test_batch_mates_do_not_matter(tiny_denoiser: Denoiser, mode: str) -> None:
     x_t, alpha_bar_t = normal(4, 3, 16, 16, dtype=torch.float32), alpha_bar(600, torch.float32)
     batch = predict(x_t, 600, alpha_bar_t)
     singles = torch.cat([predict(single, 600, alpha_bar_t) for single in x_t.split(1)])
-    torch.testing.assert_close(batch, singles, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(batch, singles, rtol=1e-4, atol=1e-4)
     assert float((batch - unguided(tiny_denoiser, CPU)(x_t, 600, alpha_bar_t)).abs().max()) > 1e-2
 
 
