@@ -215,14 +215,14 @@ def test_every_number_out_of_range_is_refused_with_its_range() -> None:
         assert any(f"{words} (found" in line for line in said), f"{keys}, {words}: {caught.value}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(JUNK)
 def test_junk_instead_of_a_configuration(raw: Any) -> None:
     with pytest.raises(ConfigError, match="not valid"):
         load_config(raw)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.sampled_from(sorted(Config.model_fields)), st.text(st.characters(codec="ascii", categories=["L"]), min_size=4)
 )

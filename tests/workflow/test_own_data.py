@@ -54,6 +54,7 @@ def tree(tmp_path: Path, photos: Path) -> Path:
     return tree
 
 
+@pytest.mark.slow
 def test_the_template_plans_or_says_what_would_fit(tree: Path) -> None:
     done = snakemake(tree, "-n", "attributes", *MINE)
     assert done.status == 0, done.text
@@ -68,6 +69,7 @@ def test_the_template_plans_or_says_what_would_fit(tree: Path) -> None:
     assert "Traceback" not in refused.text
 
 
+@pytest.mark.slow
 def test_what_the_denoiser_trains_on_has_no_labels(tree: Path) -> None:
     """Else an edited label would train it again."""
     together = overlay(tree, "together.yaml", data={"judged_together": ["Full-beard"]})
@@ -76,6 +78,7 @@ def test_what_the_denoiser_trains_on_has_no_labels(tree: Path) -> None:
         assert any(f"--name {split} " in line and attributes in line for line in text.splitlines()), split
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["avatars64", "celebahq32"])
 def test_a_name_that_is_taken_is_refused(tree: Path, name: str) -> None:
     refused = snakemake(tree, "-n", *MINE, overlay(tree, "taken.yaml", data={"name": name}))
@@ -83,6 +86,7 @@ def test_a_name_that_is_taken_is_refused(tree: Path, name: str) -> None:
     assert f"data.name: '{name}' is the name of" in refused.text
 
 
+@pytest.mark.slow
 def test_the_table_of_another_data_set_is_not_written_over(tree: Path) -> None:
     table = tree / "results/tables/celeba_fid.csv"
     table.parent.mkdir(parents=True)
@@ -94,6 +98,7 @@ def test_the_table_of_another_data_set_is_not_written_over(tree: Path) -> None:
     assert "Ask for results/mine/tables/attributes.csv" in refused.text
 
 
+@pytest.mark.slow
 def test_another_attribute_of_the_default_costs_its_own_row(tree: Path) -> None:
     smoke = ("--configfile", "config/smoke.yaml")
     targets = [*yaml.safe_load((tree / "config/smoke.yaml").read_text())["attributes"]["targets"], "Red"]

@@ -28,12 +28,11 @@ def test_it_learns() -> None:
     assert classifier.accuracy(model.predict(test.images), test.labels, 2) > 0.9
 
 
-@pytest.mark.parametrize("mixup_alpha", [None, 0.2])
-def test_a_training_repeats_bit_for_bit(mixup_alpha: float | None) -> None:
+def test_a_training_repeats_bit_for_bit() -> None:
     data, models = shades(CLASSES, 8, 0), []
     for _ in range(2):
         torch.rand(5)  # the global stream must not matter
-        recipe = ClassifierRecipe("resnet18", 16, SHORT, mixup_alpha)
+        recipe = ClassifierRecipe("resnet18", 16, SHORT, mixup_alpha=0.2)
         models.append(train_classifier(recipe, CLASSES, data.images, data.labels, CPU))
     first, second = (model.state_dict() for model in models)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -41,7 +40,9 @@ def test_a_training_repeats_bit_for_bit(mixup_alpha: float | None) -> None:
 
 def test_the_three_architectures_are_torchvisions() -> None:
     for name, parameters in (("resnet18", 11.2e6), ("wide_resnet50_2", 66.8e6), ("resnext50_32x4d", 23.0e6)):
-        found = sum(parameter.numel() for parameter in ClassClassifier(name, CLASSES, 32).parameters())
+        with torch.device("meta"):
+            model = ClassClassifier(name, CLASSES, 32)
+        found = sum(parameter.numel() for parameter in model.parameters())
         assert found == pytest.approx(parameters, rel=0.01)
 
 

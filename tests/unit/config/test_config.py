@@ -26,6 +26,7 @@ from fewshot_diffusion.tooling.documentation import readme_text, schema_text, wr
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 OVERLAYS = sorted(path for path in CONFIG.glob("*.yaml") if path.stem not in ("config", "artefacts"))
+DEFAULT: dict[str, Any] = yaml.safe_load((CONFIG / "config.yaml").read_text())
 EXPERIMENTS = ("attributes", "masks", "classes")
 FACES = {"kind": "celebahq", "celebahq": {"folder": "x", "attributes": {"Blond": "a", "Beard": "b"}}}
 PAIRS = {"kind": "mask_folder", "mask_folder": {"path": "x", "classes": ["back", "hair"]}}
@@ -33,7 +34,7 @@ PAIRS = {"kind": "mask_folder", "mask_folder": {"path": "x", "classes": ["back",
 
 def default(**overlay: object) -> dict[str, Any]:
     """Return the default configuration with an overlay, as Snakemake merges them."""
-    raw: dict[str, Any] = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    raw = copy.deepcopy(DEFAULT)
     update_config(raw, copy.deepcopy(overlay))
     return raw
 

@@ -17,6 +17,7 @@ def avatars(options: dict[str, Any], rule: dict[str, list[Any]], classes: list[s
     return AvatarsConfig(options=options, attributes={"Mine": rule}, classes=classes or [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["hairColor", "backgroundColor", "skinColor", "beardVariant", "rearHairVariant"])
 @pytest.mark.parametrize("given", [{}, VARIED])
 def test_what_may_be_picked_is_what_the_generator_picks(option: str, given: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fewshot_diffusion.config.data import DatasetConfig
 from fewshot_diffusion.config.model import Config
 from fewshot_diffusion.data.image_set import load_attributes, load_image_set
@@ -25,6 +27,7 @@ def test_every_kind_has_a_reader() -> None:
     assert {*LISTINGS, "avatars"} == kinds
 
 
+@pytest.mark.slow
 def test_splits_are_disjoint_and_complete(tmp_path: Path) -> None:
     config, ids = smoke_config(), []
     for split in config.splits:
@@ -88,6 +91,7 @@ print(found.images.float().mean((1, 2, 3)).tolist(), found.attributes["Dark"].to
 """
 
 
+@pytest.mark.slow
 def test_a_new_kind_of_source_takes_four_files(tmp_path: Path) -> None:
     """A section, a module, a line in the table and an overlay; schema and README are generated."""
     edits: dict[Path, list[tuple[str, str]]] = {

@@ -295,6 +295,7 @@ def tried() -> Iterator[list[str]]:
     print(f"\n{len(found)} mutated files, {found.count('adopted')} adopted, {len(set(found))} different messages")
 
 
+@pytest.mark.slow
 @settings(max_examples=520, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_mutated_files_are_refused_in_words(

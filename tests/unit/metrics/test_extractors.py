@@ -51,6 +51,7 @@ def inception(weights: Path, digest: str | None = None) -> ExtractorConfig:
     return ExtractorConfig(kind="inception", weights=weights, sha256=digest or sha256(weights))
 
 
+@pytest.mark.slow
 def test_inception_equals_pytorch_fid(fid_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fid, "load_state_dict_from_url", lambda *_, **__: torch.load(fid_weights, weights_only=True))
     with torch.inference_mode():
@@ -91,6 +92,7 @@ def test_means_of_a_bfloat16_network_are_taken_in_full_precision(efficientnet: F
     assert not torch.equal(rough, efficientnet(images(2)))
 
 
+@pytest.mark.slow
 def test_inception_in_bfloat16_gives_float32(fid_weights: Path) -> None:
     assert make_extractor(inception(fid_weights), BFLOAT16)(images(1)).dtype == torch.float32
 

@@ -632,7 +632,7 @@ def closure(calls: list[set[int]]) -> set[int]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(graph=graphs(), data=st.data())
 def test_any_layout_has_one_digest_and_an_edit_changes_it_if_reached(
     tmp_path_factory: pytest.TempPathFactory, graph: tuple[list[set[int]], list[str], list[str]], data: st.DataObject

@@ -24,6 +24,8 @@ from fewshot_diffusion.tooling.store import (
 )
 from support import ROOT, planned_jobs, snakemake
 
+pytestmark = pytest.mark.slow  # all but two read what a run of Snakemake left
+
 NOTHING = "Nothing to be done"
 LEFT_OUT = "results/a set/descriptions/all.txt"
 SHARD = "results/a set/attributes/samples/1-of-2.txt"
@@ -98,13 +100,11 @@ def recorded(product: str) -> dict[str, Any]:
     return dict(json.loads(record_path(product).read_text()))
 
 
-@pytest.mark.slow
 def test_a_clone_has_nothing_to_do(clone: Path) -> None:
     assert NOTHING in run(clone, "-n")
     assert not Path(LEFT_OUT).exists()
 
 
-@pytest.mark.slow
 def test_a_file_of_other_bytes_is_not_adopted_and_what_follows_from_it_is_made_again(clone: Path) -> None:
     Path(SHARD).write_text("something else\n")
     assert jobs(clone, "--cores", "1") == {"describe", "table"}
@@ -112,7 +112,6 @@ def test_a_file_of_other_bytes_is_not_adopted_and_what_follows_from_it_is_made_a
     assert "something else" in Path(LEFT_OUT).read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", ["a parameter", "an input"])
 def test_a_change_after_storing_is_seen(clone: Path, change: str) -> None:
     if change == "an input":
@@ -120,7 +119,6 @@ def test_a_change_after_storing_is_seen(clone: Path, change: str) -> None:
     assert "sample" in jobs(clone, "-n", *(["--config", "scale=4"] if change == "a parameter" else []))
 
 
-@pytest.mark.slow
 def test_what_is_made_again_is_made_from_what_is_there(clone: Path) -> None:
     Path(TABLE).unlink()
     assert jobs(clone, "--cores", "1") == {"describe", "table"}

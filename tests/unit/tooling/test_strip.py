@@ -44,6 +44,11 @@ def test_rows_stand_above_each_other_in_order() -> None:
     assert [set(axes.images[0].get_array().flatten()) for axes in (upper, lower)] == [{1, 2, 255}, {3, 4, 255}]
 
 
+def test_a_strip_is_written_in_every_format(files: tuple[Followed, Steered], tmp_path: Path) -> None:
+    draw_strip(*files, [tmp_path / "strip.png", tmp_path / "strip.pdf"])
+    assert (tmp_path / "strip.pdf").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     "wrong", [{}, {"follower": "readout"}, {"preset": "other"}, {"shots": 5}, {"wanted": 3}], ids=str
 )
@@ -51,8 +56,6 @@ def test_samples_of_another_kind_or_class_are_refused(
     files: tuple[Followed, Steered], tmp_path: Path, wrong: dict[str, str]
 ) -> None:
     followed, steered = files
-    draw_strip(followed, steered, [tmp_path / "strip.png", tmp_path / "strip.pdf"])
-    assert (tmp_path / "strip.pdf").stat().st_size > 0
     other = steered if wrong else replace(steered, targets=[TARGET.model_copy(update={"value": False})])
     with pytest.raises(CorruptFileError):
         draw_strip(replace(followed, **wrong), other, [tmp_path / "strip.png"])
