@@ -22,8 +22,8 @@ SHORT = SupervisedConfig(epochs=1, batch_size=8, learning_rate=1e-3, weight_deca
 
 @pytest.mark.slow
 def test_it_learns() -> None:
-    data, test = shades(CLASSES, 16, 0), shades(CLASSES, 20, 2)
-    recipe = ClassifierRecipe("resnet18", 16, SHORT.model_copy(update={"epochs": 6}))
+    data, test = shades(CLASSES, 32, 0), shades(CLASSES, 20, 2)
+    recipe = ClassifierRecipe("resnet18", 16, SHORT.model_copy(update={"epochs": 12}))
     model = train_classifier(recipe, CLASSES, data.images, data.labels, CPU)
     assert classifier.accuracy(model.predict(test.images), test.labels, 2) > 0.9
 
