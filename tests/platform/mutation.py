@@ -27,14 +27,14 @@ SETTINGS = """
 [tool.pytest.ini_options]
 pythonpath = ["src", "tests"]
 addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
-markers = ["slow: left out"]
+markers = ["slow: tried, too"]
 
 [tool.mutmut]
 source_paths = ["src/fewshot_diffusion"]
 only_mutate = ["src/fewshot_diffusion/{room}/*"]
 do_not_mutate_patterns = ['^\\s*raise ', '^\\s*f?".*"$']
 also_copy = ["config", "tests", "workflow"]
-pytest_add_cli_args = ["-m", "not slow", "-x"]
+pytest_add_cli_args = ["-x"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 track_dependencies = false
@@ -48,9 +48,14 @@ def prepare(folder: Path, room: str) -> None:
     shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
     shutil.copytree(ROOT / "config", folder / "config")
-    places = (f"unit/{room}", f"property/test_{room}.py", f"contract/test_{room}.py")
-    tests = [f"tests/{place}" for place in places if (ROOT / "tests" / place).exists()]
-    (folder / "pyproject.toml").write_text(SETTINGS.format(room=room, tests=json.dumps(tests)))
+    (folder / "pyproject.toml").write_text(SETTINGS.format(room=room, tests=json.dumps(tests_of(room))))
+
+
+def tests_of(room: str) -> list[str]:
+    """Return the tests that import from a room, its own and others'."""
+    places = (ROOT / "tests").glob("unit/*/test_*.py"), (ROOT / "tests").glob("property/test_*.py")
+    found = sorted(path for place in places for path in place if f"fewshot_diffusion.{room}" in path.read_text())
+    return [str(path.relative_to(ROOT)) for path in found]
 
 
 def mutmut(folder: Path, *words: str) -> int:
