@@ -68,7 +68,8 @@ def test_what_samples_are_steered_by_decides_them(folder: Path) -> None:
     for i, one in enumerate(images):
         assert one.shape == (6, 3, 16, 16)
         assert all(not torch.equal(one, other) for other in images[:i])
-    # One folder of finished units each: none is taken for another.
+    # One folder of finished units each: none is taken for another. Where a set begins does not matter to a unit.
+    draw(folder, Steering(), first_seed=99)
     assert len(list((folder / "checkpoints").iterdir())) == 5
 
 

@@ -1,6 +1,7 @@
 """The class-conditional denoiser: equal at step 0, K + 1 labels, dropped anew in every step, resumable, guided."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,18 @@ def test_guidance_is_null_plus_w_times_the_difference_in_every_call(conditional:
         assert torch.allclose(predict(x_t, 500, torch.tensor(0.5)), null + w * (wanted - null), atol=1e-5)
     assert torch.equal(labels, before), "the caller's labels are left alone"
     assert not torch.allclose(wanted, null, atol=1e-3)
+
+
+@pytest.mark.parametrize("w", [1.0, 2.5])
+def test_outputs_in_bfloat16_are_combined_in_full_precision(conditional: Denoiser, w: float) -> None:
+    runtime, (x_t, labels) = replace(CPU, dtype=torch.bfloat16), batch()
+    with torch.no_grad(), runtime.autocast():
+        both = torch.cat([labels, torch.full_like(labels, K)])
+        rough = conditional.unet(torch.cat([x_t, x_t]), 500, class_labels=both).sample
+    wanted, null = rough.float().chunk(2)
+    found = classifier_free(conditional, labels, w, runtime)(x_t, 500, torch.tensor(0.5))
+    assert rough.dtype == torch.bfloat16 and found.dtype == torch.float32
+    torch.testing.assert_close(found, null + w * (wanted - null), rtol=0, atol=0.02 if w == 1 else 1e-6)
 
 
 def test_a_scale_of_1_does_not_compute_the_null_half(conditional: Denoiser, shown: list[Tensor]) -> None:

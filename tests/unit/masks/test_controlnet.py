@@ -1,5 +1,6 @@
 """The ControlNet baseline: it changes nothing at step 0, learns, resumes, and refuses what it cannot copy."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from fewshot_diffusion.data.mask_set import flip_masks
 from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.errors import ConfigError, WeightsError
 from fewshot_diffusion.masks import controlnet as module
-from fewshot_diffusion.masks.controlnet import ControlNet, controlled, fit_controlnet, load_controlnet
+from fewshot_diffusion.masks.controlnet import (
+    ControlNet,
+    controlled,
+    controlled_predictor,
+    fit_controlnet,
+    load_controlnet,
+)
 from fewshot_diffusion.masks.pairs import Pairs
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
@@ -112,6 +119,14 @@ def test_every_image_is_trained_with_its_own_mask_mirrored_or_not(
     index = torch.tensor([7, 0, 5, 2, 6, 1, 4, 3])
     expected = controlled(tiny_denoiser.unet, seen["model"], x_t, timesteps, masks[index])
     assert torch.equal(seen["predict"](x_t, timesteps, index), expected)
+
+
+def test_an_output_in_bfloat16_is_returned_in_full_precision(tiny_denoiser: Denoiser, controlnet: ControlNet) -> None:
+    awaken(controlnet)
+    x_t, _, masks = batch()
+    found = controlled_predictor(tiny_denoiser, controlnet, masks, replace(CPU, dtype=torch.bfloat16))
+    expected = controlled_predictor(tiny_denoiser, controlnet, masks, CPU)(x_t, 321, torch.tensor(0.5))
+    torch.testing.assert_close(found(x_t, 321, torch.tensor(0.5)), expected, rtol=0.1, atol=0.1)  # and of one dtype
 
 
 @pytest.mark.parametrize("change", [{"denoiser": "1" * 64}, {"classes": ["a", "b", "c"]}, {"shots": 200}])

@@ -23,6 +23,7 @@ from fewshot_diffusion.metrics.intervals import Interval
 from fewshot_diffusion.metrics.measures import METRICS, measured, metric_of
 from fewshot_diffusion.metrics.moments import StreamingStatistics
 from fewshot_diffusion.seeds import generator
+from fewshot_diffusion.storage.tensors import write_tensors
 
 IMAGES = torch.randint(0, 256, (70, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 COST = Cost(forwards_per_sample=2.5, seconds_per_sample=0.25, acceptance_rate=0.5)
@@ -32,7 +33,11 @@ class MeanColour:
     name = "mean_colour"
     dim = 3
 
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
     def __call__(self, images: Tensor) -> Tensor:
+        self.sizes.append(len(images))
         return images.float().mean((2, 3))
 
 
@@ -54,7 +59,9 @@ def test_every_image_is_described_once(described: Description, judge: AttributeC
     assert torch.equal(described.probabilities["Dull"], judge.probability(IMAGES, "Dull"))
     assert torch.equal(described.gallery, IMAGES[:GALLERY_SIZE])
     assert (described.method, described.cost) == ("exact", COST)
-    unjudged = describe(IMAGES, described.ids, "real", [MeanColour()], None)
+    extractor = MeanColour()
+    unjudged = describe(IMAGES, described.ids, "real", [extractor], None)
+    assert extractor.sizes == [64, 6], "batches share no image"
     assert not unjudged.probabilities
     assert (unjudged.cost.forwards_per_sample, unjudged.cost.acceptance_rate) == (0, 1)
     assert math.isnan(unjudged.cost.seconds_per_sample)
@@ -88,6 +95,9 @@ def test_a_description_comes_back_and_is_refused_in_another_s_place(described: D
     for expected in ({"target": "Blond"}, {"method": "readout"}):
         with pytest.raises(CorruptFileError, match=r"exact\.safetensors: was made for"):
             load_description(path, expected)
+    write_tensors(path, {"ids": described.ids}, {"method": "exact"})
+    with pytest.raises(CorruptFileError, match="expected ids, gallery"):
+        load_description(path)
 
 
 # --- the metrics as records ---

@@ -198,7 +198,7 @@ def test_wilson_interval_of_known_shares() -> None:
         assert abs(bound - 0.35) == pytest.approx(1.96 * math.sqrt(bound * (1 - bound) / 20), rel=1e-10)
     assert interval.low < 0.35 < interval.high
     assert wilson_interval(0, 10).low == 0.0
-    assert wilson_interval(10, 10).high == 1.0
+    assert wilson_interval(10, 10).high == wilson_interval(1, 1).high == 1.0
     for successes, n in [(0, 0), (-1, 5), (6, 5)]:
         with pytest.raises(MetricError, match=f"found {successes} of {n}"):
             wilson_interval(successes, n)
