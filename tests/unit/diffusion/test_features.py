@@ -33,6 +33,7 @@ def test_describe_taps_reads_channels_and_reduction_off_the_network(tiny_unet: U
         FeatureTap("up_blocks.0", 16, 1),
         FeatureTap("up_blocks.1", 8, 1),
     ]
+    assert all(isinstance(tap.reduction, int) for tap in describe_taps(tiny_unet, TAPS))
 
 
 def test_maps_come_in_the_order_of_the_names(tiny_unet: UNet2DModel) -> None:

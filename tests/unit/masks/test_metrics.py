@@ -26,6 +26,7 @@ def test_agreement_of_equal_masks_is_one_and_of_others_lies_in_its_interval() ->
     assert (same.miou.value, same.miou.low, same.miou.high, same.pixel_accuracy) == (1, 1, 1, 1)
     noisy = torch.where(torch.rand(wanted.shape, generator=stream) < 0.3, 0, wanted).to(torch.uint8)
     other = agreement(wanted, noisy, 4, replicates=200)
+    assert other == agreement(wanted, noisy, 4, replicates=200) != agreement(wanted, noisy, 4, 200, seed=1)
     assert other.miou.value == pytest.approx(miou(confusion(wanted.flatten(0, 1), noisy.flatten(0, 1), 4)))
     assert other.miou.low < other.miou.value < other.miou.high < 1
     assert other.pixel_accuracy == pytest.approx(float((wanted == noisy).float().mean()))
@@ -72,6 +73,11 @@ def test_the_curve_shows_one_preset_and_the_figure_a_strip_for_each_row() -> Non
     (axis,) = shots_figure(table, "p").axes
     (curve,) = axis.containers
     assert curve[0].get_xydata().tolist() == [[5, 0.5], [20, 0.6]]
+    bars = [bar.tolist() for bar in curve[2][0].get_segments()]
+    assert bars == [
+        [[5, pytest.approx(0.4)], [5, pytest.approx(0.6)]],
+        [[20, pytest.approx(0.5)], [20, pytest.approx(0.7)]],
+    ]
     assert axis.get_title() == "n = 8 samples a point, bars: 95 % intervals"
     assert [line.get_ydata()[0] for line in axis.lines if line.get_label() in ("real images", "unguided")] == [
         0.92,

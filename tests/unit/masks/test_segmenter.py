@@ -61,6 +61,8 @@ def test_mirrored_images_keep_their_left_and_right(monkeypatch: pytest.MonkeyPat
     fit_segmenter(pairs, SMALL, CPU)
     found_images, found = seen["augment"](images, masks, torch.Generator().manual_seed(0))
     assert bool((found[..., :4] == 1).all()) and bool((found[..., 12:] == 2).all())
+    again, _ = seen["augment"](images, masks, torch.Generator().manual_seed(0))
+    assert torch.equal(again, found_images), "by its own stream alone"
     bright_left = (found_images[:, 0, 0, 0] == 200).float().mean()
     assert 0.3 < float(bright_left) < 0.7
     assert float(images.float().mean()) == 100  # the originals stay as they are
