@@ -1,9 +1,8 @@
-"""What tests share: the smoke configuration, scripts without another interpreter's start, workflows in copies."""
+"""What tests share: the smoke configuration, and workflows in copies."""
 
 import contextlib
 import fcntl
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -39,16 +38,6 @@ def one_class() -> dict[str, object]:
     """Return an overlay that leaves the first of the smoke configuration's two classes."""
     smoke = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
     return {"attributes": {"targets": smoke["attributes"]["targets"][:1]}}
-
-
-def run(script: str, *words: object) -> None:
-    """Run a script as `python script.py words` would."""
-    before = sys.argv
-    sys.argv = [f"{script}.py", *map(str, words), "--device", "cpu"]
-    try:
-        runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{script}.py"), run_name="__main__")
-    finally:
-        sys.argv = before
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from fewshot_diffusion.classes.training import CellFiles, train_cell
 from fewshot_diffusion.config.classes import ClassSamplingConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.diffusion.denoiser import Denoiser, load_denoiser, unet_config
-from fewshot_diffusion.errors import CorruptFileError
+from fewshot_diffusion.diffusion.unets import unet_of_config
+from fewshot_diffusion.errors import CorruptFileError, WeightsError
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.tables import read_csv
-from fewshot_diffusion.storage.weights import save_module, weights_digest
+from fewshot_diffusion.storage.weights import load_module, save_module, weights_digest
 from support import smoke_config
 
 CLASSES = ["round", "square", "long"]
@@ -64,12 +65,12 @@ def folder(tiny_denoiser: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path
 
 
-def draw(folder: Path, threshold: float = 0.0, head: str = "filter") -> list[Path]:
-    models = ClassModelFolders(folder / "denoiser", folder / "generator", folder / head)
-    paths = [folder / f"{threshold}-{head}" / f"{shard}.parquet" for shard in ("1-of-2", "2-of-2")]
+def draw(folder: Path, wanted: int = 2, head: str = "filter", generator: str = "generator") -> list[Path]:
+    models = ClassModelFolders(folder / "denoiser", folder / generator, folder / head)
+    paths = [folder / f"{wanted}-{head}" / f"{shard}.parquet" for shard in ("1-of-2", "2-of-2")]
     for path in paths:
         share = ClassShare(path.stem, folder / "units")
-        sample_classes(SAMPLING, Quota(2, 9, threshold), models, share, path, "cpu")
+        sample_classes(SAMPLING, Quota(wanted, 9, 0.0), models, share, path, "cpu")
     return paths
 
 
@@ -84,6 +85,16 @@ def test_shards_hold_whole_units_of_their_classes_and_say_what_made_them(folder:
     units = {path: path.stat().st_mtime_ns for path in (folder / "units").rglob("unit-*")}
     draw(folder, head="other")  # a filter draws nothing
     assert {path: path.stat().st_mtime_ns for path in (folder / "units").rglob("unit-*")} == units
+    more = load_generated(draw(folder, wanted=4))
+    assert torch.equal(more.images.unflatten(0, (3, 6))[:, :3].flatten(0, 1), made.images), "more extend fewer"
+    assert {path: path.stat().st_mtime_ns for path in units} == units
+
+
+def test_generator_and_filter_must_have_seen_the_same_images(folder: Path) -> None:
+    unet, about = load_module(unet_of_config, folder / "generator")
+    save_module(unet, unet_config(unet), folder / "stranger", {**about, "images": "others"})
+    with pytest.raises(WeightsError, match="stranger: the weights are of images 'others'"):
+        draw(folder, generator="stranger")
 
 
 def test_a_report_is_of_its_own_filter_threshold_and_judge(folder: Path) -> None:
@@ -121,6 +132,9 @@ def test_a_cell_learns_from_the_few_real_and_the_kept_images_once(
     row = read_csv(folder / "row.csv").iloc[0]
     assert (row["n_real"], row["n_generated"], row["n_test"], row["top1_mean"]) == (6, 6, 12, 1)
     assert len(seen) == len(settings.architectures[0].seeds), "the second time, all are finished"
+    other = settings.model_copy(update={"sampling": SAMPLING.model_copy(update={"classifier_free_scale": 9})})
+    with pytest.raises(CorruptFileError, match="was made for settings"):
+        train_cell(other, Cell(name, "plain", 1), files, folder / "seeds", folder / "never.csv", "cpu")
     recipe, known, images, labels, _ = seen[0]
     real = shades(CLASSES, 4)
     assert (recipe.architecture, known) == (name, CLASSES)

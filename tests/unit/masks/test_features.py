@@ -12,8 +12,9 @@ from fewshot_diffusion.diffusion.features import extract
 from fewshot_diffusion.errors import CorruptFileError
 from fewshot_diffusion.images import to_signed
 from fewshot_diffusion.masks.features import load_mask_features, mask_features, noised_to, save_mask_features
-from fewshot_diffusion.masks.heads import fit_mask_head
+from fewshot_diffusion.masks.heads import fit_mask_head, load_mask_head, train_mask_head
 from fewshot_diffusion.masks.pairs import Pairs
+from fewshot_diffusion.masks.row import GuideKey
 from fewshot_diffusion.runtime import CPU
 
 Squares = Callable[[int], Pairs]
@@ -65,8 +66,11 @@ def test_a_few_pairs_are_learned_from_the_cache(
     assert denoiser == "d"
     _, report = fit_mask_head(read, "bilinear", recipe)
     assert report["pixel_accuracy"] > 0.8  # the larger class has 0.75
+    mine, other = (GuideKey(method, "p", shots) for shots in (6, 7))
+    train_mask_head(recipe, "bilinear", mine, tmp_path / "cache.safetensors", tmp_path / "head", "cpu")
+    assert load_mask_head(tmp_path / "head", mine, "d", squares(1).classes).upsampling == "bilinear"
     with pytest.raises(CorruptFileError, match="was made for shots 6, expected 7"):
-        load_mask_features(tmp_path / "cache.safetensors", {"method": method, "shots": 7})
+        train_mask_head(recipe, "bilinear", other, tmp_path / "cache.safetensors", tmp_path / "other", "cpu")
 
 
 def test_mirrored_pairs_exchange_left_and_right() -> None:

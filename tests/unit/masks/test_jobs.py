@@ -1,8 +1,10 @@
 """The jobs that draw, measure and tune, on a few tiny masks: who judges whom, over which samples, and what is kept."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,14 +19,14 @@ from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.diffusion.guidance import unguided
 from fewshot_diffusion.diffusion.samples import SampleSet, load_samples, save_samples, seconds_per_sample
 from fewshot_diffusion.diffusion.sampling import draw_units, plan_units
-from fewshot_diffusion.errors import DataError
+from fewshot_diffusion.errors import CorruptFileError, DataError
 from fewshot_diffusion.masks import evaluation, sweep
 from fewshot_diffusion.masks.guidance import GUIDES
 from fewshot_diffusion.masks.heads import MaskHead
 from fewshot_diffusion.masks.metrics import agreement, confusion, diversity, miou
 from fewshot_diffusion.masks.row import MaskRow
 from fewshot_diffusion.masks.sampling import Wanted, sample_masks
-from fewshot_diffusion.metrics.descriptions import Cost, Description, save_description
+from fewshot_diffusion.metrics.descriptions import Cost, Description, load_description, save_description
 from fewshot_diffusion.metrics.distances import kernel_distance
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
@@ -110,7 +112,7 @@ def test_a_row_is_about_the_first_samples_of_each_mask(files: evaluation.Measure
     row = read_csv(tmp_path / "row.csv").iloc[0]
     images, real = pictures(spoilt(SHOWN, 4), SHOWN)[:6], files.reference
     held = agreement(SHOWN[:6].unflatten(0, (2, 3)), images[:, 0].unflatten(0, (2, 3)), 3, 20)
-    features, (own, others) = MeanColour()(images), evaluation.load_description(real).features["mean"][:7].split([3, 4])
+    features, (own, others) = MeanColour()(images), load_description(real).features["mean"][:7].split([3, 4])
     expected = {
         "miou": held.miou.value, "ci_low": held.miou.low, "ci_high": held.miou.high,
         "pixel_accuracy": held.pixel_accuracy, "miou_real": miou(confusion(MASKS[:3], spoilt(MASKS, 1)[:3], 3)),
@@ -136,9 +138,31 @@ def test_a_row_is_about_the_first_samples_of_each_mask(files: evaluation.Measure
 def test_too_few_samples_or_others_first_are_refused(
     files: evaluation.Measured, tmp_path: Path, samples: str, shape: tuple[int, int], said: str
 ) -> None:
-    other = evaluation.Measured(**vars(files) | {"samples": tmp_path / samples})
+    other = replace(files, samples=tmp_path / samples)
     with pytest.raises(DataError, match=said):
         evaluation.evaluate_masks(SETTINGS, ROW, other, shape, tmp_path / "row.csv", "cpu")
+
+
+@pytest.mark.parametrize(
+    "change", [{"method": "readout"}, {"preset": "label_500"}, {"shots": 20}, {"guidance_scale": 7.0}]
+)
+def test_samples_in_anothers_place_are_refused(
+    files: evaluation.Measured, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(CorruptFileError, match=f"samples: was made for {next(iter(change))}"):
+        evaluation.evaluate_masks(SETTINGS, replace(ROW, **change), files, (2, 3), tmp_path / "row.csv", "cpu")
+
+
+def test_samples_of_other_masks_and_features_of_other_images_are_refused(
+    files: evaluation.Measured, tmp_path: Path
+) -> None:
+    with pytest.raises(CorruptFileError, match="was made for masks"):
+        evaluation.evaluate_masks(SETTINGS, ROW, files, (2, 4), tmp_path / "row.csv", "cpu")
+    described = load_description(files.reference)
+    save_description(replace(described, ids=described.ids.flip(0)), files.reference)
+    with pytest.raises(CorruptFileError, match="describes other images"):
+        evaluation.evaluate_masks(SETTINGS, ROW, files, (2, 3), tmp_path / "row.csv", "cpu")
+    assert not (tmp_path / "row.csv").exists()
 
 
 def test_a_scale_is_chosen_by_the_tuning_segmenter_and_not_by_the_guide(
@@ -169,6 +193,8 @@ def test_a_scale_is_chosen_by_the_tuning_segmenter_and_not_by_the_guide(
     for channel, column in enumerate(("tuning_miou", "own_miou")):
         expected = [miou(confusion(shown, found[scale][channel], 3)) for scale in (1.0, 4.0, 16.0)]
         assert table[column].tolist() == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(CorruptFileError, match="was made for guidance_scale"):
+        sweep.choose_mask_scale(settings, ROW, replace(candidates, samples=candidates.samples[::-1]), tmp_path, "cpu")
     assert set(table["n"]) == {9} and set(table["seeds"]) == {"10-18"} and set(table["method"]) == {"exact"}
 
 
