@@ -88,13 +88,6 @@ def test_a_shard_says_what_it_is_of(folder: Path) -> None:
         load_samples([pool], BLOND.about)
 
 
-def test_shards_of_two_samplings_are_refused(folder: Path) -> None:
-    first = draw(folder, BLOND, "1-of-2")
-    second = draw(folder, BLOND, "2-of-2", guidance_interval=(0, 999))
-    with pytest.raises(CorruptFileError, match="does not belong with"):
-        loaded(first, second)
-
-
 @pytest.mark.parametrize(
     ("head", "said"),
     [
