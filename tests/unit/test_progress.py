@@ -85,13 +85,6 @@ def test_a_log_gets_its_start_its_end_and_one_line_a_minute(
     assert steps * seconds - times[-1] <= 60 + seconds
 
 
-def test_a_line_says_what_is_done_and_how_long_the_rest_takes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    iterate(clock, 20, 25.0)
-    for done, total, elapsed, remaining in lines_of(capsys.readouterr().err)[1:]:
-        assert elapsed == 25 * done
-        assert seconds_of(remaining) == 25 * (total - done)
-
-
 def test_the_last_line_of_work_that_fails_says_how_far_it_came(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
