@@ -153,6 +153,9 @@ def test_timesteps_have_the_density_of_their_power(config: Callable[..., Denoise
     assert timesteps.min() >= 0 and timesteps.max() <= 999
     for share in (0.1, 0.3, 0.5, 0.8):
         assert float((timesteps < 1000 * share).double().mean()) == pytest.approx(share**power, abs=0.03)
+    again = following(config(timestep_power=power, batch_size=4000, num_images=4000))
+    again.train_step(IMAGES)
+    assert torch.equal(again.shown[0][1], timesteps), "of the step's own stream"
 
 
 def test_the_average_moves_by_one_minus_its_decay(config: Callable[..., DenoiserConfig]) -> None:
