@@ -53,8 +53,8 @@ def prepare(folder: Path, room: str) -> None:
 
 def tests_of(room: str) -> list[str]:
     """Return the tests that import from a room, its own and others'."""
-    places = (ROOT / "tests").glob("unit/*/test_*.py"), (ROOT / "tests").glob("property/test_*.py")
-    found = sorted(path for place in places for path in place if f"fewshot_diffusion.{room}" in path.read_text())
+    tests = [path for kind in ("unit", "property") for path in (ROOT / "tests" / kind).rglob("test_*.py")]
+    found = sorted(path for path in tests if f"fewshot_diffusion.{room}" in path.read_text())
     return [str(path.relative_to(ROOT)) for path in found]
 
 

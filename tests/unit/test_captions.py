@@ -78,6 +78,7 @@ def shown(figure: Figure) -> Iterator[tuple[str, Bbox]]:
             yield text.get_text(), text.get_window_extent(canvas.get_renderer())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_caption_is_cut_or_covered(name: str) -> None:
     figure = FIGURES[name]()

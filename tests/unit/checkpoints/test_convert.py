@@ -350,6 +350,7 @@ CHANGES: list[Callable[[Tensor], Tensor]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["ddim_celeba", "adm", "improved_diffusion"])
 def test_any_change_of_names_and_shapes_is_refused_by_a_message(adm: State, ddim: State, layout: str) -> None:
     state = ddim if layout == "ddim_celeba" else adm

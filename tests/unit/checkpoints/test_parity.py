@@ -77,6 +77,7 @@ def test_every_public_layout_computes_the_same(case: str) -> None:
     assert difference(SMALL[case][1], small(case), *inputs()) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_order", [False, True])
 @pytest.mark.parametrize("scale_shift", [False, True])
 @pytest.mark.parametrize("resampling_blocks", [False, True])
