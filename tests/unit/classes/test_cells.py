@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from matplotlib.collections import PathCollection
 from torch import Tensor
 
 from class_helpers import shades
@@ -215,5 +216,7 @@ def test_the_figure_draws_every_line_bar_and_filled_bin() -> None:
     left, middle, right = classes_figure(classes_table(rows(), REPORT), acceptance, calibration).axes
     assert "judge right on 79.0 %" in middle.get_title().replace("\n", " ")
     assert left.get_legend_handles_labels()[1] == ["resnet18, one seed", "unfiltered"]
+    markers = [found for found in left.collections if isinstance(found, PathCollection)]
+    assert [point for found in markers for point in found.get_offsets().tolist()] == [[3, pytest.approx(55)]]
     assert [bar.get_height() for bar in middle.patches] == pytest.approx([80, 30, 79])  # type: ignore[attr-defined]
     assert right.lines[1].get_xydata().tolist() == [[0.4, 0.5], [0.9, 0.7]]  # type: ignore[union-attr]

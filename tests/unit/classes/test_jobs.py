@@ -128,14 +128,15 @@ def test_a_cell_learns_from_the_few_real_and_the_kept_images_once(
     files = CellFiles("here", folder / "real", folder / "real", tuple(draw(folder)))
     name = settings.architectures[0].name
     for _ in range(2):
-        train_cell(settings, Cell(name, "plain", 1), files, folder / "seeds", folder / "row.csv", "cpu")
+        train_cell(settings, Cell(name, "mixed", 1), files, folder / "seeds", folder / "row.csv", "cpu")
     row = read_csv(folder / "row.csv").iloc[0]
     assert (row["n_real"], row["n_generated"], row["n_test"], row["top1_mean"]) == (6, 6, 12, 1)
     assert len(seen) == len(settings.architectures[0].seeds), "the second time, all are finished"
     other = settings.model_copy(update={"sampling": SAMPLING.model_copy(update={"classifier_free_scale": 9})})
     with pytest.raises(CorruptFileError, match="was made for settings"):
-        train_cell(other, Cell(name, "plain", 1), files, folder / "seeds", folder / "never.csv", "cpu")
+        train_cell(other, Cell(name, "mixed", 1), files, folder / "seeds", folder / "never.csv", "cpu")
     recipe, known, images, labels, _ = seen[0]
     real = shades(CLASSES, 4)
-    assert (recipe.architecture, known) == (name, CLASSES)
+    assert (recipe.architecture, known, recipe.mixup_alpha) == (name, CLASSES, settings.mixup_alpha)
+    assert bool(row["mixup_cutmix"])
     assert torch.equal(images[:6], real.images[[0, 1, 4, 5, 8, 9]]) and labels[:6].tolist() == [0, 0, 1, 1, 2, 2]
