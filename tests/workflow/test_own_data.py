@@ -12,6 +12,7 @@ from PIL import Image
 from fewshot_diffusion.data.avatars import draw_avatars
 from fewshot_diffusion.storage.tables import read_csv
 from support import copy_tree, overlay, planned_jobs, smoke_config, snakemake
+from warm import warm_run
 
 PHOTOS = 500
 NAMES = ("IMG {}.JPG", "holiday/été_{}.jpeg", "-{}'.jpg")
@@ -112,8 +113,9 @@ def test_another_attribute_of_the_default_costs_its_own_row(tree: Path) -> None:
 
 @pytest.mark.slow
 def test_from_photos_to_a_table_and_a_figure(tree: Path, photos: Path) -> None:
-    done = snakemake(tree, "--cores", "2", "attributes", *MINE)
-    assert done.status == 0, done.text
+    log = tree.parent / "run.txt"
+    with warm_run(tree, ["--cores", "2", "attributes", *MINE], log) as status:
+        assert status() == 0, log.read_text()
     table = read_csv(tree / "results/mine/tables/attributes.csv")
     assert set(table["attribute"]) == {"Full beard"}
     assert set(table["method"]) == {"naive", "unguided", "ddim_i", "exact", "readout"}
