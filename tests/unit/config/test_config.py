@@ -27,6 +27,7 @@ from fewshot_diffusion.tooling.documentation import readme_text, schema_text, wr
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 OVERLAYS = sorted(path for path in CONFIG.glob("*.yaml") if path.stem not in ("config", "artefacts"))
 DEFAULT: dict[str, Any] = yaml.safe_load((CONFIG / "config.yaml").read_text())
+ARTEFACTS: dict[str, Any] = yaml.safe_load((CONFIG / "artefacts.yaml").read_text())
 EXPERIMENTS = ("attributes", "masks", "classes")
 FACES = {"kind": "celebahq", "celebahq": {"folder": "x", "attributes": {"Blond": "a", "Beard": "b"}}}
 PAIRS = {"kind": "mask_folder", "mask_folder": {"path": "x", "classes": ["back", "hair"]}}
@@ -35,6 +36,7 @@ PAIRS = {"kind": "mask_folder", "mask_folder": {"path": "x", "classes": ["back",
 def default(**overlay: object) -> dict[str, Any]:
     """Return the default configuration with an overlay, as Snakemake merges them."""
     raw = copy.deepcopy(DEFAULT)
+    update_config(raw, copy.deepcopy(ARTEFACTS))
     update_config(raw, copy.deepcopy(overlay))
     return raw
 
@@ -203,7 +205,9 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
         ({"data": {"splits": {"reference": 0}}, "attributes": None}, "data.splits.reference: found 0"),
         ({"denoiser": {"source": "folder"}}, "denoiser.folder: denoiser.source is 'folder', expected the path of a"),
         ({"evaluation": {"extractors": [{"kind": "inception"}]}},
-            "evaluation.extractors.0.weights, evaluation.extractors.0.sha256: the inception extractor needs both"),
+            "evaluation.extractors.0.weights: the inception extractor needs a file"),
+        ({"evaluation": {"extractors": [{"kind": "inception", "weights": "mine.pth"}]}},
+            "evaluation.extractors.0.sha256: found none, expected the digest of mine.pth"),
         ({"attributes": {"methods": ["exact", "exact"]}}, "attributes.methods: found ['exact', 'exact']"),
         ({"attributes": {"sweep": {"guidance_scales": [3, 3.0000001]}}}, "attributes.sweep.guidance_scales: found "),
         ({"attributes": {"sets": {"units_per_target": 4}}, "evaluation": {"samples": 201}},

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from fewshot_diffusion.config.downloads import DownloadsConfig
+from fewshot_diffusion.config.model import load_config
+from fewshot_diffusion.data.feasibility import require_files
 from support import ROOT, SMOKE, copy_tree, overlay, planned_jobs, snakemake
 
 ARTEFACTS = yaml.safe_load((ROOT / "config/artefacts.yaml").read_text())["downloads"]["artefacts"]
@@ -26,6 +28,36 @@ def test_the_public_artefacts_are_valid_and_planned_by_name() -> None:
     assert "downloads/ddpm_segmentation_masks/datasets.csv" in found.files()
     assert len(set(found.files())) == len(ARTEFACTS) + 1
     assert {one.sha256 or one.md5 for one in found.chosen.values()} > {None}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "product"),
+    [
+        ("downloads/inception/pt_inception-2015-12-05-6726825d.pth", "inception", None),
+        ("./downloads/ddpm_segmentation_masks/datasets/ffhq_34/real", "ddpm_segmentation_masks", "datasets.csv"),
+        ("downloads/ddpm_segmentation_masks/datasets.tar.gz", "ddpm_segmentation_masks", "datasets.tar.gz"),
+        ("downloads/inception/another.pth", None, None),
+        ("downloads/inception/../inception/pt_inception-2015-12-05-6726825d.pth", None, None),
+        ("downloads/nobody/file.zip", None, None),
+        ("elsewhere/inception/pt_inception-2015-12-05-6726825d.pth", None, None),
+    ],
+)
+def test_an_artefact_provides_its_file_and_what_it_unpacks_to(path: str, name: str | None, product: str | None) -> None:
+    found = DownloadsConfig(artefacts=ARTEFACTS, wanted=["inception"])
+    assert found.provides(Path(path)) == name
+    assert found.product_of(Path(path)) == (name and f"downloads/{name}/{product or Path(path).name}")
+    assert found.naming([Path(path)]).wanted == list(dict.fromkeys(["inception", *filter(None, [name])]))
+
+
+def test_an_artefact_that_the_configuration_names_is_wanted_with_its_digest() -> None:
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    raw["downloads"]["artefacts"] = ARTEFACTS
+    file = f"downloads/inception/{ARTEFACTS['inception']['file']}"
+    raw["evaluation"]["extractors"] = [{"kind": "inception", "weights": file}]
+    config = load_config(raw)
+    assert (config.downloads.wanted, config.extractor_files) == (["inception"], [file])
+    assert config.evaluation.extractors[0].sha256 == ARTEFACTS["inception"]["sha256"]
+    require_files(config)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ if CONFIG.masks.source == "train":
 rule describe_masks_controls:
     """Describe the real images that the kernel distance is to."""
     input:
-        "<results>/images/controls.parquet",
+        images="<results>/images/controls.parquet",
+        extractors=CONFIG.extractor_files,
     output:
         "<results>/masks/evaluation/real.safetensors",
     log:
@@ -50,7 +51,7 @@ rule describe_masks_controls:
         settings=settings("evaluation"),
         code=code("describe_images.py", env="evaluation"),
     shell:
-        "python workflow/scripts/describe_images.py --settings {params.settings:q} --images {input:q}"
+        "python workflow/scripts/describe_images.py --settings {params.settings:q} --images {input.images:q}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -62,6 +63,7 @@ rule evaluate_masks:
         real="<results>/images/controls.parquet",
         segmenter="<results>/masks/segmenters/judge/<weights>",
         reference="<results>/masks/evaluation/real.safetensors",
+        extractors=CONFIG.extractor_files,
     output:
         "<results>/masks/evaluation/{method}/{preset}/{shots}.csv",
     log:

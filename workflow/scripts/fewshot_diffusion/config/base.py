@@ -1,5 +1,6 @@
 """Types that every section of the configuration shares."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,6 +48,18 @@ def at_home(value: Any) -> Any:
         found = [at_home(item) for item in value]
         return found if any(new is not old for new, old in zip(found, value, strict=True)) else value
     return _expanded(value) if isinstance(value, Path) and str(value).startswith("~") else value
+
+
+def paths_in(value: Any) -> Iterator[Path]:
+    """Yield every path of a section, mapping or list, in order."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Section | dict):
+        for _, item in value if isinstance(value, Section) else value.items():
+            yield from paths_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from paths_in(item)
 
 
 def _expanded(path: Path) -> Path:

@@ -47,6 +47,9 @@ def _data(config: "Config") -> Iterator[str]:
         yield from option_problems(config.data.avatars)
     if config.denoiser.source == "train" and not config.splits.get("train"):
         yield "data.splits.train: found 0, expected images, since denoiser.source is train"
+    for position, one in enumerate(config.evaluation.extractors):
+        if one.kind == "inception" and not (one.sha256 or config.downloads.sha256_of(one.weights)):
+            yield f"evaluation.extractors.{position}.sha256: found none, expected the digest of {one.weights}"
 
 
 def _splits(needed: Sequence[str]) -> "Check":

@@ -1,7 +1,8 @@
 """Settings of what is fetched from the network: artefacts by name, and how patiently."""
 
 import re
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ HUB = re.compile(r"hf://((?:datasets/)?[\w.-]+/[\w.-]+)@([^/\s]+)/(\S+)")
 
 DRIVE = re.compile(r"gdrive://([\w-]+)")
 """Id of a file on Google Drive."""
+
+FOLDER = "downloads"
+"""What is fetched lies in ``downloads/<artefact>/``, where it is run."""
 
 
 def _address(url: str) -> str:
@@ -68,6 +72,12 @@ class ArtefactConfig(Section):
         return self
 
     @property
+    def products(self) -> dict[str, str]:
+        """What a path may name -> the file that a rule makes for it, both below ``downloads/<name>/``."""
+        listing = {self.extract.folder: f"{self.extract.folder}.csv"} if self.extract else {}
+        return {self.file: self.file, **listing, **{name: name for name in listing.values()}}
+
+    @property
     def identity(self) -> dict[str, object]:
         """What tells this file from another; where it comes from does not."""
         return self.model_dump(include={"size", "sha256", "md5"})
@@ -112,10 +122,42 @@ class DownloadsConfig(FetchingConfig):
 
     def files(self) -> list[str]:
         """Return what the rules make of the wanted artefacts: the files, and lists of what archives hold."""
-        listings = [f"{name}/{one.extract.folder}.csv" for name, one in self.chosen.items() if one.extract]
         return [
-            f"downloads/{path}" for path in [*(f"{name}/{one.file}" for name, one in self.chosen.items()), *listings]
+            f"{FOLDER}/{name}/{product}"
+            for name, one in self.chosen.items()
+            for product in dict.fromkeys(one.products.values())
         ]
+
+    def provides(self, path: Path) -> str | None:
+        """Return the artefact whose file or unpacked folder a path is, or lies in; None if none is.
+
+        Such a path need not be there: the rules of downloads make it.
+        """
+        found = self._provided(path)
+        return found and found[0]
+
+    def product_of(self, path: Path) -> str | None:
+        """Return the file that a job waits for which reads a path: an artefact's, or the list of what is unpacked."""
+        found = self._provided(path)
+        return found and "/".join([FOLDER, found[0], self.artefacts[found[0]].products[found[1]]])
+
+    def sha256_of(self, path: Path | None) -> str | None:
+        """Return the digest of the artefact that a path is; None if none is, or none is public."""
+        name = path and self.provides(path)
+        return self.artefacts[name].sha256 if name and path and path.name == self.artefacts[name].file else None
+
+    def naming(self, paths: Iterable[Path]) -> "DownloadsConfig":
+        """Return the section in which the artefacts that provide some paths are wanted, too."""
+        named = [name for path in paths if (name := self.provides(path))]
+        return self.model_copy(update={"wanted": list(dict.fromkeys([*self.wanted, *named]))})
+
+    def _provided(self, path: Path) -> tuple[str, str] | None:
+        """Return an artefact and the name below its folder that a path begins with."""
+        parts = PurePosixPath(path).parts
+        if len(parts) < 3 or parts[0] != FOLDER or ".." in parts:
+            return None
+        artefact = self.artefacts.get(parts[1])
+        return (parts[1], parts[2]) if artefact and parts[2] in artefact.products else None
 
     @model_validator(mode="after")
     def _known(self) -> "DownloadsConfig":

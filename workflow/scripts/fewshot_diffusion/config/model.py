@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigError
 from .attributes import AttributesConfig
-from .base import Section, at_home
+from .base import Section, at_home, paths_in
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
 from .data import DataConfig
@@ -93,6 +93,12 @@ class Config(Section):
         return [name for name in self.wanted_attributes if name not in self.judged_together]
 
     @property
+    def extractor_files(self) -> list[str]:
+        """Files of feature extractors that the rules of downloads make."""
+        made = (self.downloads.product_of(one.weights) for one in self.evaluation.extractors if one.weights)
+        return [file for file in made if file]
+
+    @property
     def units_per_target(self) -> int:
         """Work units of each row and guided method."""
         given = self.attributes.sets.units_per_target if self.attributes else None
@@ -143,7 +149,13 @@ def load_config(raw: Mapping[str, Any], base: Path = Path()) -> Config:
     except ValidationError as error:
         problems = [f"  {problem}" for item in error.errors() for problem in _problems(item)]
         raise ConfigError("The configuration is not valid:\n" + "\n".join(problems)) from error
-    return config.model_copy(update={"report": config.report.found_from(base)})
+    return config.model_copy(
+        update={
+            "report": config.report.found_from(base),
+            "downloads": config.downloads.naming(paths_in(config)),
+            "evaluation": config.evaluation.with_digests(config.downloads.sha256_of),
+        }
+    )
 
 
 def _problems(item: Any) -> list[str]:

@@ -37,7 +37,7 @@ class Shortfall:
 
 
 def require_files(config: Config) -> None:
-    """Stop unless all files are there that the configuration names.
+    """Stop unless all files are there that the configuration names, or the rules of downloads make them.
 
     Raises:
         DataError: Names each that is missing, and its key.
@@ -50,7 +50,7 @@ def require_files(config: Config) -> None:
     for position, extractor in enumerate(config.evaluation.extractors):
         if extractor.weights:
             files[f"evaluation.extractors.{position}.weights"] = extractor.weights
-    if missing := {key: path for key, path in files.items() if not path.exists()}:
+    if missing := {key: path for key, path in files.items() if not (path.exists() or config.downloads.provides(path))}:
         here = "" if all(path.is_absolute() for path in missing.values()) else f" Paths begin in {Path.cwd()}."
         lines = [f"{key}: there is no {path}" for key, path in missing.items()]
         raise DataError("\n".join([f"Files that the configuration names are missing.{here}", *lines]))
