@@ -21,19 +21,20 @@ try:
     logger.addFilter(JobMessages())
     # First, since the rest imports what not every Python has.
     PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
-    from fewshot_diffusion.config.model import load_config
+    from fewshot_diffusion.config.runs import load_runs
     from fewshot_diffusion.data.feasibility import require_files
     from fewshot_diffusion.tooling.code_digest import code_digest
     from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
     from fewshot_diffusion.tooling.ownership import require_own_name, require_shipped_splits
     from fewshot_diffusion.tooling.store import adopt_records, require_weights
 
-    CONFIG = load_config(config, BASE)
-    require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
-    require_own_name(CONFIG.data, BASE / "config")
-    require_shipped_splits(CONFIG, BASE / "config" / "config.yaml")
-    DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))
-    require_files(CONFIG)
+    CONFIG, RUNS = load_runs(config, BASE)
+    if not RUNS:
+        require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
+        require_own_name(CONFIG.data, BASE / "config")
+        require_shipped_splits(CONFIG, BASE / "config" / "config.yaml")
+        DENOISER = plan_denoiser(CONFIG, Path("results", CONFIG.data.name))
+        require_files(CONFIG)
     adopt_records()
 except FewshotError as error:
     raise WorkflowError(str(error))

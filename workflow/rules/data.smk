@@ -45,8 +45,9 @@ if CONFIG.data.is_drawn:
 
 else:
 
-    # How the images are shared out is no parameter: what counts of it is which images a split holds, and `contents` is
-    # the digest of their names, checksums and labels. So exactly the splits are stale whose images are others.
+    # How the images are shared out is not recorded, as a function of the output: what counts of it is which images a
+    # split holds, and `contents` is the digest of their names, checksums and labels. So exactly the splits are stale
+    # whose images are others.
     rule read_images:
         """Read the images of one split, with their attributes and classes."""
         output:
@@ -60,12 +61,13 @@ else:
             "../../envs/data.yaml"
         params:
             settings=dataset,
+            shares=lambda wildcards, output: SHARES,
             contents=contents_of_images,
             attributes=attributes_of_images,
             code=code("read_images.py", env="data"),
         shell:
             "python workflow/scripts/read_images.py --settings {params.settings:q} --name {wildcards.split:q}"
-            " --shares {SHARES:q} --contents {params.contents:q} --attributes {params.attributes:q}"
+            " --shares {params.shares:q} --contents {params.contents:q} --attributes {params.attributes:q}"
             " --output {output.images:q} --listed {output.listed:q} 2> {log:q}"
 
     rule read_masks:
@@ -80,8 +82,9 @@ else:
             "../../envs/data.yaml"
         params:
             settings=dataset,
+            shares=lambda wildcards, output: SHARES,
             contents=contents_of_images,
             code=code("read_masks.py", env="data"),
         shell:
             "python workflow/scripts/read_masks.py --settings {params.settings:q} --name {wildcards.split:q}"
-            " --shares {SHARES:q} --contents {params.contents:q} --attributes --output {output:q} 2> {log:q}"
+            " --shares {params.shares:q} --contents {params.contents:q} --attributes --output {output:q} 2> {log:q}"

@@ -12,6 +12,7 @@ import yaml
 from fewshot_diffusion.config.downloads import DownloadsConfig
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.data.feasibility import require_files
+from fewshot_diffusion.errors import ConfigError
 from support import ROOT, SMOKE, copy_tree, overlay, planned_jobs, snakemake
 
 ARTEFACTS = yaml.safe_load((ROOT / "config/artefacts.yaml").read_text())["downloads"]["artefacts"]
@@ -49,15 +50,17 @@ def test_an_artefact_provides_its_file_and_what_it_unpacks_to(path: str, name: s
     assert found.naming([Path(path)]).wanted == list(dict.fromkeys(["inception", *filter(None, [name])]))
 
 
-def test_an_artefact_that_the_configuration_names_is_wanted_with_its_digest() -> None:
+def test_an_artefact_that_the_configuration_names_is_wanted_by_its_digest() -> None:
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     raw["downloads"]["artefacts"] = ARTEFACTS
-    file = f"downloads/inception/{ARTEFACTS['inception']['file']}"
-    raw["evaluation"]["extractors"] = [{"kind": "inception", "weights": file}]
+    file, digest = f"downloads/inception/{ARTEFACTS['inception']['file']}", ARTEFACTS["inception"]["sha256"]
+    raw["evaluation"]["extractors"] = [{"kind": "inception", "weights": file, "sha256": digest}]
     config = load_config(raw)
     assert (config.downloads.wanted, config.extractor_files) == (["inception"], [file])
-    assert config.evaluation.extractors[0].sha256 == ARTEFACTS["inception"]["sha256"]
     require_files(config)
+    raw["evaluation"]["extractors"][0]["sha256"] = "0" * 64
+    with pytest.raises(ConfigError, match=rf"extractors.0.sha256: found 0+, expected {digest}, as downloads.artefacts"):
+        load_config(raw)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 # Evaluation: every image set is described once (features, judgements); distances and shares follow from that.
 # in:  images of the splits controls and reference, all sample sets, the judge
-# out: <results>/attributes/descriptions/, <results>/attributes/evaluation/{target}.{distances,judge}.csv
-#      <results>/tables/attributes.csv, <results>/tables/attributes_judge.csv, results/tables/celeba_fid.csv
+# out: <results>/attributes/{descriptions,evaluation}/, <results>/tables/attributes.csv and attributes_judge.csv
 
 
 rule describe_images:
@@ -88,9 +87,7 @@ rule describe_pool:
 rule evaluate_attributes:
     """Compare all methods with one class: distances, and the judge's shares."""
     input:
-        methods=expand(
-            "<results>/attributes/descriptions/{method}/{{target}}.safetensors", method=CONFIG.attributes.methods
-        ),
+        methods=expand("<results>/attributes/descriptions/{method}/{{target}}.safetensors", method=METHODS),
         reference=described("real{own}/reference"),
         reference_images=images_of("reference"),
         controls=described("real{own}/controls"),
@@ -110,7 +107,7 @@ rule evaluate_attributes:
         data_set=DATA,
         descriptions=subpath(input.reference, ancestor=2),
         real=subpath(input.reference, parent=True),
-        methods=CONFIG.attributes.methods,
+        methods=METHODS,
         code=code("evaluate_attributes.py", env="evaluation"),
     shell:
         "python workflow/scripts/evaluate_attributes.py --settings {params.settings:q} --target {params.target:q}"

@@ -10,7 +10,7 @@ OWNER = data_set_of(Path(PAPERS_TABLE))
 if OWNER not in (None, DATA) and PAPERS_TABLE in sys.argv:
     refuse_papers_table()
 
-SHOWN = [method for method in CONFIG.attributes.methods if method in ("unguided", *MODES)]  # the same seeds
+SHOWN = [method for method in METHODS if method in ("unguided", *MODES)]  # the same seeds
 
 
 rule draw_attributes_figure:

@@ -6,6 +6,7 @@
 # Below, {target} is a row of the table (an attribute and its wanted value) and {mode} how a head is used.
 
 TARGETS = [target.name for target in CONFIG.attributes.targets]
+METHODS = CONFIG.attributes.methods
 MODES = CONFIG.attributes.modes
 
 

@@ -12,4 +12,4 @@ def generated_images(wildcards):
     # Every cell reads prefixes of one set; cells without generated images do not wait for it.
     if not int(wildcards.ratio):
         return []
-    return gather.generated("<results>/classes/generated/{scatteritem}.parquet")
+    return GENERATED

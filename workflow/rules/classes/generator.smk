@@ -11,6 +11,10 @@ scattergather:
     generated=CLASSES.sampling.shards,
 
 
+# Now, since the shards of all runs are counted under one name.
+GENERATED = gather.generated("<results>/classes/generated/{scatteritem}.parquet")
+
+
 if CLASSES.source == "train":
 
     rule train_generator:

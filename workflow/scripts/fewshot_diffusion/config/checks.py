@@ -48,8 +48,13 @@ def _data(config: "Config") -> Iterator[str]:
     if config.denoiser.source == "train" and not config.splits.get("train"):
         yield "data.splits.train: found 0, expected images, since denoiser.source is train"
     for position, one in enumerate(config.evaluation.extractors):
-        if one.kind == "inception" and not (one.sha256 or config.downloads.sha256_of(one.weights)):
-            yield f"evaluation.extractors.{position}.sha256: found none, expected the digest of {one.weights}"
+        artefact = config.downloads.provides(one.weights) if one.weights else None
+        digest = config.downloads.artefacts[artefact].sha256 if artefact else None
+        if digest and one.sha256 != digest:
+            yield (
+                f"evaluation.extractors.{position}.sha256: found {one.sha256}, expected {digest}, as "
+                f"downloads.artefacts.{artefact} has it"
+            )
 
 
 def _splits(needed: Sequence[str]) -> "Check":

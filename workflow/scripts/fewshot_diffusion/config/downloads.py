@@ -141,11 +141,6 @@ class DownloadsConfig(FetchingConfig):
         found = self._provided(path)
         return found and "/".join([FOLDER, found[0], self.artefacts[found[0]].products[found[1]]])
 
-    def sha256_of(self, path: Path | None) -> str | None:
-        """Return the digest of the artefact that a path is; None if none is, or none is public."""
-        name = path and self.provides(path)
-        return self.artefacts[name].sha256 if name and path and path.name == self.artefacts[name].file else None
-
     def naming(self, paths: Iterable[Path]) -> "DownloadsConfig":
         """Return the section in which the artefacts that provide some paths are wanted, too."""
         named = [name for path in paths if (name := self.provides(path))]

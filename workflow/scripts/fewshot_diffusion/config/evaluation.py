@@ -1,6 +1,5 @@
 """Settings of metrics and reports."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,17 +12,15 @@ class ExtractorConfig(Section):
     """A feature extractor of the Frechet and kernel distances."""
 
     kind: Literal["inception", "efficientnet_lite0"]
-    weights: Path | None = Field(
-        None, description="Inception: downloads/inception/pt_inception-2015-12-05-6726825d.pth, or a file of yours."
-    )
+    weights: Path | None = Field(None, description="Inception: pt_inception-2015-12-05-6726825d.pth.")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        None, description="Expected SHA-256 of the weights file; null: as the artefact that it is says."
+        None, description="Expected SHA-256 of the weights file."
     )
 
     @model_validator(mode="after")
     def _inception_has_a_file(self) -> "ExtractorConfig":
-        if self.kind == "inception" and self.weights is None:
-            raise ValueError("weights: the inception extractor needs a file; found none")
+        if self.kind == "inception" and (self.weights is None or self.sha256 is None):
+            raise ValueError("weights, sha256: the inception extractor needs both; found none")
         return self
 
 
@@ -35,11 +32,6 @@ class EvaluationConfig(Section):
     bootstrap: Annotated[int, Field(ge=20)] = Field(description="Bootstrap replicates of the 95 % intervals.")
     kernel_subset: Annotated[int, Field(ge=2)] = Field(description="Reference images of the kernel distance.")
     seed: Count = 0
-
-    def with_digests(self, digest_of: Callable[[Path | None], str | None]) -> "EvaluationConfig":
-        """Return the section with the digests that artefacts state for the files of extractors."""
-        found = [one.model_copy(update={"sha256": one.sha256 or digest_of(one.weights)}) for one in self.extractors]
-        return self.model_copy(update={"extractors": found})
 
 
 class ReportConfig(Section):

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigError
 from .attributes import AttributesConfig
@@ -31,6 +31,9 @@ SPLIT_ORDER = (
 )  # fmt: skip
 """Splits lie one behind the other in this order, which the stored results are made with."""
 
+RunName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*$", max_length=32)]
+"""Rules' names begin with it."""
+
 _EXPERIMENT = "Experiment {}; null leaves it out, and the splits behind its own move up."
 
 
@@ -46,6 +49,11 @@ class Config(Section):
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
+    runs: dict[RunName, list[Path]] = Field(
+        default_factory=dict,
+        description="Run -> overlays. Each run is the rest of this configuration with its overlays, and has rules "
+        "`<run>_...` and the target `<run>_all`; of the rest alone there is then no run.",
+    )
 
     @property
     def experiments(self) -> list[str]:
@@ -149,13 +157,8 @@ def load_config(raw: Mapping[str, Any], base: Path = Path()) -> Config:
     except ValidationError as error:
         problems = [f"  {problem}" for item in error.errors() for problem in _problems(item)]
         raise ConfigError("The configuration is not valid:\n" + "\n".join(problems)) from error
-    return config.model_copy(
-        update={
-            "report": config.report.found_from(base),
-            "downloads": config.downloads.naming(paths_in(config)),
-            "evaluation": config.evaluation.with_digests(config.downloads.sha256_of),
-        }
-    )
+    found = {"report": config.report.found_from(base), "downloads": config.downloads.naming(paths_in(config))}
+    return config.model_copy(update=found)
 
 
 def _problems(item: Any) -> list[str]:

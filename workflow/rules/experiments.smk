@@ -1,0 +1,48 @@
+# Experiments: one data set and what is configured of it.
+# in:  the configuration
+# out: rules of the data set, and of each experiment, which ends in a rule of its name that asks for its table and figures
+
+
+include: "splits.smk"
+include: "data.smk"
+include: "denoiser.smk"
+
+
+if CONFIG.attributes:
+
+    include: "attributes/common.smk"
+    include: "judges.smk"
+    include: "attributes/heads.smk"
+    include: "attributes/sample.smk"
+    include: "attributes/baselines.smk"
+    include: "attributes/evaluate.smk"
+    include: "attributes/sweep.smk"
+    include: "attributes/figures.smk"
+
+
+if CONFIG.masks:
+
+    include: "masks/common.smk"
+    include: "masks/guides.smk"
+    include: "masks/sample.smk"
+    include: "masks/evaluate.smk"
+    include: "masks/figures.smk"
+
+
+if CONFIG.classes:
+
+    include: "classes/common.smk"
+    include: "classes/generator.smk"
+    include: "classes/filter.smk"
+    include: "classes/cells.smk"
+    include: "classes/figures.smk"
+
+
+EVERYTHING = [getattr(rules, name).input for name in CONFIG.experiments]
+
+# The README's picture shows what two of them make.
+if CONFIG.attributes and CONFIG.attributes.modes and CONFIG.masks and CONFIG.masks.guided:
+
+    include: "figures.smk"
+
+    EVERYTHING.append(rules.draw_strip.output)
