@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup restore check test ci demo reproduce store verify report docs estimate benchmarks mutation robustness \
+.PHONY: help setup restore check test ci demo reproduce store verify report docs plan estimate benchmarks mutation robustness \
   determinism lint lock clean
 
 BIN := .venv/bin
@@ -16,6 +16,8 @@ BENCHMARKS := results/benchmarks.csv
 # overlays of a run of yours, as it was started: make report TARGET=attributes CONFIG="config/celebahq.yaml config/mine.yaml"
 TARGET := attributes
 CONFIG :=
+# Of `make plan`: --tflops 989 --utilisation 0.4 --output costs.csv
+THROUGHPUT :=
 CHOSEN = $(if $(CONFIG),--configfile $(CONFIG))
 REPORTED = $(if $(filter file,$(origin TARGET)),all,$(TARGET))
 # Shipped weights that no rule makes when they come from the store.
@@ -117,6 +119,10 @@ benchmarks: setup ## Gather time and memory of the jobs that ran here into one t
 estimate: setup ## Say how long what is left of TARGET takes, even while it runs: make estimate TARGET=classes CONFIG=...
 	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(CHOSEN) -- $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
 	$(BIN)/python tools/estimate_time.py --table $(BENCHMARKS) --cores "$$(env -u OMP_NUM_THREADS nproc)" <<< "$$plan"
+
+plan: setup ## Say what TARGET costs before it starts, FLOPs, GPU-hours, downloads, disk: make plan TARGET=all CONFIG=...
+	@plan=$$($(BIN)/snakemake --dry-run --nolock --cores all $(CHOSEN) -- $(TARGET) 2>&1) || { echo "$$plan" >&2; exit 1; }
+	$(BIN)/python tools/plan_costs.py $(if $(CONFIG),--overlays $(CONFIG)) $(THROUGHPUT) <<< "$$plan"
 
 lint: setup ## Check style, types and workflow
 	@$(BIN)/ruff check

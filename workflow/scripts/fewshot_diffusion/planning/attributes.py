@@ -1,0 +1,80 @@
+"""What the jobs of experiment 1 cost."""
+
+from collections.abc import Callable
+
+from ..config.attributes import AttributesConfig
+from .networks import BACKWARD
+from .work import FLOAT, Run, Work
+
+
+def _section(run: Run) -> AttributesConfig:
+    assert run.config.attributes
+    return run.config.attributes
+
+
+def _shots(run: Run) -> int:
+    head = _section(run).head
+    return head.positive_shots + head.negative_shots
+
+
+def train_judge(run: Run, judge: str) -> Work:
+    """Train a judge on its split."""
+    return Work(_section(run).judge.epochs * run.images(judge) * BACKWARD * run.judged)
+
+
+def train_ddim_i(run: Run, _attribute: str) -> Work:
+    """Train DDIM-I's classifier on the shots."""
+    return Work(_section(run).ddim_i.epochs * _shots(run) * BACKWARD * run.judged)
+
+
+def reject_ddim_i(run: Run, _target: str) -> Work:
+    """Judge the pool by that classifier."""
+    return Work(_pool(run) * run.judged)
+
+
+def extract_features(run: Run, mode: str, _attribute: str) -> Work:
+    """Cache activations of the shots."""
+    head = _section(run).head
+    levels = len(set(head.readout_timesteps)) * head.readout_draws if mode == "readout" else 1
+    rows = levels * _shots(run) * (1 + head.flip)
+    inputs = sum(2 * tap.num_chs * head.pool_size**2 for tap in run.networks.described(tuple(head.taps)))
+    return Work(rows * run.networks.to_taps(tuple(head.taps)), rows * inputs * FLOAT)
+
+
+def sample(run: Run, mode: str, target: str, *shard: str) -> Work:
+    """Draw a shard of the pool, of a row's set, or a scale of the sweep: ``sweep/<mode>/<target>/<scale>``."""
+    section, sampling = _section(run), run.config.sampling
+    if mode == "sweep":
+        return run.drawn(sampling, section.sweep.units * sampling.unit_size, _step(run, target))
+    if mode == "unguided":
+        return run.drawn(sampling, _pool(run) / section.sets.shards_unguided)
+    return run.drawn(sampling, _row(run) / section.sets.shards_per_target, _step(run, mode))
+
+
+def describe(run: Run, images: str, *which: str) -> Work:
+    """Describe a split (``real``), the pool, or a row's samples: features and the judge's opinion."""
+    number = run.images(which[0]) if images.startswith("real") else _pool(run) if not which else _row(run)
+    features = run.featured(number)
+    return Work(features.flops + number * run.judged, features.size)
+
+
+def _pool(run: Run) -> int:
+    return run.config.units_unguided * run.config.sampling.unit_size
+
+
+def _row(run: Run) -> int:
+    return run.config.units_per_target * run.config.sampling.unit_size
+
+
+def _step(run: Run, mode: str) -> float:
+    return run.networks.step_to_attribute(mode, tuple(_section(run).head.taps))
+
+
+JOBS: dict[str, Callable[..., Work]] = {
+    "train_judge": train_judge,
+    "train_ddim_i": train_ddim_i,
+    "reject_ddim_i": reject_ddim_i,
+    "extract_attribute_features": extract_features,
+    "sample_attributes": sample,
+    "describe": describe,
+}

@@ -1,0 +1,190 @@
+"""FLOPs of what a run does with its networks, for one image, counted on torch's meta device: no weights, no data.
+
+A multiplication and an addition are two FLOPs, as vendors count them. What is counted is the code that runs: the same
+guidance, heads and classifiers.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
+from typing import Any
+
+import torch
+import torchvision
+from diffusers import UNet2DModel
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..config.denoiser import ScheduleConfig
+from ..config.masks import MaskTapsConfig
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.features import FeatureTap, describe_taps, extract
+from ..diffusion.guidance import CleanImageGuidance, ExactGuidance, Guidance, ReadoutGuidance, guided
+from ..masks.controlnet import ControlNet, controlled
+from ..masks.heads import MaskHead, mask_log_likelihood
+from ..masks.segmenter import Segmenter
+from ..metrics.extractors import (
+    EFFICIENTNET_SIZE,
+    INCEPTION_SIZE,
+    EfficientNetLite0Extractor,
+    InceptionExtractor,
+    build_fid_network,
+)
+from ..runtime import CPU
+
+BACKWARD = 3.0
+"""A training pass in forward passes where it is not counted: gradients of activations and of weights cost one each."""
+
+
+def counted(run: Callable[[], object]) -> float:
+    """Return the FLOPs of a call."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def parameters(model: nn.Module) -> int:
+    """Return how many numbers a network learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def built(make: Callable[[], nn.Module]) -> Any:
+    """Return a frozen network without weights."""
+    with torch.device("meta"):
+        return make().requires_grad_(False).eval()
+
+
+class DenoiserCosts:
+    """FLOPs of a denoiser, for one image, in everything that a run does with it."""
+
+    def __init__(self, unet: UNet2DModel, schedule: ScheduleConfig) -> None:
+        """Take a network on the meta device."""
+        self.denoiser = Denoiser(unet.requires_grad_(False).eval(), schedule, digest="")
+        self.unet = unet
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of its images, pixels."""
+        return self.denoiser.sample_shape[-1]
+
+    @property
+    def last_timestep(self) -> int:
+        """The noisiest one."""
+        return self.denoiser.schedule.num_train_timesteps - 1
+
+    @cached_property
+    def forward(self) -> float:
+        """One pass."""
+        return counted(lambda: self.unet(self._image(), self._timesteps()))
+
+    @cached_property
+    def training(self) -> float:
+        """One pass and the gradient of all parameters."""
+        self.unet.requires_grad_(True)
+        found = counted(lambda: self.unet(self._image(), self._timesteps()).sample.sum().backward())
+        self.unet.requires_grad_(False)
+        return found
+
+    @cache  # noqa: B019  one plan has one or three of them
+    def to_taps(self, taps: tuple[str, ...]) -> float:
+        """A pass that ends at the deepest of some modules."""
+        return counted(lambda: extract(self.unet, self._image(), 0, taps))
+
+    @cache  # noqa: B019
+    def described(self, taps: tuple[str, ...]) -> list[FeatureTap]:
+        """Return what the modules put out."""
+        return describe_taps(self.unet, taps)
+
+    @cache  # noqa: B019
+    def step_to_attribute(self, mode: str, taps: tuple[str, ...]) -> float:
+        """A step that an attribute's head guides; the head's own products are too few to count."""
+
+        def likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
+            return torch.stack([found.float().mean((1, 2, 3)) for found in maps]).sum(0)
+
+        if mode == "exact":
+            return self._step(ExactGuidance(self.denoiser, likelihood, taps, 0, CPU))
+        return self._step(ReadoutGuidance(self.denoiser, likelihood, taps, CPU))
+
+    def step_to_mask(self, method: str, preset: MaskTapsConfig, guide: MaskHead | Segmenter) -> float:
+        """A step that a mask head, or a segmenter of clean images, guides."""
+        masks = torch.zeros(1, self.image_size, self.image_size, dtype=torch.uint8, device="meta")
+
+        def likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
+            logits = guide(maps, timestep) if isinstance(guide, MaskHead) else guide.logits(maps[0])
+            return mask_log_likelihood(logits, masks)
+
+        if method == "clean_image":
+            return self._step(CleanImageGuidance(self.denoiser, likelihood, CPU))
+        if method == "exact":
+            return self._step(ExactGuidance(self.denoiser, likelihood, preset.taps, preset.feature_timestep, CPU))
+        return self._step(ReadoutGuidance(self.denoiser, likelihood, preset.taps, CPU))
+
+    def controlled(self, classes: Sequence[str], training: bool) -> float:
+        """A pass with a ControlNet beside it; in training, with the gradient of its parameters."""
+        controlnet = built(lambda: ControlNet(dict(self.unet.config), classes)).requires_grad_(training)
+        masks = torch.zeros(1, self.image_size, self.image_size, dtype=torch.uint8, device="meta")
+
+        def run() -> None:
+            output = controlled(self.unet, controlnet, self._image(), self._timesteps(), masks)
+            if training:
+                output.sum().backward()
+
+        return counted(run)
+
+    def mask_head(self, preset: MaskTapsConfig, classes: Sequence[str], hidden_channels: int) -> MaskHead:
+        """Return a mask head without weights."""
+        taps, size = self.described(tuple(preset.taps)), self.image_size
+        return built(lambda: MaskHead(taps, classes, [0], size, preset.upsampling, hidden_channels))  # type: ignore[no-any-return]
+
+    def head_training(self, head: MaskHead) -> float:
+        """An update of a mask head on one image's activations."""
+        sides = [(tap.num_chs, self.image_size // tap.reduction) for tap in head.taps]
+        maps = [torch.empty(1, channels, side, side, device="meta") for channels, side in sides]
+        return BACKWARD * counted(lambda: head(maps, 0))
+
+    def _step(self, guidance: Guidance) -> float:
+        predict = guided(guidance, 1.0, self.denoiser.schedule.prediction_type)
+        alpha_bar_t = torch.empty((), device="meta")
+        return counted(lambda: predict(self._image(), 0, alpha_bar_t))
+
+    def _image(self) -> Tensor:
+        return torch.empty(1, *self.denoiser.sample_shape, device="meta")
+
+    def _timesteps(self) -> Tensor:
+        return torch.zeros(1, dtype=torch.int64, device="meta")
+
+
+def segmenter(classes: Sequence[str], block_out_channels: Sequence[int], image_size: int) -> Segmenter:
+    """Return a segmenter without weights."""
+    return built(lambda: Segmenter(classes, block_out_channels, image_size))  # type: ignore[no-any-return]
+
+
+def on_image(model: nn.Module, image_size: int) -> float:
+    """Return the FLOPs of a network that reads an image."""
+    return counted(lambda: model(torch.empty(1, 3, image_size, image_size, device="meta")))
+
+
+@cache
+def classifier_forward(architecture: str, classes: int, image_size: int) -> float:
+    """Return the FLOPs of one of torchvision's classifiers."""
+    return on_image(built(lambda: torchvision.models.get_model(architecture, num_classes=classes)), image_size)
+
+
+def on_maps(model: nn.Module, channels: int, side: int) -> float:
+    """Return the FLOPs of a network that reads activations."""
+    return counted(lambda: model(torch.empty(1, channels, side, side, device="meta")))
+
+
+def extractor_dim(kind: str) -> int:
+    """Return how many features an extractor puts out."""
+    return InceptionExtractor.dim if kind == "inception" else EfficientNetLite0Extractor.dim
+
+
+@cache
+def extractor_forward(kind: str) -> float:
+    """Return the FLOPs of a feature extractor."""
+    if kind == "inception":
+        return on_image(built(build_fid_network), INCEPTION_SIZE)
+    network = built(lambda: EfficientNet.from_name("efficientnet-lite0"))
+    return counted(lambda: network.extract_features(torch.empty(1, 3, *[EFFICIENTNET_SIZE] * 2, device="meta")))
