@@ -3,7 +3,7 @@
 from fewshot_diffusion.config.data import DatasetConfig, FilesConfig
 from fewshot_diffusion.data.image_set import ImageSet
 from fewshot_diffusion.data.index import Row, SourceIndex
-from fewshot_diffusion.data.listed import read_row_masks, read_rows
+from fewshot_diffusion.data.listed import iter_row_masks, iter_rows
 from fewshot_diffusion.data.listings import list_source
 from fewshot_diffusion.data.mask_set import MaskSet
 
@@ -18,13 +18,15 @@ def listed(source: FilesConfig, part: str = "") -> tuple[SourceIndex, list[Row],
 def all_images(source: FilesConfig, image_size: int = 8, part: str = "") -> ImageSet:
     """Read all images of a source."""
     index, rows, attributes = listed(source, part)
-    return read_rows(dataset(source, image_size), index, rows, attributes)
+    (found,) = iter_rows(dataset(source, image_size), index, rows, attributes)
+    return found
 
 
 def all_masks(source: FilesConfig, image_size: int = 8) -> MaskSet:
     """Read all masks of a source."""
     index, rows, _ = listed(source)
-    return read_row_masks(dataset(source, image_size), index, rows)
+    (found,) = iter_row_masks(dataset(source, image_size), index, rows)
+    return found
 
 
 def dataset(source: FilesConfig, image_size: int) -> DatasetConfig:

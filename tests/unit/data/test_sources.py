@@ -77,7 +77,7 @@ from pathlib import Path
 from PIL import Image
 from snakemake.utils import update_config
 from fewshot_diffusion.config.model import load_config
-from fewshot_diffusion.data.listed import read_rows
+from fewshot_diffusion.data.listed import iter_rows
 from fewshot_diffusion.data.listings import list_source
 raw = yaml.safe_load(Path("config/config.yaml").read_text())
 update_config(raw, yaml.safe_load(Path("config/dots.yaml").read_text()))
@@ -86,7 +86,7 @@ for grey in range(3):
     Image.new("L", (16, 16), grey).save(f"dots/{grey}.png")
 data = load_config(raw).data
 index = list_source(data.source, ["Dark"])
-found = read_rows(data.dataset(["Dark"]), index, index.rows, ["Dark"])
+(found,) = iter_rows(data.dataset(["Dark"]), index, index.rows, ["Dark"])
 print(found.images.float().mean((1, 2, 3)).tolist(), found.attributes["Dark"].tolist())
 """
 

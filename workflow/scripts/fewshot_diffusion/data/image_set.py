@@ -1,8 +1,10 @@
 """The common product of every data set: images, ids, binary attributes and perhaps classes of one split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,8 +13,11 @@ from torch import Tensor
 from ..errors import DataError
 from ..images import decode_images, encode_images
 from ..storage.files import About
-from ..storage.records import read_records, write_records
+from ..storage.records import iter_records, read_records, stream_records, write_records
 from .class_set import ClassSet
+
+BATCH = 256  # images in memory at a time; a multiple of what networks take at a time, so that features stay the same
+GROUP_ROWS, GROUP_BYTES = 2**14, 2**27  # of coded images: a part of a file ends with the batch that reaches one of them
 
 _ATTRIBUTE = "attribute: "  # marks the columns that the data set names
 
@@ -81,12 +86,46 @@ class ImageSet:
 
 def save_image_set(image_set: ImageSet, path: Path, about: About) -> None:
     """Write a split as one parquet file: id, image (lossless), label where there are classes, and the attributes."""
+    write_records(path, _frame(image_set), _about(image_set, about))
+
+
+def save_batches(batches: Iterable[ImageSet], path: Path, about: About) -> None:
+    """Write a split as ``save_image_set`` does, of any number of images in little memory.
+
+    Up to ``GROUP_ROWS`` images the bytes are the same; more lie in several row groups.
+
+    Args:
+        batches: At least one, of one source; none is kept.
+        path: File to write, parquet.
+        about: What the file says of itself.
+    """
+    found = iter(batches)
+    first = next(found)
+    stream_records(path, _groups(_frame(batch) for batch in chain([first], found)), _about(first, about))
+
+
+def _groups(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    parts: list[pd.DataFrame] = []
+    coded = 0
+    for frame in frames:
+        parts.append(frame)
+        coded += sum(map(len, frame["image"]))
+        if sum(map(len, parts)) >= GROUP_ROWS or coded >= GROUP_BYTES:
+            yield pd.concat(parts, ignore_index=True)
+            parts, coded = [], 0
+    if parts:
+        yield pd.concat(parts, ignore_index=True)
+
+
+def _frame(image_set: ImageSet) -> pd.DataFrame:
     frame = pd.DataFrame({"id": image_set.ids.numpy(), "image": encode_images(image_set.images)})
     if image_set.labels is not None:
         frame["label"] = image_set.labels.numpy()
-    frame = pd.concat([frame, image_set.attributes.add_prefix(_ATTRIBUTE)], axis=1)
-    size = list(image_set.images.shape[-2:])
-    write_records(path, frame, {**about, "classes": image_set.classes, "size": size})
+    return pd.concat([frame, image_set.attributes.add_prefix(_ATTRIBUTE)], axis=1)
+
+
+def _about(image_set: ImageSet, about: About) -> About:
+    return {**about, "classes": image_set.classes, "size": list(image_set.images.shape[-2:])}
 
 
 def load_image_set(path: Path) -> ImageSet:
@@ -95,7 +134,21 @@ def load_image_set(path: Path) -> ImageSet:
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    frame, about = read_records(path, "id", "image")
+    return _image_set(*read_records(path, "id", "image"))
+
+
+def iter_image_set(path: Path) -> Iterator[ImageSet]:
+    """Yield a split in batches of up to ``BATCH`` images; of none at all, an empty one.
+
+    Raises:
+        CorruptFileError: As ``load_image_set``; that all is whole is known after the last batch.
+    """
+    for frame, about in iter_records(path, "id", "image"):
+        for start in range(0, max(len(frame), 1), BATCH):
+            yield _image_set(frame[start : start + BATCH].reset_index(drop=True), about)
+
+
+def _image_set(frame: pd.DataFrame, about: dict[str, Any]) -> ImageSet:
     labels = torch.from_numpy(frame["label"].to_numpy(copy=True)) if "label" in frame else None
     ids = torch.from_numpy(frame["id"].to_numpy(copy=True))
     images = decode_images(frame["image"], tuple(about["size"]))

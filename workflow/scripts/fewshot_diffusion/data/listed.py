@@ -1,6 +1,6 @@
 """Splits of a source whose images are there: read, with their attributes, classes and masks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from ..progress import Progress
 from ..storage.tables import write_csv
 from .contents import Checksums, contents, manifest
 from .files import log_left_out
-from .image_set import ImageSet, save_image_set
+from .image_set import BATCH, ImageSet, save_batches
 from .index import Row, SourceIndex
 from .listings import list_source
 from .loading import IGNORED, Changes, Pixels, image_pixels, load_mask, log_changes, open_image, read_shape
-from .mask_set import MaskSet, check_classes, save_masks
+from .mask_set import MaskSet, check_classes, save_mask_batches
 from .splits import share_out
 
 
@@ -71,31 +71,39 @@ def read_images(settings: DatasetConfig, split: ListedSplit, output: Path, liste
     """
     index, rows, frame = split.rows(settings)
     log_left_out({id(row.members): row.members for row in rows}.values())
-    image_set = read_rows(settings, index, rows, split.attributes)
-    save_image_set(image_set, output, {"data_set": settings.name, "split": split.name, "contents": split.contents})
+    about = {"data_set": settings.name, "split": split.name, "contents": split.contents}
+    save_batches(iter_rows(settings, index, rows, split.attributes), output, about)
     write_csv(listed, frame)
 
 
-def read_rows(settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row], attributes: Sequence[str]) -> ImageSet:
-    """Read the images of some rows.
+def iter_rows(
+    settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row], attributes: Sequence[str]
+) -> Iterator[ImageSet]:
+    """Read the images of some rows, and yield them in batches; an empty one if there are none.
 
     Raises:
         DataError: If one is no readable image, and is not to be left out.
     """
-    size, pixels, kept, changes = settings.image_size, [], [], Changes()
-    for row in Progress(rows, desc="reading images", unit="image"):
-        image = _read(settings, row, changes)
-        if image is not None:
-            pixels.append(image)
-            kept.append(row)
+    changes = Changes()
+    with Progress(total=len(rows), desc="reading images", unit="image") as bar:
+        for start in range(0, max(len(rows), 1), BATCH):
+            batch = rows[start : start + BATCH]
+            read = [(row, pixels) for row in batch if (pixels := _read(settings, row, changes)) is not None]
+            yield _image_set(settings, index, read, attributes)
+            bar.update(len(batch))
     log_changes(index.path, changes)
-    columns = {name: [row.name in index.attributes[name] for row in kept] for name in attributes}
-    labels = torch.tensor([index.classes.index(row.label) for row in kept]) if index.classes else None
+
+
+def _image_set(
+    settings: DatasetConfig, index: SourceIndex, read: Sequence[tuple[Row, Pixels]], attributes: Sequence[str]
+) -> ImageSet:
+    columns = {name: [row.name in index.attributes[name] for row, _ in read] for name in attributes}
+    labels = [index.classes.index(row.label) for row, _ in read] if index.classes else []
     return ImageSet(
-        stack_pixels(pixels, 3, size, size),
-        torch.tensor([row.id for row in kept], dtype=torch.int64),
-        pd.DataFrame(columns, index=range(len(kept)), dtype=bool),
-        labels,
+        stack_pixels([pixels for _, pixels in read], 3, settings.image_size, settings.image_size),
+        torch.tensor([row.id for row, _ in read], dtype=torch.int64),
+        pd.DataFrame(columns, index=range(len(read)), dtype=bool),
+        torch.tensor(labels, dtype=torch.int64) if index.classes else None,
         index.classes,
     )
 
@@ -113,20 +121,24 @@ def read_masks(settings: DatasetConfig, split: ListedSplit, output: Path) -> Non
     """
     index, rows, _ = split.rows(settings)
     about = {"data_set": settings.name, "split": split.name, "contents": split.contents}
-    save_masks(read_row_masks(settings, index, rows), output, about)
+    save_mask_batches(iter_row_masks(settings, index, rows), output, about)
 
 
-def read_row_masks(settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row]) -> MaskSet:
-    """Read the masks of some rows.
+def iter_row_masks(settings: DatasetConfig, index: SourceIndex, rows: Sequence[Row]) -> Iterator[MaskSet]:
+    """Read the masks of some rows, and yield them in batches; an empty one if there are none.
 
     Raises:
         DataError: If one is no readable mask of its image, or holds an id that names no class.
     """
     size, changes = settings.image_size, Changes()
-    masks = [_mask(settings, row, changes) for row in Progress(rows, desc="reading masks", unit="mask")]
+    with Progress(total=len(rows), desc="reading masks", unit="mask") as bar:
+        for start in range(0, max(len(rows), 1), BATCH):
+            batch = rows[start : start + BATCH]
+            masks = stack_pixels([_mask(settings, row, changes) for row in batch], size, size)
+            ids = torch.tensor([row.id for row in batch], dtype=torch.int64)
+            yield MaskSet(masks, ids, settings.source.mask_classes)
+            bar.update(len(batch))
     log_changes(index.path, changes)
-    ids = torch.tensor([row.id for row in rows], dtype=torch.int64)
-    return MaskSet(stack_pixels(masks, size, size), ids, settings.source.mask_classes)
 
 
 def _read(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels | None:

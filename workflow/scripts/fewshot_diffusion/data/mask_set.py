@@ -1,6 +1,6 @@
 """The common product of every data set with masks: part masks of one split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,16 @@ def check_classes(masks: Tensor | np.ndarray[Any, Any], classes: list[str], wher
 
 def save_masks(mask_set: MaskSet, path: Path, about: About) -> None:
     """Write masks as one parquet file: id and mask (grey PNG)."""
-    frame = pd.DataFrame({"id": mask_set.ids.numpy(), "mask": encode_masks(mask_set.masks)})
-    write_records(path, frame, {**about, "classes": mask_set.classes, "size": list(mask_set.masks.shape[-2:])})
+    save_mask_batches([mask_set], path, about)
+
+
+def save_mask_batches(batches: Iterable[MaskSet], path: Path, about: About) -> None:
+    """Write masks that come in batches, at least one; coded, all are in memory, since masks are small."""
+    frames = []
+    for batch in batches:
+        frames.append(pd.DataFrame({"id": batch.ids.numpy(), "mask": encode_masks(batch.masks)}))
+    about = {**about, "classes": batch.classes, "size": list(batch.masks.shape[-2:])}
+    write_records(path, pd.concat(frames, ignore_index=True), about)
 
 
 def load_masks(path: Path) -> MaskSet:

@@ -1,6 +1,6 @@
 """What every image is reduced to once: features of each extractor, the judge's opinion, and what it cost to make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..config.evaluation import EvaluationConfig
-from ..data.image_set import load_image_set
+from ..data.image_set import iter_image_set
 from ..judges import AttributeClassifier, load_judge
+from ..progress import Progress
 from ..runtime import make_runtime
 from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
@@ -97,6 +98,22 @@ def describe(
     return Description(method, ids, features, probabilities, images[:GALLERY_SIZE], cost)
 
 
+def join(parts: Iterable[Description]) -> Description:
+    """Return the description of images that were described in parts, one behind the other; none keeps its images."""
+    first, *others = (part if position == 0 else _without_images(part) for position, part in enumerate(parts))
+    found = [first, *others]
+    return replace(
+        first,
+        ids=torch.cat([part.ids for part in found]),
+        features={name: torch.cat([part.features[name] for part in found]) for name in first.features},
+        probabilities={name: torch.cat([part.probabilities[name] for part in found]) for name in first.probabilities},
+    )
+
+
+def _without_images(part: Description) -> Description:
+    return replace(part, gallery=torch.empty(0, dtype=torch.uint8))
+
+
 def describe_images(
     settings: EvaluationConfig, images: Path, output: Path, judge: Path | None = None, device: str = "auto"
 ) -> None:
@@ -110,10 +127,10 @@ def describe_images(
         device: auto, cpu, cuda or cuda:<n>.
     """
     runtime = make_runtime(device, "float32", cpu_threads=1)
-    split = load_image_set(images)
     network = load_judge(judge, "judge").to(runtime.device) if judge else None
     extractors = [make_extractor(extractor, runtime) for extractor in settings.extractors]
-    save_description(describe(split.images, split.ids, "real", extractors, network), output)
+    parts = (describe(part.images, part.ids, "real", extractors, network) for part in iter_image_set(images))
+    save_description(join(Progress(parts, desc="describing images", unit="batch")), output)
 
 
 def save_description(description: Description, path: Path, about: About | None = None) -> None:

@@ -139,7 +139,8 @@ def extract_features(images: Tensor, extractor: FeatureExtractor, batch_size: in
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise DataError(f"Images: found {images.dtype} {list(images.shape)}, expected uint8 [N, 3, H, W].")
     features = torch.empty(len(images), extractor.dim)
-    with Progress(total=len(images), desc=f"{extractor.name} features", unit="image") as bar:
+    few = len(images) <= 4 * batch_size  # a part of a larger set, which has a bar of its own
+    with Progress(total=len(images), desc=f"{extractor.name} features", unit="image", disable=few) as bar:
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             features[start : start + len(batch)] = extractor(batch).cpu()

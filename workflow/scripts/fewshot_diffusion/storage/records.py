@@ -6,7 +6,8 @@ of itself, also covers what no page holds. The bytes are a function of the recor
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,24 @@ def write_records(path: Path, frame: pd.DataFrame, about: About) -> None:
         frame: Columns of numbers, truth values, texts or bytes; its index is left out.
         about: What the file says of itself, JSON-serialisable.
     """
-    table = _plain(pa.Table.from_pandas(frame, preserve_index=False))
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, table.schema, **_OPTIONS) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({_KEY: seal(about, _digest(about, table))})
+    stream_records(path, [frame], about)
+
+
+def stream_records(path: Path, frames: Iterable[pd.DataFrame], about: About) -> None:
+    """Write records of which a part is in memory at a time; a single part gives the bytes of ``write_records``.
+
+    Args:
+        path: File to write.
+        frames: At least one, of the same columns; each becomes a row group.
+        about: What the file says of itself, JSON-serialisable.
+    """
+    tables = (_plain(pa.Table.from_pandas(frame, preserve_index=False)) for frame in frames)
+    first, digests = next(tables), []
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, first.schema, **_OPTIONS) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table)
+            digests.append(_digest(about, table))
+        writer.add_key_value_metadata({_KEY: seal(about, _joined(digests))})
 
 
 def read_records(path: Path, *columns: str, expected: About | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -53,19 +68,47 @@ def read_records(path: Path, *columns: str, expected: About | None = None) -> tu
     Raises:
         CorruptFileError: If the file is missing, damaged or another than expected.
     """
+    parts = list(iter_records(path, *columns, expected=expected))
+    frames = [frame for frame, _ in parts]
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True), parts[0][1]
+
+
+def iter_records(
+    path: Path, *columns: str, expected: About | None = None
+) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+    """Yield records part by part, and each time what the file says of itself; see ``read_records``.
+
+    That the whole is undamaged is known at the end alone: nothing made of a part counts before.
+    """
     require_file(path)
+    digests: list[str] = []
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read()
-        about, digest = unseal((table.schema.metadata or {})[_KEY])
-        whole = digest == _digest(about, table)
+            about, digest = unseal((file.schema_arrow.metadata or {})[_KEY])
+            for table in _groups(file):
+                digests.append(_digest(about, table))
+                if file.num_row_groups <= 1:
+                    _require_whole(path, digests, digest)
+                require_names(path, "columns", table.column_names, columns)
+                require_about(path, about, expected or {})
+                yield table.to_pandas(), about
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise corrupt(path, f"cannot be read as a record file ({error})") from error
-    if not whole:
-        raise corrupt(path, f"does not match the SHA-256 in its header ({digest})")
-    require_names(path, "columns", table.column_names, columns)
-    require_about(path, about, expected or {})
-    return table.to_pandas(), about
+    _require_whole(path, digests, digest)
+
+
+def _groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """Yield the row groups; of a file without any, an empty table."""
+    return map(file.read_row_group, range(file.num_row_groups)) if file.num_row_groups else iter([file.read()])
+
+
+def _require_whole(path: Path, digests: Sequence[str], expected: str) -> None:
+    if _joined(digests) != expected:
+        raise corrupt(path, f"does not match the SHA-256 in its header ({expected})")
+
+
+def _joined(digests: Sequence[str]) -> str:
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _plain(table: pa.Table) -> pa.Table:
