@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Fit, Name, Section
+from .base import Count, Fit, Name, Positive, Section
 from .splits import SplitsConfig
 
 
@@ -62,25 +62,51 @@ class AvatarsConfig(SourceConfig):
         return ["background", *self.parts] if self.parts else []
 
 
+class CropConfig(Section):
+    """A rectangle of pixels: first and behind the last, as D2C's rows 57-185 and columns 25-153 of aligned CelebA."""
+
+    rows: tuple[Count, Positive]
+    columns: tuple[Count, Positive]
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom, pixels."""
+        return (self.columns[0], self.rows[0], self.columns[1], self.rows[1])
+
+    @model_validator(mode="after")
+    def _has_pixels(self) -> "CropConfig":
+        for key, (first, end) in {"rows": self.rows, "columns": self.columns}.items():
+            if first >= end:
+                raise ValueError(f"{key}: found {first} to {end}, expected a range that holds pixels")
+        return self
+
+
 class CelebAHQConfig(FilesConfig):
     """Real faces from a local folder: zips of images, or a folder or zip of them, and CelebA's attribute list."""
 
     kind: Literal["celebahq"] = "celebahq"
-    folder: Path = Field(description="Folder with the images (in it, in one below it, or in zips) and the list.")
-    attribute_file: str = "list_attr_celebahq.txt"
+    folder: Path = Field(description="Folder with the images (in it, in one below it, or in zips), or their zip.")
+    attribute_file: Path = Field(
+        Path("list_attr_celebahq.txt"), description="CelebA's list: its name in `folder`, or a path with a slash."
+    )
+    partition_file: Path | None = Field(
+        None, description="CelebA's list of partitions, a path: 0 trains and teaches, 1 judges, 2 is measured with."
+    )
+    crop: CropConfig | None = Field(None, description="What of every image is kept, before it is resized.")
     held_out_ids: Path | None = Field(None, description="CSV whose ids (column celebahq_file) no denoiser may see.")
     attributes: dict[Name, str] = Field(description="Our attribute name -> the data set's.")
 
     @property
     def attribute_path(self) -> Path:
         """Where the attribute list lies."""
-        return self.folder / self.attribute_file
+        return self.folder / self.attribute_file if len(self.attribute_file.parts) == 1 else self.attribute_file
 
     @property
     def files(self) -> dict[str, Path]:
         """Local files that images and labels are read from."""
-        held_out = {"held_out_ids": self.held_out_ids} if self.held_out_ids else {}
-        return {"folder": self.folder, "attribute_file": self.attribute_path, **held_out}
+        lists = {"partition_file": self.partition_file, "held_out_ids": self.held_out_ids}
+        given = {key: path for key, path in lists.items() if path}
+        return {"folder": self.folder, "attribute_file": self.attribute_path, **given}
 
 
 class MaskFolderConfig(FilesConfig):
@@ -261,6 +287,8 @@ class DataConfig(Section):
     def _source_given(self) -> "DataConfig":
         if getattr(self, self.kind) is None:
             raise ValueError(f"kind: found {self.kind!r}, expected a section data.{self.kind}, which is not there")
+        if self.is_drawn and self.splits.reference_of_all:
+            raise ValueError("splits.reference_of_all: found true, expected false: avatars have no end")
         if self.is_drawn and self.splits.auto:
             raise ValueError("splits: found auto, expected numbers: of avatars there are as many as one likes")
         return self

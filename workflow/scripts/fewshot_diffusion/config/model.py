@@ -72,8 +72,10 @@ class Config(Section):
     @property
     def shares(self) -> SharesConfig:
         """How images that are there are shared out."""
-        most = {} if self.data.splits.auto else {name: int(size) for name, size in self.splits.items()}
-        return SharesConfig(shares=self.splits, most=most)
+        whole = ["reference"] if self.data.splits.reference_of_all else []
+        shares = {name: size for name, size in self.splits.items() if name not in whole}
+        most = {} if self.data.splits.auto else {name: int(size) for name, size in shares.items()}
+        return SharesConfig(shares=shares, most=most, whole=whole)
 
     def split_range(self, split: str) -> range:
         """Return the positions of a split of drawn images: disjoint ranges, one behind the other."""
@@ -105,6 +107,12 @@ class Config(Section):
         """Files of feature extractors that the rules of downloads make."""
         made = (self.downloads.product_of(one.weights) for one in self.evaluation.extractors if one.weights)
         return [file for file in made if file]
+
+    @property
+    def promised_files(self) -> list[str]:
+        """Files of the data set that the rules of downloads make; empty if its images are there, or drawn."""
+        made = (self.downloads.product_of(path) for path in self.data.files.values())
+        return list(dict.fromkeys(file for file in made if file))
 
     @property
     def units_per_target(self) -> int:

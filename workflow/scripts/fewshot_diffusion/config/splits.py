@@ -21,6 +21,7 @@ class SharesConfig(Section):
     """How the images that are there are shared out among the splits."""
 
     shares: dict[str, float] = Field(description="Split -> its share, in proportion to the others.")
+    whole: list[str] = Field(default_factory=list, description="Splits of all labelled images, beside the others.")
     most: dict[str, int] = Field(default_factory=dict, description="Split -> images that it holds at most.")
 
 
@@ -36,6 +37,11 @@ class SplitsConfig(Section):
     tuning_judge: Count = Field(0, description="Labelled images of the judges that tune guidance_scale.")
     controls: Count = Field(0, description="Real images for naive rows, floors, wanted masks and judge accuracy.")
     reference: Count = Field(0, description="Real images of the reference statistics.")
+    reference_of_all: bool = Field(
+        False,
+        description="The reference is all labelled images that are there, those of other splits, too, as in the paper; "
+        "it is only described, and nothing learns from it.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -45,4 +51,4 @@ class SplitsConfig(Section):
     @property
     def numbers(self) -> dict[str, int]:
         """Split -> images."""
-        return self.model_dump(exclude={"auto"})
+        return self.model_dump(exclude={"auto", "reference_of_all"})

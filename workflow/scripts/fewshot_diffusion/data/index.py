@@ -25,6 +25,7 @@ class Row:
         part: Which part of the source it belongs to, where that keeps one for tests (val).
         labelled: Whether its attributes are known.
         held_out: Whether no denoiser may see it.
+        splits: Those that may hold it, where its source says so; empty: any.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Row:
     part: Literal["", "train", "val"] = ""
     labelled: bool = True
     held_out: bool = False
+    splits: tuple[str, ...] = ()
 
     @property
     def id(self) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
-from ..config.data import AvatarsConfig, DatasetConfig, MaskFolderConfig
+from ..config.data import AvatarsConfig, DatasetConfig, MaskFolderConfig, Source
 from ..config.splits import SharesConfig
 from ..errors import DataError
 from ..images import stack_pixels
@@ -33,12 +34,14 @@ class ListedSplit:
         shares: How the images are shared out (CONFIG.shares), JSON.
         attributes: Attributes whose labels are kept.
         contents: Digest of its images, as the run was planned.
+        promised: Whether that was before they were there, so that it is not of them.
     """
 
     name: str
     shares: SharesConfig
     contents: str
     attributes: list[str]
+    promised: bool = False
 
     def rows(self, settings: DatasetConfig) -> tuple[SourceIndex, list[Row], pd.DataFrame]:
         """Return the source, the images of the split, and their manifest.
@@ -49,7 +52,7 @@ class ListedSplit:
         index, checksums = list_source(settings.source, self.attributes), Checksums()
         rows = share_out(index, self.shares)[self.name]
         frame = manifest(index, rows, self.attributes, checksums)
-        if contents(frame, rows, checksums) != self.contents:
+        if not self.promised and contents(frame, rows, checksums) != self.contents:
             raise DataError(
                 f"{index.path}: images of the split {self.name} changed since the run was planned. "
                 "Run the same command again."
@@ -154,7 +157,20 @@ def _read(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels | None:
         return None
     if getattr(source, "grey", "convert") == "refuse" and image.mode != "RGB":
         raise DataError(f"{where}: found mode {image.mode}, expected RGB (data.{source.kind}.grey).")
-    return image_pixels(image, where, settings.image_size, source.fit, changes)
+    return image_pixels(_cropped(image, source, where), where, settings.image_size, source.fit, changes)
+
+
+def _cropped(image: Image.Image, source: Source, where: str) -> Image.Image:
+    crop = getattr(source, "crop", None)
+    if crop is None:
+        return image
+    left, top, right, bottom = crop.box
+    if right > image.width or bottom > image.height:
+        raise DataError(
+            f"{where}: found {image.height} rows and {image.width} columns, expected at least {bottom} and {right} "
+            f"(data.{source.kind}.crop)."
+        )
+    return image.crop((left, top, right, bottom))
 
 
 def _mask(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels:

@@ -215,7 +215,7 @@ def load_mask(
     """Decode a mask: the class ids as they were written, whatever the number of bits.
 
     Args:
-        data: Content of a file without loss and with one channel: PNG, GIF, BMP or TIFF.
+        data: Content of a file without loss and with one channel: PNG, BMP or TIFF, or an array [H, W] as .npy.
         where: What errors call it.
         image_size: Height and width to return; each pixel is the nearest one, so that no id is invented.
         ignore: Value of pixels that have no class; None if all have one.
@@ -228,12 +228,29 @@ def load_mask(
     Raises:
         DataError: If it is no mask, its ids exceed a byte, or its shape is not that of its image.
     """
+    ids = _from_array(data, where, ignore) if data.startswith(b"\x93NUMPY") else _from_image(data, where, ignore)
+    square = _square(ids if image is None else _fitted(ids, image, where), where, fit, Counter())
+    return np.asarray(square.resize((image_size, image_size), Image.Resampling.NEAREST))
+
+
+def _from_image(data: bytes, where: str, ignore: int | None) -> Image.Image:
     stored, packing = _opened(data, where)
     written = Image.fromarray(_ids(_written(stored, packing, where), where, ignore))
     with _decoding(where):
-        ids = _turned(written, orientation(stored), Counter())
-    square = _square(ids if image is None else _fitted(ids, image, where), where, fit, Counter())
-    return np.asarray(square.resize((image_size, image_size), Image.Resampling.NEAREST))
+        return _turned(written, orientation(stored), Counter())
+
+
+def _from_array(data: bytes, where: str, ignore: int | None) -> Image.Image:
+    """Return the ids of a .npy file; one that is pickled is refused, not opened."""
+    try:
+        values = np.load(io.BytesIO(data), allow_pickle=False)
+    except _UNREADABLE as error:
+        raise DataError(f"{where}: not a readable array ({error}). Save it anew with numpy.save.") from error
+    if values.ndim != 2 or values.dtype.kind not in "biu" or not values.size:
+        raise DataError(
+            f"{where}: found {values.dtype} {list(values.shape)}, expected whole numbers [H, W]: class ids."
+        )
+    return Image.fromarray(_ids(values.astype(np.int64), where, ignore))
 
 
 def _ids(values: Pixels, where: str, ignore: int | None) -> Pixels:

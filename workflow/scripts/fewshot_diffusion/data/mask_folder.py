@@ -9,6 +9,10 @@ from .files import Members, is_image
 from .index import Row, SourceIndex, known_columns, some
 from .lists import read_attribute_list, read_columns
 
+ARRAY = ".npy"
+TESTS = {"train": ("train", "pairs"), "test": ("judge", "tuning_judge", "controls", "reference")}
+"""Folder of DatasetDDPM -> the splits that may hold its pairs: those that heads learn from, and all others."""
+
 
 def list_pairs(settings: MaskFolderConfig, attributes: Sequence[str]) -> SourceIndex:
     """List the pairs: an image and a mask of one stem, which is their name, or is joined to that of another set.
@@ -21,10 +25,25 @@ def list_pairs(settings: MaskFolderConfig, attributes: Sequence[str]) -> SourceI
         DataError: If a list is malformed or lacks a name, or an image or a mask has no partner.
     """
     members = Members(settings.path)
+    if any(name.endswith(ARRAY) for name in members.names()):
+        return _with_arrays(settings, members, attributes)
     images, masks = (_by_stem(members, folder) for folder in ("images", "masks"))
     _require_partners(settings.path, images, masks)
     names = join_ids(settings.ids_file, list(images)) if settings.ids_file else {stem: stem for stem in images}
     rows = [Row(names[stem], members, file, mask=masks[stem]) for stem, file in images.items()]
+    return SourceIndex(settings.path, rows, attributes=_attributes(settings, attributes, [row.name for row in rows]))
+
+
+def _with_arrays(settings: MaskFolderConfig, members: Members, attributes: Sequence[str]) -> SourceIndex:
+    """List the pairs of DatasetDDPM: ``<stem>.npy`` beside each image, perhaps in folders train and test."""
+    images = {str(PurePosixPath(name).with_suffix("")): name for name in members.names() if is_image(name)}
+    masks = {name.removesuffix(ARRAY): name for name in members.names() if name.endswith(ARRAY)}
+    if alone := set(images) ^ set(masks):
+        raise DataError(f"{settings.path}: {some(alone)} is an image without its {ARRAY}, or one without its image.")
+    rows = [
+        Row(stem, members, file, mask=masks[stem], splits=TESTS.get(PurePosixPath(stem).parent.name, ()))
+        for stem, file in images.items()
+    ]
     return SourceIndex(settings.path, rows, attributes=_attributes(settings, attributes, [row.name for row in rows]))
 
 

@@ -16,7 +16,8 @@ def share_out(index: SourceIndex, settings: SharesConfig) -> dict[str, list[Row]
     """Return the images of every split, in the order of their hashed names.
 
     Images that no denoiser may see are never in ``train``, unlabelled ones nowhere else. Where the source keeps a part
-    for tests, ``class_test`` is of it, and all others are of the rest.
+    for tests, ``class_test`` is of it, and all others are of the rest. Splits that are ``whole`` hold all labelled
+    ones, whatever other splits hold them: they are described, never learned from.
     """
     found: dict[str, list[Row]] = {split: [] for split in settings.shares}
     keeps_tests = index.keeps_tests
@@ -24,10 +25,14 @@ def share_out(index: SourceIndex, settings: SharesConfig) -> dict[str, list[Row]
         allowed = {name: share for name, share in settings.shares.items() if _may_hold(name, row, keeps_tests)}
         if allowed:
             found[_best(row.name, allowed)].append(row)
-    return {split: sorted(rows, key=lambda row: row.id)[: settings.most.get(split)] for split, rows in found.items()}
+    shared = {split: sorted(rows, key=lambda row: row.id)[: settings.most.get(split)] for split, rows in found.items()}
+    everything = sorted((row for row in index.rows if row.labelled), key=lambda row: row.id)
+    return shared | dict.fromkeys(settings.whole, everything)
 
 
 def _may_hold(split: str, row: Row, keeps_tests: bool) -> bool:
+    if row.splits and split not in row.splits:
+        return False
     if keeps_tests and (split == "class_test") != (row.part == "val"):
         return False
     return not row.held_out if split == "train" else row.labelled
