@@ -45,11 +45,34 @@ if CONFIG.data.is_drawn:
 
 else:
 
-    # How the images are shared out is not recorded, as a function of the output: what counts of it is which images a
+    if PROMISED:
+
+        rule check_source:
+            """Count the images that were downloaded, and stop if there are too few for what is asked."""
+            input:
+                CONFIG.promised_files,
+            output:
+                "<results>/images/splits.csv",
+            log:
+                "<logs>/check_source.log",
+            benchmark:
+                "<benchmarks>/check_source.tsv"
+            conda:
+                "../../envs/data.yaml"
+            params:
+                settings=CONFIG.model_dump_json(),
+                code=code("check_source.py", env="data"),
+            shell:
+                "python workflow/scripts/check_source.py --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+    # How the images are shared out is not recorded, as a function of the output (a global is not seen in shell commands
+    # of runs): what counts of it is which images a
     # split holds, and `contents` is the digest of their names, checksums and labels. So exactly the splits are stale
     # whose images are others.
     rule read_images:
         """Read the images of one split, with their attributes and classes."""
+        input:
+            CHECKED,
         output:
             images="<results>/images/{split}{own}.parquet",
             listed="<results>/images/{split}{own}.manifest.csv",
@@ -62,16 +85,19 @@ else:
         params:
             settings=dataset,
             shares=lambda wildcards, output: SHARES,
+            promised=lambda wildcards, output: PROMISED,
             contents=contents_of_images,
             attributes=attributes_of_images,
             code=code("read_images.py", env="data"),
         shell:
             "python workflow/scripts/read_images.py --settings {params.settings:q} --name {wildcards.split:q}"
-            " --shares {params.shares:q} --contents {params.contents:q} --attributes {params.attributes:q}"
+            " --shares {params.shares:q} --contents {params.contents:q} --attributes {params.attributes:q} --promised {params.promised:q}"
             " --output {output.images:q} --listed {output.listed:q} 2> {log:q}"
 
     rule read_masks:
         """Read the part masks of one split."""
+        input:
+            CHECKED,
         output:
             "<results>/images/{split}_masks.parquet",
         log:
@@ -83,8 +109,10 @@ else:
         params:
             settings=dataset,
             shares=lambda wildcards, output: SHARES,
+            promised=lambda wildcards, output: PROMISED,
             contents=contents_of_images,
             code=code("read_masks.py", env="data"),
         shell:
             "python workflow/scripts/read_masks.py --settings {params.settings:q} --name {wildcards.split:q}"
-            " --shares {params.shares:q} --contents {params.contents:q} --attributes --output {output:q} 2> {log:q}"
+            " --shares {params.shares:q} --contents {params.contents:q} --attributes --promised {params.promised:q}"
+            " --output {output:q} 2> {log:q}"

@@ -3,16 +3,18 @@
 
 PLAN = None
 SHARES = CONFIG.shares.model_dump_json()
+PROMISED = bool(CONFIG.promised_files)  # the rules of downloads make the images: they are counted when they are there
+CHECKED = [*CONFIG.promised_files, *([f"results/{DATA}/images/splits.csv"] if PROMISED else [])]
 
 if not CONFIG.data.is_drawn:
-    from fewshot_diffusion.data.plan import plan_source
+    from fewshot_diffusion.data.plan import plan
 
     try:
-        PLAN = plan_source(CONFIG, Path(".snakemake", "checksums", f"{DATA}.json"))
+        PLAN = plan(CONFIG, Path(".snakemake", "checksums", f"{DATA}.json"))
     except FewshotError as error:
         raise WorkflowError(str(error))
     if workflow.is_main_process:
-        for remark in PLAN.index.remarks:
+        for remark in PLAN.remarks:
             logger.warning(remark)
 
 
@@ -42,8 +44,6 @@ def positions(wildcards):
 
 def contents_of_images(wildcards):
     try:
-        found = PLAN.contents(wildcards.split, attributes_of_images(wildcards))
-        PLAN.checksums.remember()
+        return PLAN.contents(wildcards.split, attributes_of_images(wildcards))
     except FewshotError as error:
         raise WorkflowError(str(error))
-    return found
