@@ -11,7 +11,7 @@ from snakemake.utils import update_config
 
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.data.feasibility import require_files
-from fewshot_diffusion.data.plan import SourcePlan, plan_source
+from fewshot_diffusion.data.plan import PromisedPlan, SourcePlan, check_source, plan, plan_source
 from fewshot_diffusion.errors import DataError
 from support import ROOT
 
@@ -171,3 +171,40 @@ def test_files_that_the_configuration_names_are_there(photos: Path) -> None:
         "denoiser.folder: there is no mine/config.json",
         "report.published: there is no none.csv",
     ]
+
+
+def promised(**changes: Any) -> Config:
+    """A data set that the rules of downloads make: its images, and the list of them."""
+    artefacts = {
+        name: {"file": file, "urls": ["https://example.org/x"], "licence": "x", "access": "x", "md5": name * 32}
+        for name, file in {"a": "photos.zip", "b": "labels.csv"}.items()
+    }
+    update_config(artefacts, changes)
+    folder = {"images": "downloads/a/photos.zip", "labels": "downloads/b/labels.csv"}
+    return configured(Path(), data={"folder": folder}, downloads={"artefacts": artefacts})
+
+
+def test_downloads_are_planned_before_they_are_there_and_the_same_after(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+
+    def found() -> str:
+        return plan(promised(), Path("memory")).contents("shots", ["Hat"])
+
+    before = found()
+    (photos / "downloads/b").mkdir(parents=True)
+    (photos / "downloads/b/labels.csv").write_text("whatever")
+    assert found() == before
+    assert isinstance(plan(promised(), Path("memory")), PromisedPlan)
+    assert promised().promised_files == ["downloads/a/photos.zip", "downloads/b/labels.csv"]
+    others = [("controls", ["Hat"], {}), ("shots", ["Coat"], {}), ("shots", ["Hat"], {"a": {"md5": "c" * 32}})]
+    for split, attributes, changes in others:
+        assert plan(promised(**changes), Path("memory")).contents(split, attributes) != before
+
+
+def test_downloads_that_are_too_few_stop_the_job_that_counts_them(photos: Path) -> None:
+    check_source(configured(photos), photos / "splits.csv")
+    assert (photos / "splits.csv").read_text().startswith("split,images")
+    with pytest.raises(DataError, match="too few for what is asked"):
+        check_source(configured(photos, attributes={"head": {"positive_shots": 500}}), photos / "splits.csv")
