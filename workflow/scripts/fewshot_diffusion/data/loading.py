@@ -22,7 +22,6 @@ MAX_PIXELS = 2**26  # of one image: a file may unpack to a thousand times its si
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 IGNORED = 255
 """The id in a loaded mask of pixels that have no class."""
-
 Pixels = np.ndarray[Any, Any]
 Changes = Counter[str]
 """What was done to how many images, in words."""
@@ -228,16 +227,16 @@ def load_mask(
     Raises:
         DataError: If it is no mask, its ids exceed a byte, or its shape is not that of its image.
     """
-    ids = _from_array(data, where, ignore) if data.startswith(b"\x93NUMPY") else _from_image(data, where, ignore)
+    ids = (_from_array if data.startswith(b"\x93NUMPY") else _from_image)(data, where, ignore)
     square = _square(ids if image is None else _fitted(ids, image, where), where, fit, Counter())
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.NEAREST))
 
 
 def _from_image(data: bytes, where: str, ignore: int | None) -> Image.Image:
     stored, packing = _opened(data, where)
-    written = Image.fromarray(_ids(_written(stored, packing, where), where, ignore))
+    ids = Image.fromarray(_ids(_written(stored, packing, where), where, ignore))
     with _decoding(where):
-        return _turned(written, orientation(stored), Counter())
+        return _turned(ids, orientation(stored), Counter())
 
 
 def _from_array(data: bytes, where: str, ignore: int | None) -> Image.Image:
@@ -245,7 +244,7 @@ def _from_array(data: bytes, where: str, ignore: int | None) -> Image.Image:
     try:
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except _UNREADABLE as error:
-        raise DataError(f"{where}: not a readable array ({error}). Save it anew with numpy.save.") from error
+        raise DataError(f"{where}: not a readable array ({error}). Save it by numpy.save.") from error
     if values.ndim != 2 or values.dtype.kind not in "biu" or not values.size:
         raise DataError(
             f"{where}: found {values.dtype} {list(values.shape)}, expected whole numbers [H, W]: class ids."
