@@ -15,7 +15,7 @@ from fewshot_diffusion.diffusion.schedule import (
     training_target,
 )
 
-PREDICTION_TYPES = ["epsilon", "v_prediction"]
+PREDICTION_TYPES = ["epsilon", "v_prediction", "sample"]
 ALPHA_BARS = [0.9999, 0.5, 0.07780, 4.036e-5]
 
 
@@ -55,8 +55,9 @@ def test_output_and_epsilon_are_inverse_to_each_other(prediction_type: str, alph
     torch.testing.assert_close(back, raw, rtol=0, atol=1e-10)
 
 
-def test_the_two_targets_differ() -> None:
+def test_the_targets_differ() -> None:
     clean, noise, alpha_bar_t = normal(0), normal(1), scalar(0.3)
+    assert training_target(clean, noise, alpha_bar_t, "sample") is clean
     assert training_target(clean, noise, alpha_bar_t, "epsilon") is noise
     v = training_target(clean, noise, alpha_bar_t, "v_prediction")
     torch.testing.assert_close(v, 0.3**0.5 * noise - 0.7**0.5 * clean)

@@ -155,7 +155,7 @@ def guided(
     Args:
         guidance: How log p(y | x_t) is computed.
         guidance_scale: lambda >= 0.
-        prediction_type: ``epsilon`` or ``v_prediction``.
+        prediction_type: ``epsilon``, ``v_prediction`` or ``sample``.
         plain: Predictor of the timesteps outside the interval; None guides every step.
         interval: First and last guided timestep (Kynkaanniemi et al. 2024). Near the end of the schedule
             x_t holds no image, and 1 / sqrt(alpha_bar_t) amplifies whatever the gradient says.

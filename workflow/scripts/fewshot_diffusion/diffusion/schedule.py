@@ -1,7 +1,7 @@
 """The maths of one diffusion step: noise, clean estimate and score; nothing learned.
 
-x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps. A denoiser's raw output is eps or
-v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0 (Salimans and Ho 2022).
+x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps. A denoiser's raw output is eps, x_0
+(``sample``) or v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0 (Salimans and Ho 2022).
 """
 
 from diffusers import DDIMScheduler
@@ -36,22 +36,31 @@ def pred_original_sample(output: Tensor, x_t: Tensor, alpha_bar_t: Tensor, predi
 
     epsilon:       x0_hat = (x_t - sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_bar_t)
     v_prediction:  x0_hat = sqrt(alpha_bar_t) x_t - sqrt(1 - alpha_bar_t) v
+    sample:        x0_hat is the output
 
     Args:
         output: The denoiser's raw output, [B, C, H, W].
         x_t: Noisy images, [B, C, H, W].
         alpha_bar_t: Cumulative product of alphas, scalar or [B, 1, 1, 1], in (0, 1].
-        prediction_type: ``epsilon`` or ``v_prediction``.
+        prediction_type: ``epsilon``, ``v_prediction`` or ``sample``.
     """
     if prediction_type == "epsilon":
         return (x_t - (1 - alpha_bar_t).sqrt() * output) / alpha_bar_t.sqrt()
+    if prediction_type == "sample":
+        return output
     return alpha_bar_t.sqrt() * x_t - (1 - alpha_bar_t).sqrt() * output
 
 
 def pred_epsilon(output: Tensor, x_t: Tensor, alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
-    """Return the predicted noise eps; v: eps = sqrt(alpha_bar_t) v + sqrt(1 - alpha_bar_t) x_t."""
+    """Return the predicted noise eps.
+
+    v:       eps = sqrt(alpha_bar_t) v + sqrt(1 - alpha_bar_t) x_t
+    sample:  eps = (x_t - sqrt(alpha_bar_t) x0_hat) / sqrt(1 - alpha_bar_t)
+    """
     if prediction_type == "epsilon":
         return output
+    if prediction_type == "sample":
+        return (x_t - alpha_bar_t.sqrt() * output) / (1 - alpha_bar_t).sqrt()
     return alpha_bar_t.sqrt() * output + (1 - alpha_bar_t).sqrt() * x_t
 
 
@@ -59,6 +68,8 @@ def output_of_epsilon(eps: Tensor, x_t: Tensor, alpha_bar_t: Tensor, prediction_
     """Return the raw output that predicts ``eps``: the inverse of ``pred_epsilon``."""
     if prediction_type == "epsilon":
         return eps
+    if prediction_type == "sample":
+        return (x_t - (1 - alpha_bar_t).sqrt() * eps) / alpha_bar_t.sqrt()
     return (eps - (1 - alpha_bar_t).sqrt() * x_t) / alpha_bar_t.sqrt()
 
 
@@ -68,9 +79,11 @@ def score_of_epsilon(eps: Tensor, alpha_bar_t: Tensor) -> Tensor:
 
 
 def training_target(clean: Tensor, noise: Tensor, alpha_bar_t: Tensor, prediction_type: str) -> Tensor:
-    """Return what the denoiser is trained to output: eps, or v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0."""
+    """Return what the denoiser shall output: eps, x_0, or v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0."""
     if prediction_type == "epsilon":
         return noise
+    if prediction_type == "sample":
+        return clean
     return alpha_bar_t.sqrt() * noise - (1 - alpha_bar_t).sqrt() * clean
 
 
