@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor
 
 from fewshot_diffusion.config.denoiser import ScheduleConfig
@@ -98,3 +99,15 @@ def test_the_scheduler_is_as_documented() -> None:
     assert scheduler.config.prediction_type == "epsilon"
     assert scheduler.config.clip_sample
     assert not make_scheduler(ScheduleConfig()).config.clip_sample
+
+
+@pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_any_schedule_of_diffusers_is_that_of_diffusers(beta_schedule: str) -> None:
+    stated = {"num_train_timesteps": 4000, "beta_schedule": beta_schedule, "beta_start": 2.5e-5, "beta_end": 0.005}
+    found = make_scheduler(ScheduleConfig.model_validate(stated)).alphas_cumprod
+    assert torch.equal(found, DDPMScheduler(**stated).alphas_cumprod)
+
+
+def test_usual_betas_are_not_written_so_that_earlier_weights_keep_their_identity() -> None:
+    assert set(ScheduleConfig().model_dump(mode="json")) == {"num_train_timesteps", "beta_schedule", "prediction_type"}
+    assert ScheduleConfig.model_validate_json(ScheduleConfig(beta_end=0.01).model_dump_json()).beta_end == 0.01

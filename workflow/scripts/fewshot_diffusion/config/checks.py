@@ -22,6 +22,8 @@ Place = tuple[int | str, ...]
 MAX_SHARDS = 1000
 """Jobs of one set, at most: Snakemake plans the whole DAG of 1,000 in half a minute, that of 10,000 in over seven."""
 
+_TIMESTEPS = {"feature_timestep", "readout_timesteps", "guidance_interval", "timesteps"}
+
 _PLAIN_KEY = re.compile(r"[\w-]+|\[key\]")  # [key]: where pydantic means a key, not its value
 
 
@@ -33,6 +35,7 @@ def dotted(place: Place) -> str:
 def problems_of(config: "Config") -> Iterator[str]:
     """Yield everything that is wrong with sections that are valid by themselves: ``key: found, expected``."""
     yield from _data(config)
+    yield from _timesteps(config)
     yield from _values(config)
     for name in config.experiments:
         for check in CHECKS[name]:
@@ -55,6 +58,29 @@ def _data(config: "Config") -> Iterator[str]:
                 f"evaluation.extractors.{position}.sha256: found {one.sha256}, expected {digest}, as "
                 f"downloads.artefacts.{artefact} has it"
             )
+
+
+def _timesteps(config: "Config") -> Iterator[str]:
+    """Timesteps are those of the denoiser's own schedule, and so are the steps of sampling."""
+    most = config.denoiser.schedule.num_train_timesteps
+    for name in ("sampling", *config.experiments):
+        for place, value in _numbers(json.loads(getattr(config, name).model_dump_json()), (name,)):
+            step = next((key for key in reversed(place) if isinstance(key, str)), "")
+            if step in _TIMESTEPS and value >= most:
+                yield (
+                    f"{dotted(place)}: found {value:g}, expected at most {most - 1}, the last timestep of "
+                    f"denoiser.schedule.num_train_timesteps ({most})"
+                )
+            if step == "num_inference_steps" and value > most:
+                yield f"{dotted(place)}: found {value:g}, expected 1 to {most} (denoiser.schedule.num_train_timesteps)"
+
+
+def _numbers(value: Any, place: Place) -> Iterator[tuple[Place, float]]:
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(inner, (*place, key))
+    elif isinstance(value, int | float):
+        yield place, value
 
 
 def _splits(needed: Sequence[str]) -> "Check":

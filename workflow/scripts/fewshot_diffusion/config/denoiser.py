@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from .base import Count, Fraction, Positive, Precision, Section
 
+Beta = Annotated[float, Field(gt=0, lt=1)]
+
 
 class ArchitectureConfig(Section):
     """A diffusers ``UNet2DModel`` without attention outside its middle block."""
@@ -20,9 +22,18 @@ class ArchitectureConfig(Section):
 class ScheduleConfig(Section):
     """The diffusion that the denoiser is trained on."""
 
-    num_train_timesteps: Literal[1000] = 1000
-    beta_schedule: Literal["linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    prediction_type: Literal["epsilon", "v_prediction"] = "v_prediction"
+    num_train_timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    # Not written where usual: what earlier weights say of themselves, and their digests, stays what it was.
+    beta_start: Beta = Field(1e-4, exclude_if=lambda beta: beta == 1e-4, description="First beta, unless cosine.")
+    beta_end: Beta = Field(0.02, exclude_if=lambda beta: beta == 0.02, description="Last beta, unless cosine.")
+
+    @model_validator(mode="after")
+    def _betas_grow(self) -> "ScheduleConfig":
+        if self.beta_start >= self.beta_end:
+            raise ValueError(f"beta_end: found {self.beta_end}, expected more than beta_start ({self.beta_start})")
+        return self
 
 
 class DenoiserTrainingConfig(Section):

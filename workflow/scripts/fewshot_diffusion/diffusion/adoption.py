@@ -33,7 +33,7 @@ def adopt_denoiser(folder: Path, settings: DenoiserConfig, image_size: int, outp
     require_fits(found, settings, image_size)
     unet = _without_variance(read_unet(found))
     unet.register_to_config(sample_size=image_size)  # an image's height and width may be given, each
-    _require_finite(unet, image_size, found.config.parent)
+    _require_finite(unet, image_size, settings.schedule.num_train_timesteps - 1, found.config.parent)
     about = {"schedule": settings.schedule.model_dump(mode="json"), "adopted": _digest(found)}
     save_module(unet, unet_config(unet), output, about)
 
@@ -76,11 +76,11 @@ def _without_variance(unet: UNet2DModel) -> UNet2DModel:
     return mean.requires_grad_(False).eval()
 
 
-def _require_finite(unet: UNet2DModel, image_size: int, folder: Path) -> None:
+def _require_finite(unet: UNet2DModel, image_size: int, timestep: int, folder: Path) -> None:
     noise = torch.randn(1, CHANNELS, image_size, image_size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            output = unet(noise, 999).sample
+            output = unet(noise, timestep).sample
     except Exception as error:  # of blocks that do not fit each other or the size
         raise WeightsError(f"{folder}: no image of {image_size} pixels passes through it ({error}).") from error
     if output.shape != noise.shape or not output.isfinite().all():

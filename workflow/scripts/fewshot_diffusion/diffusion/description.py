@@ -230,8 +230,10 @@ def _other_schedule(found: Description, configured: ScheduleConfig) -> Iterator[
     if reason := _another_kind(said):
         yield f"  {where}: {reason}"
         return
-    stated = {key: getattr(said, key) for key in ScheduleConfig.model_fields}
-    wanted = configured.model_dump()
+    cosine = said.beta_schedule == configured.beta_schedule == "squaredcos_cap_v2"
+    keys = [key for key in ScheduleConfig.model_fields if not (cosine and key in _USUAL_BETAS)]  # which it ignores
+    stated = {key: getattr(said, key) for key in keys}
+    wanted = {key: getattr(configured, key) for key in keys}
     if other := [key for key in stated if stated[key] != wanted[key]]:
         yield from (f"  {key}: {where} says {stated[key]}, denoiser.schedule.{key} is {wanted[key]}" for key in other)
         inner = ", ".join(f"{key}: {stated[key]}" for key in other)
@@ -244,12 +246,11 @@ def _another_kind(said: SchedulerDescription) -> str | None:
         return f"found {said.class_name}, a flow-matching model's; expected the noise schedule of a diffusion"
     if "beta_schedule" not in said.model_fields_set and not said.class_name.startswith(("DDPM", "DDIM", "PNDM")):
         return f"found {said.class_name}, which has no beta_schedule; expected a scheduler such as DDPMScheduler"
-    for key, field in ScheduleConfig.model_fields.items():
-        allowed = getattr(field.annotation, "__args__", ())
+    for key in ("beta_schedule", "prediction_type"):
+        allowed = ScheduleConfig.model_fields[key].annotation.__args__  # type: ignore[union-attr]
         if (value := getattr(said, key)) not in allowed:
             return f"{key}: found {value}, expected {' or '.join(map(str, allowed))} (denoiser.schedule.{key})"
-    betas = _USUAL_BETAS if said.beta_schedule == "linear" else {}
-    for key, usual in {**betas, "trained_betas": None, "rescale_betas_zero_snr": False}.items():
+    for key, usual in {"trained_betas": None, "rescale_betas_zero_snr": False}.items():
         if (value := getattr(said, key)) != usual:
             return f"{key}: found {value}, expected {usual}: no other is supported"
     return None

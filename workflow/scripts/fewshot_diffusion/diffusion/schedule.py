@@ -24,6 +24,8 @@ def make_scheduler(
     return DDIMScheduler(
         num_train_timesteps=settings.num_train_timesteps,
         beta_schedule=settings.beta_schedule,
+        beta_start=settings.beta_start,
+        beta_end=settings.beta_end,
         prediction_type=settings.prediction_type,
         clip_sample=clip_sample,
         set_alpha_to_one=True,
