@@ -1,5 +1,6 @@
 # Denoiser: the unconditional diffusion model that everything else reads and steers.
-# in:  <results>/images/train.parquet (denoiser.source train), a folder of your own (folder), or the store (store)
+# in:  <results>/images/train.parquet (denoiser.source train), a folder of your own (folder), a public checkpoint
+#      (checkpoint), or the store (store)
 # out: <results>/denoiser/, a diffusers folder; frozen from here on. From the store it is there already: `make restore`
 # A training keeps its state in checkpoints/denoiser/<identity>/ and continues from there.
 
@@ -54,3 +55,27 @@ elif CONFIG.denoiser.source == "folder":
         shell:
             "python workflow/scripts/adopt_denoiser.py --settings {params.settings:q}"
             " --image-size {params.image_size:q} --folder {params.source:q} --output {params.folder:q} 2> {log:q}"
+
+elif CONFIG.denoiser.source == "checkpoint":
+
+    rule convert_denoiser:
+        """Convert a public checkpoint: a diffusers UNet2DModel, and the schedule that it was trained on."""
+        input:
+            CONFIG.denoiser.checkpoint.file,
+        output:
+            config="<results>/denoiser/config.json",
+            weights="<results>/denoiser/<weights>",
+        log:
+            "<logs>/convert_denoiser.log",
+        benchmark:
+            "<benchmarks>/convert_denoiser.tsv"
+        conda:
+            "../../envs/diffusion.yaml"
+        params:
+            settings=settings("denoiser"),
+            image_size=CONFIG.data.image_size,
+            folder=subpath(output.weights, parent=True),
+            code=code("convert_denoiser.py", env="diffusion"),
+        shell:
+            "python workflow/scripts/convert_denoiser.py --settings {params.settings:q}"
+            " --image-size {params.image_size:q} --file {input:q} --output {params.folder:q} 2> {log:q}"

@@ -57,13 +57,29 @@ class DenoiserTrainingConfig(Section):
     cpu_threads: Positive = Field(1, description="Threads of the job; part of the bits of the weights.")
 
 
+class CheckpointConfig(Section):
+    """A public checkpoint, and the shape that it is planned by before it is there; what is found must agree."""
+
+    layout: Literal["ddim_celeba", "adm", "improved_diffusion"] = Field(description="Whose files it is laid out as.")
+    file: Path
+    block_out_channels: tuple[Positive, ...] = Field(min_length=1, description="Channels per resolution, finest first.")
+    layers_per_block: Positive
+    attention_levels: list[Count] = Field(description="Resolutions with self-attention; 0 is the finest.")
+    num_head_channels: Positive | None = Field(None, description="Where it is not as in the layout's public files.")
+    num_heads: Positive | None = Field(None, description="In place of the former.")
+
+
 class DenoiserConfig(Section):
     """The unconditional denoiser."""
 
-    source: Literal["train", "store", "folder"] = Field(
-        description="train: from scratch; store: the stored weights (`make restore`); folder: your own."
+    source: Literal["train", "store", "folder", "checkpoint"] = Field(
+        description="train: from scratch; store: the stored weights (`make restore`); folder: your own; checkpoint: a "
+        "public one, converted."
     )
     folder: Path | None = Field(None, description="Weights folder, for source folder.")
+    checkpoint: CheckpointConfig | None = Field(
+        None, exclude_if=lambda found: found is None, description="The file, for source checkpoint."
+    )
     architecture: ArchitectureConfig
     schedule: ScheduleConfig
     training: DenoiserTrainingConfig
@@ -72,4 +88,6 @@ class DenoiserConfig(Section):
     def _folder_given(self) -> "DenoiserConfig":
         if self.source == "folder" and self.folder is None:
             raise ValueError("folder: denoiser.source is 'folder', expected the path of a weights folder")
+        if self.source == "checkpoint" and self.checkpoint is None:
+            raise ValueError("checkpoint: denoiser.source is 'checkpoint', expected its layout, file and shape")
         return self

@@ -45,6 +45,8 @@ def require_files(config: Config) -> None:
     files = dict(config.data.files)
     if config.denoiser.source == "folder" and config.denoiser.folder:
         files["denoiser.folder"] = config.denoiser.folder / "config.json"
+    if config.denoiser.source == "checkpoint" and config.denoiser.checkpoint:
+        files["denoiser.checkpoint.file"] = config.denoiser.checkpoint.file
     if config.report.published:
         files["report.published"] = config.report.published
     for position, extractor in enumerate(config.evaluation.extractors):

@@ -31,7 +31,7 @@ def adopt_denoiser(folder: Path, settings: DenoiserConfig, image_size: int, outp
     """
     found = describe(folder)
     require_fits(found, settings, image_size)
-    unet = _without_variance(read_unet(found))
+    unet = without_variance(read_unet(found))
     unet.register_to_config(sample_size=image_size)  # an image's height and width may be given, each
     _require_finite(unet, image_size, settings.schedule.num_train_timesteps - 1, found.config.parent)
     about = {"schedule": settings.schedule.model_dump(mode="json"), "adopted": _digest(found)}
@@ -64,7 +64,7 @@ def read_unet(found: Description) -> UNet2DModel:
     return unet.requires_grad_(False).eval()
 
 
-def _without_variance(unet: UNet2DModel) -> UNet2DModel:
+def without_variance(unet: UNet2DModel) -> UNet2DModel:
     """Return a network that predicts the mean alone: of a learned variance, DDIM makes no use."""
     if unet.config.out_channels == CHANNELS:
         return unet

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ..checkpoints.denoiser import unet_arguments
 from ..config.model import Config, load_config
 from ..config.runs import load_runs, merged
 from ..data.avatars import avatar_classes
@@ -46,6 +47,9 @@ def denoiser_costs(config: Config) -> DenoiserCosts:
     settings, size = config.denoiser, config.data.image_size
     if settings.source == "train":
         return DenoiserCosts(built(lambda: build_unet(settings.architecture, size)), settings.schedule)
+    if settings.source == "checkpoint" and settings.checkpoint:
+        arguments = unet_arguments(settings.checkpoint, size)
+        return DenoiserCosts(built(lambda: unet_of_config(arguments)), settings.schedule)
     folder = settings.folder or Path() if settings.source == "folder" else Path("results", config.data.name, "denoiser")
     found = [path for path in (folder / "config.json", folder / "unet" / "config.json") if path.is_file()]
     if not found:

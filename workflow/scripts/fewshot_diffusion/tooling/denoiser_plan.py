@@ -19,7 +19,7 @@ _MID_RESNETS = 2
 
 
 def plan_denoiser(config: "Config", results: Path) -> Description | None:
-    """Return what the denoiser's files say of it; None of one that is trained.
+    """Return what the denoiser's files say of it; None of one that is trained or converted.
 
     Args:
         config: The whole configuration.
@@ -31,7 +31,10 @@ def plan_denoiser(config: "Config", results: Path) -> Description | None:
     """
     settings, found = config.denoiser, None
     unet = UNetDescription.model_construct(**settings.architecture.model_dump(mode="json"))
-    if settings.source != "train":
+    if settings.source == "checkpoint" and settings.checkpoint:
+        shape = settings.checkpoint.model_dump(mode="json", include={"block_out_channels", "layers_per_block"})
+        unet = UNetDescription.model_construct(**shape)
+    elif settings.source != "train":
         found = describe(settings.folder or Path() if settings.source == "folder" else results / "denoiser")
         require_fits(found, settings, config.data.image_size)
         unet = found.unet
