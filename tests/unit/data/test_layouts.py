@@ -116,6 +116,13 @@ def test_tiny_imagenet_stock_archive(tmp_path: Path) -> None:
     assert {row.name: row.label for row in rows if row.part == "val"} == {
         "val/images/val_0.JPEG": "n02", "val/images/val_1.JPEG": "n01",
     }  # fmt: skip
+    shares = SharesConfig(shares={"class_train": 1, "judge": 1, "class_test": 1})
+    held = {"train": ({"train"}, {"train"}, {"val"}), "val": ({"train"}, {"val"}, {"val"})}
+    for part, expected in held.items():
+        source = ImageFolderConfig(path=tmp_path / f"{top}.zip", judge_from=part)
+        found = share_out(listed(source)[0], shares)
+        assert all({row.part for row in rows} <= parts for rows, parts in zip(found.values(), expected, strict=True))
+        assert len(found["class_train"]) + len(found["judge"]) >= (3, 6)[part == "val"]
 
 
 def spoil(name: str, text: Callable[[str], str]) -> Callable[[Path], None]:

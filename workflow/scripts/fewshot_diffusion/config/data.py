@@ -164,6 +164,11 @@ class ImageFolderConfig(FilesConfig):
     unreadable: Literal["skip", "refuse"] = Field(
         "refuse", description="Truncated images: stop, or leave them out, counted in the log."
     )
+    judge_from: Literal["train", "val"] = Field(
+        "train",
+        exclude_if=lambda part: part == "train",
+        description="Which part the judge's images are of; val: `class_train` gets all of train/, as in the paper.",
+    )
     attributes: dict[Name, str] = Field(
         default_factory=dict, description="Our attribute name -> the class that has it."
     )

@@ -1,8 +1,8 @@
 """Settings of experiment 2: samples that follow a mask."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .base import Count, Fraction, Name, Positive, Precision, Section, Source, SweepConfig, Timestep
 from .denoiser import DenoiserTrainingConfig
@@ -94,7 +94,7 @@ class MasksConfig(Section):
     shots: Positive = Field(description="Pairs that the heads and the baselines of the table see.")
     shots_curve: list[Positive] = Field(min_length=1, description="Numbers of pairs of the curve.")
     shots_seed: Count = Field(0, description="Which pairs are drawn from the pool; fewer are a prefix of more.")
-    presets: dict[Name, MaskPresetConfig] = Field(min_length=1)
+    presets: dict[Name, MaskPresetConfig] = Field(min_length=1, description="One that is null is left out.")
     preset: Name = Field(description="Preset of the baselines, the curve and the figure.")
     masks: Positive = Field(description="Wanted masks; also the work unit: one sample of each mask.")
     seeds_per_mask: Positive = Field(description="Samples of each mask: work units of a sample set.")
@@ -104,6 +104,12 @@ class MasksConfig(Section):
     controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
     controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
     sweep: MaskSweepConfig
+
+    @field_validator("presets", mode="before")
+    @classmethod
+    def _left_out(cls, presets: Any) -> Any:
+        """An overlay leaves a preset of the default out by null."""
+        return {name: found for name, found in presets.items() if found} if isinstance(presets, dict) else presets
 
     @property
     def guided(self) -> list[str]:

@@ -4,12 +4,21 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from ..config.data import ImageFolderConfig
+from ..config.splits import SHARES
 from ..errors import DataError
 from .files import Members, is_image
 from .index import Row, SourceIndex, known_columns, some
 from .lists import decode_text, read_annotations
 
 ANNOTATIONS = "val/val_annotations.txt"
+
+_TAUGHT = tuple(split for split in SHARES if split not in ("judge", "class_test"))
+JUDGED_BY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "train": ((), ()),
+    "val": (_TAUGHT, ("judge", "class_test")),
+}
+"""Part that the judge learns from -> the splits that may hold images of train/ and of val/, where that is no matter of
+course."""
 
 
 def list_class_images(settings: ImageFolderConfig, attributes: Sequence[str]) -> SourceIndex:
@@ -37,8 +46,9 @@ def list_class_images(settings: ImageFolderConfig, attributes: Sequence[str]) ->
     if unknown:
         raise DataError(f"{members.path}, val/: found class {some(unknown)}, which train/ does not have.")
     known_columns(settings.path, classes, [settings.attributes[ours] for ours in attributes], "class")
-    rows = [Row(name, members, name, label=label, part="train") for name, label in train.items()]
-    rows += [Row(name, members, name, label=label, part="val") for name, label in validation.items()]
+    teach, test = JUDGED_BY[settings.judge_from]
+    rows = [Row(name, members, name, label=label, part="train", splits=teach) for name, label in train.items()]
+    rows += [Row(name, members, name, label=label, part="val", splits=test) for name, label in validation.items()]
     holders = {
         ours: frozenset(row.name for row in rows if row.label == settings.attributes[ours]) for ours in attributes
     }

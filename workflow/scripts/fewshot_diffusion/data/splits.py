@@ -31,9 +31,10 @@ def share_out(index: SourceIndex, settings: SharesConfig) -> dict[str, list[Row]
 
 
 def _may_hold(split: str, row: Row, keeps_tests: bool) -> bool:
-    if row.splits and split not in row.splits:
-        return False
-    if keeps_tests and (split == "class_test") != (row.part == "val"):
+    if row.splits:
+        if split not in row.splits:
+            return False
+    elif keeps_tests and (split == "class_test") != (row.part == "val"):
         return False
     return not row.held_out if split == "train" else row.labelled
 
