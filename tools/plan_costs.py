@@ -35,6 +35,8 @@ def plan_costs(
     said = [f"At {tflops:g} TFLOP/s and {utilisation:.0%} of them; images as before lossless compression:"]
     print(*said, _printed(table), sep="\n")
     print(f"Not counted, since no network that counts runs in them: {', '.join(uncounted(jobs))}.")
+    for whole in (one.data.name for one in runs if one.data.splits.reference_of_all):
+        print(f"{whole}: the reference is all labelled images, whose number is known when they are there: not counted.")
     for config_of in runs:
         if config_of.classes and any(job.rule == "sample_classes" for job in jobs):
             print(

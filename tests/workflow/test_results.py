@@ -7,6 +7,7 @@ from snakemake.utils import update_config
 
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.data_sets import data_sets
 from fewshot_diffusion.tooling.readme import replace_section
 from fewshot_diffusion.tooling.results_page import costs, overview, results_page
 from support import ROOT
@@ -41,6 +42,8 @@ def test_readme_and_page_show_the_committed_tables() -> None:
     table("avatars64", "classes")
     readme = (ROOT / "README.md").read_text()
     shown = replace_section(readme, "overview", overview(RESULTS, ROOT / "config/published.csv"))
+    listed = data_sets(RESULTS, ROOT / "config", ROOT / "config/paper.yaml")
+    shown = replace_section(shown, "data-sets", listed)
     shown = replace_section(shown, "costs", costs(RESULTS / "benchmarks.csv", ROOT / "workflow/rules"))
     assert shown == readme, "run `make docs`"
     assert (ROOT / "docs/results.md").read_text() == results_page(RESULTS), "run `make docs`"

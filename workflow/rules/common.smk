@@ -1,8 +1,7 @@
-# Shared by all files of rules: the validated configuration, the names that stand in paths, and two parameters of rules.
-# `settings(key)` passes one section as JSON; `code(script, env)` is a digest of every definition that the job runs: an
-# edit of either makes exactly the rules stale that depend on it.
-# In paths: <results>, <logs> and <benchmarks> are the folders of this data set, <weights> is diffusers' file name.
-# The workflow may be run from any folder, which gets the results: BASE is where the workflow lies, named from there.
+# Shared by all files of rules: the validated configuration, the names that stand in paths (<results>, <logs> and
+# <benchmarks> are the folders of this data set), and two parameters of rules: `settings(key)` passes one section as
+# JSON, `code(script, env)` a digest of every definition that the job runs; exactly the rules go stale that see an edit.
+# It may be run from any folder, which gets the results: BASE is where the workflow lies, named from there.
 
 import sys
 from operator import attrgetter
@@ -19,7 +18,7 @@ from fewshot_diffusion.tooling.interpreter import job_python
 
 try:
     logger.addFilter(JobMessages())
-    # First, since the rest imports what not every Python has.
+    # Before the rest, which imports what not every Python has.
     PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
     from fewshot_diffusion.config.runs import load_runs
     from fewshot_diffusion.data.feasibility import require_files

@@ -25,7 +25,9 @@ from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.tooling.documentation import readme_text, schema_text, write_documents
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
-OVERLAYS = sorted(path for path in CONFIG.glob("*.yaml") if path.stem not in ("config", "artefacts"))
+OVERLAYS = sorted(
+    path for path in [*CONFIG.glob("*.yaml"), *CONFIG.glob("paper/*.yaml")] if path.stem not in ("config", "artefacts")
+)
 DEFAULT: dict[str, Any] = yaml.safe_load((CONFIG / "config.yaml").read_text())
 ARTEFACTS: dict[str, Any] = yaml.safe_load((CONFIG / "artefacts.yaml").read_text())
 EXPERIMENTS = ("attributes", "masks", "classes")
@@ -136,7 +138,7 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
         ("data.image_size", "big", "integer"),
         ("data.name", "../up", "pattern"),
         ("data.kind", "faces", "'avatars', 'celebahq', 'mask_folder', 'image_folder' or 'folder'"),
-        ("denoiser.source", "dvc", "'train', 'store' or 'folder'"),
+        ("denoiser.source", "dvc", "'train', 'store', 'folder' or 'checkpoint'"),
         ("denoiser.architecture.block_out_channels", [32], "at least 2"),
         ("attributes.head.l2", [], "at least 1"),
         ("attributes.head.l2", [float("inf")], "finite number"),
