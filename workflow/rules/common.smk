@@ -1,7 +1,6 @@
-# Shared by all files of rules: the validated configuration, the names that stand in paths (<results>, <logs> and
-# <benchmarks> are the folders of this data set), and two parameters of rules: `settings(key)` passes one section as
-# JSON, `code(script, env)` a digest of every definition that the job runs; exactly the rules go stale that see an edit.
-# It may be run from any folder, which gets the results: BASE is where the workflow lies, named from there.
+# Shared by all files of rules: the validated configuration, names that stand in paths (<results>, <logs>, <benchmarks>:
+# folders of this data set), and parameters: `settings(key)` passes a section as JSON, `code(script, env)` a digest of
+# all definitions that a job runs, so that edits make stale what sees them. BASE is the workflow's folder, from here.
 
 import sys
 from operator import attrgetter
