@@ -65,10 +65,9 @@ else:
             shell:
                 "python workflow/scripts/check_source.py --settings {params.settings:q} --output {output:q} 2> {log:q}"
 
-    # How the images are shared out is not recorded, as a function of the output (a global is not seen in shell commands
-    # of runs): what counts of it is which images a
-    # split holds, and `contents` is the digest of their names, checksums and labels. So exactly the splits are stale
-    # whose images are others.
+    # How the images are shared out is a function of the output, so that Snakemake does not record it (in runs, a shell
+    # command sees no globals). What counts of it is which images a split holds: `contents` is the digest of their
+    # names, checksums and labels. So exactly the splits are stale whose images are others.
     rule read_images:
         """Read the images of one split, with their attributes and classes."""
         input:
@@ -91,7 +90,8 @@ else:
             code=code("read_images.py", env="data"),
         shell:
             "python workflow/scripts/read_images.py --settings {params.settings:q} --name {wildcards.split:q}"
-            " --shares {params.shares:q} --contents {params.contents:q} --attributes {params.attributes:q} --promised {params.promised:q}"
+            " --shares {params.shares:q} --contents {params.contents:q} --attributes {params.attributes:q}"
+            " --promised {params.promised:q}"
             " --output {output.images:q} --listed {output.listed:q} 2> {log:q}"
 
     rule read_masks:

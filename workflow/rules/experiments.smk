@@ -1,6 +1,6 @@
 # Experiments: one data set and what is configured of it.
 # in:  the configuration
-# out: rules of the data set, and of each experiment, which ends in a rule of its name that asks for its table and figures
+# out: rules of the data set, and of each experiment, which ends in a rule of its name: it asks for table and figures
 
 
 include: "splits.smk"
