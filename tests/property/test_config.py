@@ -224,7 +224,8 @@ def test_junk_instead_of_a_configuration(raw: Any) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    st.sampled_from(sorted(Config.model_fields)), st.text(st.characters(codec="ascii", categories=["L"]), min_size=4)
+    st.sampled_from(sorted(set(Config.model_fields) - {"runs"})),  # whose keys are anyone's names
+    st.text(st.characters(codec="ascii", categories=["L"]), min_size=4),
 )
 def test_an_unknown_key_in_any_section_is_named(section: str, key: str) -> None:
     raw = default()

@@ -75,7 +75,7 @@ def test_what_the_denoiser_trains_on_has_no_labels(tree: Path) -> None:
     """Else an edited label would train it again."""
     together = overlay(tree, "together.yaml", data={"judged_together": ["Full-beard"]})
     text = snakemake(tree, "-n", "-p", "attributes", *MINE, together).text
-    for split, attributes in (("train", "--attributes  --output"), ("shots", "--attributes Full-beard --output")):
+    for split, attributes in (("train", "--attributes  --promised"), ("shots", "--attributes Full-beard --promised")):
         assert any(f"--name {split} " in line and attributes in line for line in text.splitlines()), split
 
 

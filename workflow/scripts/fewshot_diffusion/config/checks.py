@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic import BaseModel, TypeAdapter
 
 from ..data.avatar_options import option_problems
 
@@ -22,6 +21,7 @@ Place = tuple[int | str, ...]
 MAX_SHARDS = 1000
 """Jobs of one set, at most: Snakemake plans the whole DAG of 1,000 in half a minute, that of 10,000 in over seven."""
 
+_JSON = TypeAdapter(Any)
 _TIMESTEPS = {"feature_timestep", "readout_timesteps", "guidance_interval", "timesteps"}
 
 _PLAIN_KEY = re.compile(r"[\w-]+|\[key\]")  # [key]: where pydantic means a key, not its value
@@ -205,7 +205,7 @@ def _beyond_json(node: Any, place: Place = (), within: tuple[Any, ...] = ()) -> 
     """Yield the innermost values that are no JSON, and where they stand: bytes, half characters, loops of anchors."""
     for key, value in _items(node):
         try:
-            to_json({key: value})
+            _JSON.dump_json({key: value})
         except ValueError:
             inner = (*place, key)
             looped = any(value is outer for outer in within)
