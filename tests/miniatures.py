@@ -50,6 +50,9 @@ def publish(folder: Path, address: str) -> dict[str, Any]:
     return found
 
 
+QUICK = {"epochs": 1, "batch_size": 8, "precision": "float32"}
+
+
 def overlays(sha256: str) -> dict[str, dict[str, Any]]:
     """Return run -> what its overlay shrinks."""
     weights_file = "downloads/inception/pt_inception-2015-12-05-6726825d.pth"
@@ -57,25 +60,35 @@ def overlays(sha256: str) -> dict[str, dict[str, Any]]:
         "extractors": [{"kind": "inception", "weights": weights_file, "sha256": sha256}],
         "samples": 4, "bootstrap": 20, "kernel_subset": 16,
     }  # fmt: skip
-    few = {"positive_shots": 4, "negative_shots": 4, "readout_timesteps": [300], "readout_draws": 1, "folds": 2}
-    quick = {"epochs": 1, "batch_size": 8, "precision": "float32"}
-    narrow = {**quick, "block_out_channels": [8, 16]}
+    runs = {"celeba64": _celeba(), "ffhq256": _ffhq(), "tinyimagenet": _tiny()}
+    for name, overlay in runs.items():
+        network, shape = NETS[name]
+        shape = {**shape, "block_out_channels": list(network.channels), "layers_per_block": network.layers}
+        overlay["data"]["image_size"] = SIDE
+        overlay |= {"denoiser": {"checkpoint": shape}, "evaluation": evaluation}
+    return runs
+
+
+def _celeba() -> dict[str, Any]:
     scales = {"exact": 1, "readout": 1}
     target = {"name": "Male", "attribute": "Male", "value": True, "label": "Male", "guidance_scale": scales}
-    celeba = {
+    return {
         "data": {"judged_together": ["Male"], "splits": {"judge": 16, "tuning_judge": 12, "controls": 24}},
         "sampling": {"num_inference_steps": 2, "unit_size": 4},
         "attributes": {
-            "splits": {"shots": 20},
-            "targets": [target],
-            "head": few,
+            "splits": {"shots": 20}, "targets": [target],
+            "head": {
+                "positive_shots": 4, "negative_shots": 4, "readout_timesteps": [300], "readout_draws": 1, "folds": 2,
+            },
             "sets": {"units_per_target": 1, "units_unguided": 3, "shards_per_target": 1, "shards_unguided": 1},
-            "sweep": {"units": 1},
-            "ddim_i": quick,
-            "judge": quick,
+            "sweep": {"units": 1}, "ddim_i": QUICK, "judge": QUICK,
         },
     }  # fmt: skip
-    ffhq = {
+
+
+def _ffhq() -> dict[str, Any]:
+    narrow = {**QUICK, "block_out_channels": [8, 16]}
+    return {
         "data": {"splits": {"judge": 16, "tuning_judge": 6, "controls": 12, "reference": 6}},
         "sampling": {"num_inference_steps": 2},
         "masks": {
@@ -86,24 +99,20 @@ def overlays(sha256: str) -> dict[str, dict[str, Any]]:
             "sweep": {"masks": 2},
         },
     }  # fmt: skip
-    tiny = {
+
+
+def _tiny() -> dict[str, Any]:
+    return {
         "data": {"splits": {"judge": 12}},
         "classes": {
             "splits": {"class_train": 18, "class_test": 18}, "train_per_class": 6, "precision": "float32",
             "conditional": {"num_images": 16, "batch_size": 8, "checkpoint_images": 8},
             "filter": {"hidden_channels": 32, "epochs": 1, "batch_size": 8, "threshold": 0.0},
             "sampling": {"num_inference_steps": 2, "unit_size": 6, "shards": 1},
-            "judge": quick, "generated_ratios": [0, 1], "image_size": 32, "batch_size": 8,
+            "judge": QUICK, "generated_ratios": [0, 1], "image_size": 32, "batch_size": 8,
             "architectures": [{"name": "resnet18", "epochs": 1, "seeds": [0], "controls": False}],
         },
     }  # fmt: skip
-    runs = {"celeba64": celeba, "ffhq256": ffhq, "tinyimagenet": tiny}
-    for name, overlay in runs.items():
-        network, shape = NETS[name]
-        shape = {**shape, "block_out_channels": list(network.channels), "layers_per_block": network.layers}
-        overlay["data"]["image_size"] = SIDE
-        overlay |= {"denoiser": {"checkpoint": shape}, "evaluation": evaluation}
-    return runs
 
 
 def weights(run: str) -> dict[str, torch.Tensor]:

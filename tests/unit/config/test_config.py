@@ -204,6 +204,8 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
         ({"data": {"splits": {"judge": 0}}}, "data.splits.judge: found 0, expected images"),
         ({"data": {"splits": {"tuning_judge": 0}}}, "data.splits.tuning_judge: found 0, expected images"),
         ({"data": {"splits": {"controls": 0}}, "masks": None}, "data.splits.controls: found 0, expected images"),
+        ({"data": {**PAIRS, "splits": {"reference_of_all": True}}},
+            "data.splits.reference_of_all: found true, expected false with an experiment masks"),
         ({"data": {"splits": {"reference": 0}}, "attributes": None}, "data.splits.reference: found 0"),
         ({"denoiser": {"source": "folder"}}, "denoiser.folder: denoiser.source is 'folder', expected the path of a"),
         ({"evaluation": {"extractors": [{"kind": "inception"}]}},

@@ -23,14 +23,19 @@ def changed(overlay: dict[str, Any]) -> Config:
 @pytest.mark.parametrize(
     "overlay",
     [
-        {},
         {"data": {"splits": {"reference": 3999}}, "masks": None, "classes": None},
         {"denoiser": {"source": "train"}, "data": {"splits": {"train": 100}}, "masks": None, "classes": None},
         {"classes": {"splits": {"class_test": 10}}},
     ],
 )
 def test_images_behind_those_of_the_shipped_weights_may_move(overlay: dict[str, Any]) -> None:
-    require_shipped_splits(changed(overlay), SHIPPED)
+    config = changed(overlay)
+    require_shipped_splits(config, SHIPPED)
+    assert config.splits != changed({}).splits
+
+
+def test_the_default_itself_is_no_change() -> None:
+    require_shipped_splits(changed({}), SHIPPED)
 
 
 @pytest.mark.parametrize(

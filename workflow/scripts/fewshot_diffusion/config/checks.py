@@ -50,6 +50,11 @@ def _data(config: "Config") -> Iterator[str]:
         yield from option_problems(config.data.avatars)
     if config.denoiser.source == "train" and not config.splits.get("train"):
         yield "data.splits.train: found 0, expected images, since denoiser.source is train"
+    if config.data.splits.reference_of_all and config.masks:
+        yield (
+            "data.splits.reference_of_all: found true, expected false with an experiment masks: its sweep wants masks "
+            "of the split reference, which no head has seen"
+        )
     for position, one in enumerate(config.evaluation.extractors):
         artefact = config.downloads.provides(one.weights) if one.weights else None
         digest = config.downloads.artefacts[artefact].sha256 if artefact else None
