@@ -4,10 +4,10 @@
 # What is fetched is shared: those rules are of no run.
 
 # A profile says by rules' names what jobs take; the same rules of a run take the same, unless it names them.
-TAKEN = workflow.resource_settings._parsed_overwrite_resources
-for name, taken in list(TAKEN.items()):
-    for RUN in RUNS:
-        TAKEN.setdefault(f"{RUN}_{name}", taken)
+TAKEN = dict(workflow.resource_settings.overwrite_resources)
+workflow.resource_settings.overwrite_resources = {
+    f"{RUN}_{name}": taken for RUN in RUNS for name, taken in TAKEN.items()
+} | TAKEN
 
 for RUN, RAW in RUNS.items():
     PREFIX = f"{RUN}_"
