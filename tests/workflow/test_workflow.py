@@ -21,7 +21,7 @@ from fewshot_diffusion.data.image_set import load_image_set
 from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.weights import WEIGHTS_FILE
 from fewshot_diffusion.tooling.benchmarks import planned_steps
-from fewshot_diffusion.tooling.store import WEIGHTS
+from fewshot_diffusion.tooling.ownership import WEIGHTS
 from support import ROOT, SMOKE, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
 
 OVERLAYS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml", "artefacts.yaml"})

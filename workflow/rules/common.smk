@@ -23,8 +23,8 @@ try:
     from fewshot_diffusion.data.feasibility import require_files
     from fewshot_diffusion.tooling.code_digest import code_digest
     from fewshot_diffusion.tooling.denoiser_plan import plan_denoiser
-    from fewshot_diffusion.tooling.ownership import require_own_name, require_shipped_splits
-    from fewshot_diffusion.tooling.store import adopt_records, require_weights
+    from fewshot_diffusion.tooling.ownership import require_own_name, require_shipped_splits, require_weights
+    from fewshot_diffusion.tooling.store import adopt_records
 
     CONFIG, RUNS = load_runs(config, BASE)
     if not RUNS:

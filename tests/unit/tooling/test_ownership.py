@@ -1,5 +1,7 @@
-"""Drawn images have positions: shipped weights are only used where no other split holds what they were trained on."""
+"""Shipped weights: used where they are here, and where no other split holds the images that they were trained on."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,8 +9,8 @@ import yaml
 from snakemake.utils import update_config
 
 from fewshot_diffusion.config.model import Config, load_config
-from fewshot_diffusion.errors import ConfigError
-from fewshot_diffusion.tooling.ownership import require_shipped_splits
+from fewshot_diffusion.errors import ConfigError, WeightsError
+from fewshot_diffusion.tooling.ownership import require_shipped_splits, require_weights
 from support import ROOT
 
 SHIPPED = ROOT / "config" / "config.yaml"
@@ -50,3 +52,20 @@ def test_the_default_itself_is_no_change() -> None:
 def test_images_before_them_may_not(overlay: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         require_shipped_splits(changed(overlay), SHIPPED)
+
+
+@pytest.mark.parametrize(("source", "masks"), [("store", None), ("train", SimpleNamespace(source="store"))])
+def test_weights_of_the_store_that_are_not_here_stop_the_run(
+    source: str, masks: SimpleNamespace | None, tmp_path: Path
+) -> None:
+    config = SimpleNamespace(denoiser=SimpleNamespace(source=source), masks=masks, classes=None)
+    with pytest.raises(WeightsError, match=r"missing\. None are stored under this name: set (denoiser|masks)\.source"):
+        require_weights(config, tmp_path)
+    (tmp_path / "masks").mkdir()
+    for pointer in ("denoiser.dvc", "masks/segmenters.dvc"):
+        (tmp_path / pointer).touch()
+    with pytest.raises(WeightsError, match=r"missing\. Run `make restore`, or set (denoiser|masks)\.source to train"):
+        require_weights(config, tmp_path)
+    for name in ("denoiser", "masks/segmenters", "masks/controlnets"):
+        (tmp_path / name).mkdir()
+    require_weights(config, tmp_path)

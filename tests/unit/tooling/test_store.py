@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from fewshot_diffusion.tooling.store import (
     planned_products,
     read_records,
     record_path,
-    require_weights,
     stored_paths,
     write_records,
 )
@@ -205,23 +203,6 @@ def test_a_plan_with_something_to_do_is_refused(clone: Path) -> None:
         planned_products(run(clone, "--summary"))
     with pytest.raises(StoreError, match="lists no product"):
         planned_products("Building DAG of jobs...\n")
-
-
-@pytest.mark.parametrize(("source", "masks"), [("store", None), ("train", SimpleNamespace(source="store"))])
-def test_weights_of_the_store_that_are_not_here_stop_the_run(
-    source: str, masks: SimpleNamespace | None, tmp_path: Path
-) -> None:
-    config = SimpleNamespace(denoiser=SimpleNamespace(source=source), masks=masks, classes=None)
-    with pytest.raises(StoreError, match=r"missing\. None are stored under this name: set (denoiser|masks)\.source to"):
-        require_weights(config, tmp_path)
-    (tmp_path / "masks").mkdir()
-    for pointer in ("denoiser.dvc", "masks/segmenters.dvc"):
-        (tmp_path / pointer).touch()
-    with pytest.raises(StoreError, match=r"missing\. Run `make restore`, or set (denoiser|masks)\.source to train"):
-        require_weights(config, tmp_path)
-    for name in ("denoiser", "masks/segmenters", "masks/controlnets"):
-        (tmp_path / name).mkdir()
-    require_weights(config, tmp_path)
 
 
 def test_what_is_stored_is_what_is_listed_and_there(clone: Path) -> None:

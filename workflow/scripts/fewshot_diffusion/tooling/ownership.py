@@ -1,4 +1,4 @@
-"""Whose results and images are: no run overwrites another data set's, none shows networks what they were trained on.
+"""Whose results, images and weights are: none overwrites another's, or shows networks what they were trained on.
 
 Light, since every snakemake call imports it.
 """
@@ -10,7 +10,13 @@ import yaml
 
 from ..config.data import DataConfig
 from ..config.model import Config, load_config
-from ..errors import ConfigError
+from ..errors import ConfigError, WeightsError
+from ..storage.files import is_stored
+
+WEIGHTS = {
+    "denoiser": ("denoiser",), "masks": ("masks/segmenters", "masks/controlnets"), "classes": ("classes/generator",),
+}  # fmt: skip
+"""Section of the configuration -> the weights that no rule makes if its ``source`` is the store."""
 
 TRAINED_ON = {"denoiser": ("train",), "masks": ("judge", "tuning_judge", "pairs"), "classes": ("class_train",)}
 """Section whose ``source`` may be the store -> the splits that its shipped weights were trained on."""
@@ -46,6 +52,25 @@ def require_own_name(data: DataConfig, folder: Path) -> None:
                 f"data.name: {data.name!r} is the name of {path.name}'s data set, of kind {other['kind']}; found kind "
                 f"{data.kind}. Its results lie in results/{data.name}/: choose another name."
             )
+
+
+def require_weights(config: object, results: Path, base: Path = Path()) -> None:
+    """Stop if the configuration takes weights from the store that are not here.
+
+    With committed tables in place, Snakemake would say that nothing is to be done. The store fills ``base`` alone.
+
+    Raises:
+        WeightsError: Names what is missing and what to do.
+    """
+    for key, names in WEIGHTS.items():
+        absent = [results / name for name in names if not (results / name).is_dir()]
+        if absent and getattr(getattr(config, key), "source", None) == "store":
+            there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
+            found = (
+                f"Run `make restore`{there}, or" if is_stored(base / absent[0]) else "None are stored under this name:"
+            )
+            ways = "train, or to folder and name one" if key == "denoiser" else "train"
+            raise WeightsError(f"{absent[0]}: weights are missing. {found} set {key}.source to {ways}.")
 
 
 def require_shipped_splits(config: Config, shipped: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FewshotError
-from ..storage.files import is_stored, sha256
+from ..storage.files import sha256
 
 Record = dict[str, Any]
 
@@ -29,11 +29,6 @@ STORED = (
     "masks/segmenters", "masks/controlnets", "classes/generator",
 )  # fmt: skip
 """Below ``results/<data set>/``: weights that take long to train, and what steers and draws the attributes' samples."""
-
-WEIGHTS = {
-    "denoiser": ("denoiser",), "masks": ("masks/segmenters", "masks/controlnets"), "classes": ("classes/generator",),
-}  # fmt: skip
-"""Section of the configuration -> the weights that no rule makes if its ``source`` is the store."""
 
 RECORDS = Path("results/records.json")
 METADATA = Path(".snakemake/metadata")
@@ -48,25 +43,6 @@ class StoreError(FewshotError):
 def stored_paths(results: Path) -> list[Path]:
     """Return what DVC stores of one data set and is there."""
     return [path for name in STORED if (path := results / name).exists()]
-
-
-def require_weights(config: object, results: Path, base: Path = Path()) -> None:
-    """Stop if the configuration takes weights from the store that are not here.
-
-    With committed tables in place, Snakemake would say that nothing is to be done. The store fills ``base`` alone.
-
-    Raises:
-        StoreError: Names what is missing and what to do.
-    """
-    for key, names in WEIGHTS.items():
-        absent = [results / name for name in names if not (results / name).is_dir()]
-        if absent and getattr(getattr(config, key), "source", None) == "store":
-            there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
-            found = (
-                f"Run `make restore`{there}, or" if is_stored(base / absent[0]) else "None are stored under this name:"
-            )
-            ways = "train, or to folder and name one" if key == "denoiser" else "train"
-            raise StoreError(f"{absent[0]}: weights are missing. {found} set {key}.source to {ways}.")
 
 
 def planned_products(summary: str) -> list[str]:
