@@ -9,7 +9,6 @@ from torch import Tensor
 from fewshot_diffusion.attributes.heads import AttributeHead
 from fewshot_diffusion.config.attributes import AttributeHeadConfig, TargetConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser, load_denoiser, unet_config
-from fewshot_diffusion.diffusion.features import describe_taps
 from fewshot_diffusion.judges import AttributeClassifier
 from fewshot_diffusion.metrics.descriptions import Cost, Description
 from fewshot_diffusion.runtime import CPU
@@ -50,7 +49,7 @@ def head_settings(**changes: object) -> AttributeHeadConfig:
 
 
 def random_head(denoiser: Denoiser, taps: Sequence[str] = TAPS, timesteps: Sequence[int] = (100,)) -> AttributeHead:
-    num_inputs = sum(2 * tap.num_chs * 4 for tap in describe_taps(denoiser.unet, taps))
+    num_inputs = sum(2 * tap.num_chs * 4 for tap in denoiser.describe_taps(taps))
     head = AttributeHead(list(taps), 2, num_inputs, list(timesteps), "Blond")
     head.weight.data = normal(*head.weight.shape, seed=5) / num_inputs**0.5
     head.bias.data.fill_(0.1)

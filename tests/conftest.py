@@ -8,7 +8,8 @@ import torch
 from diffusers import UNet2DModel
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
-from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, build_unet
+from fewshot_diffusion.runtime import CPU
 from support import SMOKE, copy_tree, once
 
 torch.set_num_threads(1)
@@ -39,14 +40,14 @@ def tiny_unet() -> UNet2DModel:
 
 
 @pytest.fixture
-def tiny_denoiser(tiny_unet: UNet2DModel) -> Denoiser:
+def tiny_denoiser(tiny_unet: UNet2DModel) -> PixelDenoiser:
     """Float32, cosine schedule, v-prediction."""
-    return Denoiser(tiny_unet, ScheduleConfig(), digest="0" * 64)
+    return PixelDenoiser(ScheduleConfig(), "0" * 64, CPU, tiny_unet)
 
 
 @pytest.fixture
-def tiny_denoiser_float64() -> Denoiser:
-    return Denoiser(_random_unet(torch.float64), ScheduleConfig(), digest="0" * 64)
+def tiny_denoiser_float64() -> PixelDenoiser:
+    return PixelDenoiser(ScheduleConfig(), "0" * 64, CPU, _random_unet(torch.float64))
 
 
 @pytest.fixture(scope="session")

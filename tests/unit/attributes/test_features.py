@@ -17,7 +17,6 @@ from fewshot_diffusion.diffusion.features import pool
 from fewshot_diffusion.diffusion.guidance import ExactGuidance, ReadoutGuidance
 from fewshot_diffusion.diffusion.schedule import add_noise, make_scheduler
 from fewshot_diffusion.errors import DataError
-from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import generator
 
 LABELS = torch.tensor([True, True, False, False])
@@ -45,9 +44,9 @@ class Recorder:
 
 def test_exact_guidance_sees_a_real_image_as_the_head_was_trained_on_it(tiny_denoiser: Denoiser) -> None:
     settings = head_settings()
-    shots = exact_features(tiny_denoiser, images(4), LABELS, torch.arange(4), settings, CPU)
+    shots = exact_features(tiny_denoiser, images(4), LABELS, torch.arange(4), settings)
     record = Recorder(settings.pool_size)
-    guidance = ExactGuidance(tiny_denoiser, record, settings.taps, settings.feature_timestep, CPU)
+    guidance = ExactGuidance(tiny_denoiser, record, settings.taps, settings.feature_timestep)
     # Without noise the clean estimate is the image itself.
     guidance(signed(4), 900, torch.tensor(1.0))
     ((timestep, seen),) = record.seen
@@ -58,14 +57,14 @@ def test_exact_guidance_sees_a_real_image_as_the_head_was_trained_on_it(tiny_den
 
 def test_readout_guidance_sees_a_noised_image_as_the_head_was_trained_on_it(tiny_denoiser: Denoiser) -> None:
     settings = head_settings()
-    shots = readout_features(tiny_denoiser, images(4), LABELS, torch.arange(4), settings, CPU)
+    shots = readout_features(tiny_denoiser, images(4), LABELS, torch.arange(4), settings)
     assert shots.timesteps.tolist() == [40, 400]
     record, clean = Recorder(settings.pool_size), signed(4).repeat(2, 1, 1, 1)
     for level, timestep in enumerate([40, 400]):
         noise = torch.randn(clean.shape, generator=generator("readout shots", timestep))
         alpha_bar_t = make_scheduler(tiny_denoiser.schedule).alphas_cumprod[timestep]
         x_t = add_noise(clean, noise, alpha_bar_t)
-        ReadoutGuidance(tiny_denoiser, record, settings.taps, CPU)(x_t, timestep, alpha_bar_t)
+        ReadoutGuidance(tiny_denoiser, record, settings.taps)(x_t, timestep, alpha_bar_t)
         assert record.seen[level][0] == timestep
         assert torch.equal(record.seen[level][1], shots.inputs[level])
     assert torch.equal(shots.labels, LABELS.repeat(2))
@@ -74,9 +73,9 @@ def test_readout_guidance_sees_a_noised_image_as_the_head_was_trained_on_it(tiny
 
 def test_flips_double_the_rows_and_keep_their_image(tiny_denoiser: Denoiser) -> None:
     labels, ids = torch.tensor([True, False, False]), torch.tensor([7, 3, 5])
-    plain = exact_features(tiny_denoiser, images(3), labels, ids, head_settings(), CPU)
-    flipped = exact_features(tiny_denoiser, images(3), labels, ids, head_settings(flip=True), CPU)
-    mirrored = exact_features(tiny_denoiser, images(3).flip(-1), labels, ids, head_settings(), CPU)
+    plain = exact_features(tiny_denoiser, images(3), labels, ids, head_settings())
+    flipped = exact_features(tiny_denoiser, images(3), labels, ids, head_settings(flip=True))
+    mirrored = exact_features(tiny_denoiser, images(3).flip(-1), labels, ids, head_settings())
     expected = torch.cat([plain.inputs, mirrored.inputs], dim=1)
     torch.testing.assert_close(flipped.inputs, expected, rtol=1e-5, atol=1e-5)
     assert flipped.groups.tolist() == [7, 3, 5, 7, 3, 5]
@@ -108,7 +107,7 @@ def test_the_cache_is_of_the_labelled_shots_and_says_whose(tiny_denoiser: Denois
     found, about = features.load_shot_features(cache, {"mode": mode, "attribute": "Blond", "denoiser": denoiser.digest})
     assert len(about) == 3
     chosen, labels = shots.load()
-    expected = features.FEATURES[mode](denoiser, chosen.images, labels, chosen.ids, head_settings(), CPU)
+    expected = features.FEATURES[mode](denoiser, chosen.images, labels, chosen.ids, head_settings())
     assert torch.equal(found.inputs, expected.inputs)
     assert torch.equal(found.labels, expected.labels) and torch.equal(found.groups, expected.groups)
 

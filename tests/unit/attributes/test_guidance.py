@@ -12,10 +12,8 @@ from fewshot_diffusion.attributes.guidance import Steering, attribute_guidance
 from fewshot_diffusion.attributes.sampling import make_predictor
 from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser
-from fewshot_diffusion.diffusion.features import forward_with_features
 from fewshot_diffusion.diffusion.guidance import guided, unguided
 from fewshot_diffusion.errors import WeightsError
-from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.weights import save_module
 from support import smoke_config
 
@@ -26,7 +24,7 @@ ALPHA_BAR = torch.tensor(0.35)
 def log_prob_of(
     denoiser: Denoiser, mode: str, value: bool, timesteps: tuple[int, ...] = (100,)
 ) -> Callable[..., Tensor]:
-    guidance = attribute_guidance(mode, denoiser, random_head(denoiser, timesteps=timesteps), value, CPU)
+    guidance = attribute_guidance(mode, denoiser, random_head(denoiser, timesteps=timesteps), value)
     return lambda x_t, timestep=600: guidance(x_t, timestep, ALPHA_BAR)[1]
 
 
@@ -47,19 +45,19 @@ def test_a_guided_step_raises_the_likelihood_of_the_wanted_value(
 def test_an_exact_head_reads_the_clean_estimate_at_its_own_label(tiny_denoiser: Denoiser) -> None:
     head, x_t = random_head(tiny_denoiser, timesteps=(300,)), normal(3, 3, 16, 16)
     # Without noise the clean estimate is x_t itself.
-    _, found = attribute_guidance("exact", tiny_denoiser, head, True, CPU)(x_t, 600, torch.tensor(1.0))
-    _, maps = forward_with_features(tiny_denoiser.unet, x_t, 300, head.taps)
+    _, found = attribute_guidance("exact", tiny_denoiser, head, True)(x_t, 600, torch.tensor(1.0))
+    _, maps = tiny_denoiser.predict_with_features(x_t, 300, head.taps)
     torch.testing.assert_close(found, head.log_prob(maps, 300, True))
 
 
 @pytest.mark.parametrize("timestep", [40, 220, 400])
 def test_a_readout_head_is_used_at_the_level_of_the_sample(tiny_denoiser: Denoiser, timestep: int) -> None:
     head, x_t = random_head(tiny_denoiser, timesteps=(40, 400)), normal(3, 3, 16, 16)
-    _, maps = forward_with_features(tiny_denoiser.unet, x_t, timestep, head.taps)
+    _, maps = tiny_denoiser.predict_with_features(x_t, timestep, head.taps)
     logits = {level: head(maps, level) for level in (40, 220, 400)}
     assert not torch.allclose(logits[40], logits[220], atol=1e-3)
     assert not torch.allclose(logits[400], logits[220], atol=1e-3)
-    _, found = attribute_guidance("readout", tiny_denoiser, head, True, CPU)(x_t, timestep, ALPHA_BAR)
+    _, found = attribute_guidance("readout", tiny_denoiser, head, True)(x_t, timestep, ALPHA_BAR)
     torch.testing.assert_close(found, torch.nn.functional.logsigmoid(logits[timestep]))
 
 
@@ -82,16 +80,16 @@ def test_the_predictor_is_that_of_its_head_value_and_scale(
     tiny_denoiser: Denoiser, tmp_path: Path, value: bool
 ) -> None:
     folder, x_t = saved_head(tmp_path, tiny_denoiser), normal(2, 3, 16, 16)
-    predict = make_predictor(tiny_denoiser, Steering("exact", "Blond", value, 20.0), folder, settings(), CPU)
-    guidance = attribute_guidance("exact", tiny_denoiser, random_head(tiny_denoiser), value, CPU)
+    predict = make_predictor(tiny_denoiser, Steering("exact", "Blond", value, 20.0), folder, settings())
+    guidance = attribute_guidance("exact", tiny_denoiser, random_head(tiny_denoiser), value)
     expected = guided(guidance, 20.0, "v_prediction")(x_t, 600, ALPHA_BAR)
     assert torch.equal(predict(x_t, 600, ALPHA_BAR), expected)
-    plain = unguided(tiny_denoiser, CPU)(x_t, 600, ALPHA_BAR)
+    plain = unguided(tiny_denoiser)(x_t, 600, ALPHA_BAR)
     assert not torch.allclose(expected, plain, atol=1e-3)
     for timestep, equal in [(99, True), (100, False), (900, False), (901, True)]:
-        outside = torch.equal(predict(x_t, timestep, ALPHA_BAR), unguided(tiny_denoiser, CPU)(x_t, timestep, ALPHA_BAR))
+        outside = torch.equal(predict(x_t, timestep, ALPHA_BAR), unguided(tiny_denoiser)(x_t, timestep, ALPHA_BAR))
         assert outside is equal
-    assert torch.equal(make_predictor(tiny_denoiser, Steering(), None, settings(), CPU)(x_t, 600, ALPHA_BAR), plain)
+    assert torch.equal(make_predictor(tiny_denoiser, Steering(), None, settings())(x_t, 600, ALPHA_BAR), plain)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +98,4 @@ def test_the_predictor_is_that_of_its_head_value_and_scale(
 def test_a_head_in_anothers_place_is_refused(tiny_denoiser: Denoiser, tmp_path: Path, about: dict[str, object]) -> None:
     folder = saved_head(tmp_path, tiny_denoiser, about)
     with pytest.raises(WeightsError, match=f"the weights are of {next(iter(about))}"):
-        make_predictor(tiny_denoiser, Steering("exact", "Blond", True, 1.0), folder, settings(), CPU)
+        make_predictor(tiny_denoiser, Steering("exact", "Blond", True, 1.0), folder, settings())

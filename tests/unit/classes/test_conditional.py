@@ -11,7 +11,13 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from fewshot_diffusion.classes import conditional as conditionals
-from fewshot_diffusion.classes.conditional import classifier_free, drop_labels, load_generator, make_conditional
+from fewshot_diffusion.classes.conditional import (
+    ClassDenoiser,
+    classifier_free,
+    drop_labels,
+    load_generator,
+    make_conditional,
+)
 from fewshot_diffusion.config.classes import FinetuningConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.diffusion.denoiser import Denoiser, unet_config
@@ -36,7 +42,7 @@ def labelled() -> ClassSet:
 
 def trained(denoiser: Denoiser, folder: Path, **changes: Any) -> UNet2DModel:
     return conditionals.finetune(
-        denoiser, labelled(), SETTINGS.model_copy(update=changes), CheckpointFolder(folder, "identity"), CPU
+        denoiser, labelled(), SETTINGS.model_copy(update=changes), CheckpointFolder(folder, "identity")
     )
 
 
@@ -107,7 +113,7 @@ def test_labels_are_dropped_to_the_null_label_and_not_in_place() -> None:
 def conditional(tiny_denoiser: Denoiser) -> Denoiser:
     unet = make_conditional(tiny_denoiser.unet, K)
     unet.class_embedding.weight.data.normal_(generator=torch.Generator().manual_seed(2))
-    return Denoiser(unet.requires_grad_(False).eval(), tiny_denoiser.schedule, "c" * 64)
+    return ClassDenoiser(tiny_denoiser.schedule, "c" * 64, CPU, unet.requires_grad_(False).eval())
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -118,7 +124,7 @@ def batch() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("w", [0.0, 1.0, 2.5])
 def test_guidance_is_null_plus_w_times_the_difference_in_every_call(conditional: Denoiser, w: float) -> None:
     x_t, labels = batch()
-    before, predict = labels.clone(), classifier_free(conditional, labels, w, CPU)
+    before, predict = labels.clone(), classifier_free(conditional, labels, w)
     wanted = conditional.unet(x_t, 500, class_labels=labels).sample
     null = conditional.unet(x_t, 500, class_labels=torch.full_like(labels, K)).sample
     for _ in range(2):
@@ -134,21 +140,21 @@ def test_outputs_in_bfloat16_are_combined_in_full_precision(conditional: Denoise
         both = torch.cat([labels, torch.full_like(labels, K)])
         rough = conditional.unet(torch.cat([x_t, x_t]), 500, class_labels=both).sample
     wanted, null = rough.float().chunk(2)
-    found = classifier_free(conditional, labels, w, runtime)(x_t, 500, torch.tensor(0.5))
+    found = classifier_free(replace(conditional, runtime=runtime), labels, w)(x_t, 500, torch.tensor(0.5))
     assert rough.dtype == torch.bfloat16 and found.dtype == torch.float32
     torch.testing.assert_close(found, null + w * (wanted - null), rtol=0, atol=0.02 if w == 1 else 1e-6)
 
 
 def test_a_scale_of_1_does_not_compute_the_null_half(conditional: Denoiser, shown: list[Tensor]) -> None:
     x_t, labels = batch()
-    classifier_free(conditional, labels, 1.0, CPU)(x_t, 500, torch.tensor(0.5))
+    classifier_free(conditional, labels, 1.0)(x_t, 500, torch.tensor(0.5))
     assert [len(labels) for labels in shown] == [4]
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(conditional: Denoiser) -> None:
     x_t, labels = batch()
-    together = classifier_free(conditional, labels, 2.0, CPU)(x_t, 500, torch.tensor(0.5))
-    alone = classifier_free(conditional, labels[1:2], 2.0, CPU)(x_t[1:2], 500, torch.tensor(0.5))
+    together = classifier_free(conditional, labels, 2.0)(x_t, 500, torch.tensor(0.5))
+    alone = classifier_free(conditional, labels[1:2], 2.0)(x_t[1:2], 500, torch.tensor(0.5))
     assert torch.allclose(together[1:2], alone, atol=1e-5)
 
 
@@ -157,6 +163,6 @@ def test_it_belongs_to_its_denoiser_and_to_its_images(tiny_denoiser: Denoiser, t
     save_module(unet, unet_config(unet), tmp_path, {"denoiser": tiny_denoiser.digest, "images": "these"})
     assert load_generator(tmp_path, tiny_denoiser, {"images": "these"}).unet.config.num_class_embeds == K + 1
     with pytest.raises(WeightsError, match="the weights are of denoiser '0000"):
-        load_generator(tmp_path, Denoiser(tiny_denoiser.unet, tiny_denoiser.schedule, "e" * 64))
+        load_generator(tmp_path, replace(tiny_denoiser, digest="e" * 64))
     with pytest.raises(WeightsError, match="the weights are of images 'these', expected 'those'"):
         load_generator(tmp_path, tiny_denoiser, {"images": "those"})

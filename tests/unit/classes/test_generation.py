@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fewshot_diffusion.classes import generation
-from fewshot_diffusion.classes.conditional import make_conditional
+from fewshot_diffusion.classes.conditional import ClassDenoiser, make_conditional
 from fewshot_diffusion.classes.filter import RejectionHead, score
 from fewshot_diffusion.classes.generated_set import GeneratedSet, is_accepted, load_generated, made_with, save_generated
 from fewshot_diffusion.classes.generation import CLASS_STRIDE, ClassModels, ClassShare, Quota, fill_quota, generate
@@ -35,7 +35,7 @@ UNIT = WorkUnit(0, range(1_000_000, 1_000_003))
 def models(tiny_denoiser: Denoiser) -> ClassModels:
     unet = make_conditional(tiny_denoiser.unet, len(CLASSES))
     unet.class_embedding.weight.data.normal_(generator=torch.Generator().manual_seed(2))
-    generator = Denoiser(unet.requires_grad_(False).eval(), tiny_denoiser.schedule, "c" * 64)
+    generator = ClassDenoiser(tiny_denoiser.schedule, "c" * 64, CPU, unet.requires_grad_(False).eval())
     torch.manual_seed(0)
     shape = {"tap": "mid_block", "timesteps": [300], "hidden_channels": 32, "dropout": 0.2, "precision": "float32"}
     return ClassModels(tiny_denoiser, generator, RejectionHead(16, CLASSES, shape).requires_grad_(False).eval())
@@ -62,13 +62,13 @@ def ddim_by_hand(
 
 
 def test_samples_are_clipped_guided_ddim_from_pure_noise(models: ClassModels) -> None:
-    drawn = generation.sample_unit(models.generator, 1, UNIT, SAMPLING, CPU)
+    drawn = generation.sample_unit(models.generator, 1, UNIT, SAMPLING)
     assert torch.allclose(drawn, ddim_by_hand(models.generator, 1, 2.5), atol=1e-3)
     assert drawn.abs().max() <= 1
 
 
 def test_class_scale_clipping_and_spacing_all_show(models: ClassModels) -> None:
-    drawn = generation.sample_unit(models.generator, 1, UNIT, SAMPLING, CPU)
+    drawn = generation.sample_unit(models.generator, 1, UNIT, SAMPLING)
     others: list[dict[str, Any]] = [{"label": 2}, {"scale": 1.0}, {"clip": False}, {"times": (750, 500, 250, 0)}]
     for other in others:
         assert not torch.allclose(
@@ -77,16 +77,16 @@ def test_class_scale_clipping_and_spacing_all_show(models: ClassModels) -> None:
 
 
 def test_what_is_drawn_is_scored_by_its_own_class(models: ClassModels, tmp_path: Path) -> None:
-    made = generate(models, range(3), SAMPLING, Quota(3, 4, 0.0), CheckpointFolder(tmp_path, "id"), CPU)
+    made = generate(models, range(3), SAMPLING, Quota(3, 4, 0.0), CheckpointFolder(tmp_path, "id"))
     assert made.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     assert made.seeds.tolist() == [CLASS_STRIDE * (label + 1) + seed for label in range(3) for seed in range(3)]
-    every = score(models.denoiser, models.head, made.images, CPU)
+    every = score(models.denoiser, models.head, made.images)
     others = every[torch.arange(9)[:, None], (made.labels[:, None] + torch.tensor([1, 2])) % 3]
     assert torch.allclose(made.log_prob, every[torch.arange(9), made.labels], atol=1e-3)  # of float16 activations
     assert (others - made.log_prob[:, None]).abs().min() > 0.01
     for label in range(3):
         unit = WorkUnit(0, range((label + 1) * CLASS_STRIDE, (label + 1) * CLASS_STRIDE + 3))
-        drawn = to_uint8(generation.sample_unit(models.generator, label, unit, SAMPLING, CPU))
+        drawn = to_uint8(generation.sample_unit(models.generator, label, unit, SAMPLING))
         assert torch.equal(made.images[made.labels == label], drawn)
 
 
@@ -94,7 +94,7 @@ def test_jobs_share_the_classes_and_one_without_any_writes_an_empty_shard(models
     shares = [list(ClassShare(f"{position}-of-9", Path()).labels(8)) for position in (1, 2, 8, 9)]
     assert shares == [[0], [1], [7], []]
     assert list(ClassShare("2-of-3", Path()).labels(8)) == [1, 4, 7]
-    made = generate(models, [], SAMPLING, Quota(3, 4, 0.0), CheckpointFolder(tmp_path, "id"), CPU)
+    made = generate(models, [], SAMPLING, Quota(3, 4, 0.0), CheckpointFolder(tmp_path, "id"))
     assert made.images.shape == (0, 3, 16, 16)
     save_generated(made, tmp_path / "empty", {})
     save_generated(generated_set(), tmp_path / "full", {})

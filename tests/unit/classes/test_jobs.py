@@ -80,7 +80,7 @@ def test_shards_hold_whole_units_of_their_classes_and_say_what_made_them(folder:
     made = load_generated(paths, {**digests, **made_with(SAMPLING, 0.0), "precision": "torch.float32"})
     assert made.seeds.tolist() == [CLASS_STRIDE * (label + 1) + i for label in range(3) for i in range(3)]
     denoiser = load_denoiser(folder / "denoiser", CPU)
-    log_prob = score(denoiser, load_filter(folder / "filter", denoiser)[0], made.images, CPU)
+    log_prob = score(denoiser, load_filter(folder / "filter", denoiser)[0], made.images)
     torch.testing.assert_close(made.log_prob, log_prob[torch.arange(9), made.labels], rtol=0, atol=1e-3)
     units = {path: path.stat().st_mtime_ns for path in (folder / "units").rglob("unit-*")}
     draw(folder, head="other")  # a filter draws nothing

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
-from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
-from fewshot_diffusion.diffusion.features import extract, forward_with_features
+from fewshot_diffusion.diffusion.denoiser import Denoiser, PixelDenoiser, build_unet
 from fewshot_diffusion.diffusion.guidance import (
     CleanImageGuidance,
     ExactGuidance,
@@ -139,10 +138,10 @@ def curved(maps: Sequence[Tensor], timestep: int) -> Tensor:
 
 def guidance_of(mode: str, denoiser: Denoiser) -> Guidance:
     if mode == "exact":
-        return ExactGuidance(denoiser, curved, TAPS, 100, CPU)
+        return ExactGuidance(denoiser, curved, TAPS, 100)
     if mode == "readout":
-        return ReadoutGuidance(denoiser, curved, TAPS, CPU)
-    return CleanImageGuidance(denoiser, curved, CPU)
+        return ReadoutGuidance(denoiser, curved, TAPS)
+    return CleanImageGuidance(denoiser, curved)
 
 
 def as_predicting(denoiser: Denoiser, prediction_type: str) -> Denoiser:
@@ -161,10 +160,10 @@ def test_each_mode_reads_what_it_says(tiny_denoiser_float64: Denoiser, mode: str
     denoiser = as_predicting(tiny_denoiser_float64, prediction_type)
     alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16)
     with torch.no_grad():
-        plain, maps = forward_with_features(denoiser.unet, x_t, 600, TAPS)
+        plain, maps = denoiser.predict_with_features(x_t, 600, TAPS)
         x0_hat = pred_original_sample(plain, x_t, alpha_bar_t, prediction_type)
         expected = {
-            "exact": curved(extract(denoiser.unet, x0_hat, 100, TAPS), 100),
+            "exact": curved(denoiser.features(x0_hat, 100, TAPS), 100),
             "readout": curved(maps, 600),
             "clean_image": curved([x0_hat], 600),
         }[mode]
@@ -197,7 +196,7 @@ def test_batch_mates_do_not_matter(tiny_denoiser: Denoiser, mode: str) -> None:
     batch = predict(x_t, 600, alpha_bar_t)
     singles = torch.cat([predict(single, 600, alpha_bar_t) for single in x_t.split(1)])
     torch.testing.assert_close(batch, singles, rtol=1e-4, atol=1e-4)
-    assert float((batch - unguided(tiny_denoiser, CPU)(x_t, 600, alpha_bar_t)).abs().max()) > 1e-2
+    assert float((batch - unguided(tiny_denoiser)(x_t, 600, alpha_bar_t)).abs().max()) > 1e-2
 
 
 # --- guidance_scale 0 is the plain sampler ---
@@ -227,7 +226,7 @@ def test_guidance_scale_zero_is_the_ddim_pipeline_bit_for_bit(
     options = {"eta": eta, "num_inference_steps": 4, "use_clipped_model_output": clip_sample, "output_type": "np"}
     pipeline(batch_size=3, generator=streams, **options)
 
-    predictors = [unguided(denoiser, CPU)]
+    predictors = [unguided(denoiser)]
     predictors += [guided(guidance_of(mode, denoiser), 0.0, prediction_type) for mode in MODES]
     predictors += [guided(guidance_of("exact", denoiser), 5.0, prediction_type)]
     for predict, equal in zip(predictors, [True, True, True, True, False], strict=True):
@@ -236,14 +235,17 @@ def test_guidance_scale_zero_is_the_ddim_pipeline_bit_for_bit(
         assert torch.equal(drawn, last[0]) is equal
 
 
-def test_outside_its_interval_the_predictor_is_the_plain_one(tiny_denoiser: Denoiser) -> None:
-    plain, guidance = unguided(tiny_denoiser, CPU), guidance_of("readout", tiny_denoiser)
-    always, within = (guided(guidance, 5.0, "v_prediction", plain, found) for found in ((0, 999), (100, 900)))
+def test_outside_its_interval_the_predictor_is_the_plain_one_and_without_any_it_guides_all(
+    tiny_denoiser: Denoiser,
+) -> None:
+    plain, guidance = unguided(tiny_denoiser), guidance_of("readout", tiny_denoiser)
+    always, within = (guided(guidance, 5.0, "v_prediction", plain, found) for found in (None, (100, 900)))
     x_t, alpha_bar_t = normal(2, 3, 16, 16, dtype=torch.float32), torch.tensor(0.5)
     for timestep in (0, 99, 100, 500, 900, 901, 999):
         expected = always if 100 <= timestep <= 900 else plain
         assert torch.equal(within(x_t, timestep, alpha_bar_t), expected(x_t, timestep, alpha_bar_t))
-    assert not torch.equal(always(x_t, 0, alpha_bar_t), plain(x_t, 0, alpha_bar_t))
+    for timestep in (0, 3999):  # networks that were trained on 4,000 timesteps, too
+        assert not torch.equal(always(x_t, timestep, alpha_bar_t), plain(x_t, timestep, alpha_bar_t))
 
 
 # --- precision ---
@@ -256,15 +258,16 @@ def test_the_clean_estimate_and_what_guidance_returns_are_in_full_precision(tiny
     with torch.no_grad(), BFLOAT16.autocast():
         rough = denoiser.unet(x_t, 900).sample
     assert rough.dtype == torch.bfloat16
+    half = replace(denoiser, runtime=BFLOAT16)
 
     def record(maps: Sequence[Tensor], timestep: int) -> Tensor:
         seen.append(maps[0])
         return maps[0].float().square().mean((1, 2, 3))
 
     guidances = {
-        "clean_image": CleanImageGuidance(denoiser, record, BFLOAT16),
-        "exact": ExactGuidance(denoiser, record, TAPS, 100, BFLOAT16),
-        "readout": ReadoutGuidance(denoiser, record, TAPS, BFLOAT16),
+        "clean_image": CleanImageGuidance(half, record),
+        "exact": ExactGuidance(half, record, TAPS, 100),
+        "readout": ReadoutGuidance(half, record, TAPS),
     }
     for mode, guidance in guidances.items():
         output, log_prob = guidance(x_t, 900, alpha_bar_t)
@@ -275,7 +278,7 @@ def test_the_clean_estimate_and_what_guidance_returns_are_in_full_precision(tiny
         else:
             assert seen[-1].dtype == torch.bfloat16, "convolutions, of both passes"
         assert guided(guidance, 1.0, "epsilon")(x_t, 900, alpha_bar_t).dtype == torch.float32
-    plain = unguided(denoiser, BFLOAT16)(x_t, 900, alpha_bar_t)
+    plain = unguided(half)(x_t, 900, alpha_bar_t)
     assert torch.equal(plain, rough.float()) and plain.dtype == torch.float32
 
 
@@ -284,11 +287,11 @@ def test_the_clean_estimate_and_what_guidance_returns_are_in_full_precision(tiny
 
 def test_counted_cost_of_a_guided_step_of_the_default_architecture() -> None:
     unet = build_unet(ArchitectureConfig(block_out_channels=(32, 48, 96, 128)), 64).requires_grad_(False).eval()
-    denoiser = Denoiser(unet, ScheduleConfig(), "0" * 64)
-    exact = ExactGuidance(denoiser, curved, ["mid_block"], 100, CPU)
-    readout = ReadoutGuidance(denoiser, curved, ["mid_block"], CPU)
-    cost = [count_forwards(guided(guidance, 1.0, "v_prediction"), denoiser, CPU) for guidance in (exact, readout)]
-    assert count_forwards(unguided(denoiser, CPU), denoiser, CPU) == 1
+    denoiser = PixelDenoiser(ScheduleConfig(), "0" * 64, CPU, unet)
+    exact = ExactGuidance(denoiser, curved, ["mid_block"], 100)
+    readout = ReadoutGuidance(denoiser, curved, ["mid_block"])
+    cost = [count_forwards(guided(guidance, 1.0, "v_prediction"), denoiser) for guidance in (exact, readout)]
+    assert count_forwards(unguided(denoiser), denoiser) == 1
     # A backward pass cannot be free: below these bounds something was not counted or not differentiated.
     assert 2.2 < cost[0] <= 2.6
     assert 1.1 < cost[1] <= 1.35

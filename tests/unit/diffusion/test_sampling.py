@@ -47,8 +47,8 @@ def likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
 
 def guided_by_readout(denoiser: Denoiser, interval: tuple[int, int] = (0, 999)) -> Predictor:
     """A guided one: the gradient, too, must not depend on the batch mates."""
-    guidance = ReadoutGuidance(denoiser, likelihood, ["mid_block"], CPU)
-    return guided(guidance, 5.0, "v_prediction", unguided(denoiser, CPU), interval)
+    guidance = ReadoutGuidance(denoiser, likelihood, ["mid_block"])
+    return guided(guidance, 5.0, "v_prediction", unguided(denoiser), interval)
 
 
 class Counting:
@@ -73,7 +73,7 @@ def draw(tiny_denoiser: Denoiser) -> Draw:
     ) -> SampleSet:
         predict = predict or guided_by_readout(tiny_denoiser)
         folder = CheckpointFolder(root, identity)
-        return draw_units(units, lambda _: predict, tiny_denoiser, settings(**changes), CPU, folder)[0]
+        return draw_units(units, lambda _: predict, tiny_denoiser, settings(**changes), folder)[0]
 
     return draw
 
@@ -174,7 +174,7 @@ def spoilt(denoiser: Denoiser, bad: float, from_timestep: int) -> Predictor:
     """A predictor that spoils the second sample from a timestep on."""
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-        output = unguided(denoiser, CPU)(x_t, timestep, alpha_bar_t)
+        output = unguided(denoiser)(x_t, timestep, alpha_bar_t)
         if timestep <= from_timestep:
             output[-2:-1, 0, 3, 4] = bad
         return output
@@ -198,8 +198,8 @@ def test_a_sample_that_is_not_finite_is_named_with_its_step(
 
 
 def test_a_guidance_scale_is_blamed_and_so_are_weights(draw: Draw, tiny_denoiser: Denoiser, tmp_path: Path) -> None:
-    units, guidance = plan_units(0, 1, UNIT_SIZE), ReadoutGuidance(tiny_denoiser, likelihood, ["mid_block"], CPU)
-    steered = guided(guidance, 1e45, "v_prediction", unguided(tiny_denoiser, CPU), (0, 500))
+    units, guidance = plan_units(0, 1, UNIT_SIZE), ReadoutGuidance(tiny_denoiser, likelihood, ["mid_block"])
+    steered = guided(guidance, 1e45, "v_prediction", unguided(tiny_denoiser), (0, 500))
     with pytest.raises(SamplingError, match=r"from timestep 333 .* lower its scale"):
         draw(units, tmp_path, predict=steered)
     tiny_denoiser.unet.conv_out.bias.data[0] = torch.nan
@@ -229,14 +229,13 @@ def test_a_unit_is_drawn_by_the_sampler_with_its_own_predictor_and_seeds(
     tiny_denoiser: Denoiser, tmp_path: Path
 ) -> None:
     changed = {"eta": 0.7, "num_inference_steps": 4, "clip_sample": False, "timestep_spacing": "trailing"}
-    predictors = {unit.index: unguided(tiny_denoiser, CPU) for unit in plan_units(5, 2, UNIT_SIZE)}
+    predictors = {unit.index: unguided(tiny_denoiser) for unit in plan_units(5, 2, UNIT_SIZE)}
     predictors[1] = guided_by_readout(tiny_denoiser)
     found, _ = draw_units(
         plan_units(5, 2, UNIT_SIZE),
         lambda unit: predictors[unit.index],
         tiny_denoiser,
         settings(**changed),
-        CPU,
         CheckpointFolder(tmp_path, "mine"),
     )
     assert found.seeds.tolist() == [5, 6, 7, 8, 9, 10]
@@ -271,10 +270,10 @@ def test_a_share_without_units_is_empty(draw: Draw, tmp_path: Path) -> None:
 
 def test_the_cost_is_that_of_all_steps(draw: Draw, tiny_denoiser: Denoiser, tmp_path: Path) -> None:
     units = plan_units(0, 1, UNIT_SIZE)
-    plain = draw(units, tmp_path / "plain", predict=unguided(tiny_denoiser, CPU))
+    plain = draw(units, tmp_path / "plain", predict=unguided(tiny_denoiser))
     assert plain.forwards_per_sample == STEPS
     always = draw(units, tmp_path / "guided").forwards_per_sample
-    step = count_forwards(guided_by_readout(tiny_denoiser), tiny_denoiser, CPU)
+    step = count_forwards(guided_by_readout(tiny_denoiser), tiny_denoiser)
     assert step > 1.05
     assert always == pytest.approx(STEPS * step)
     # Of the timesteps 666, 333 and 0 only the middle one is guided.
@@ -322,7 +321,7 @@ def test_the_seconds_of_resumed_units_are_counted(tiny_denoiser: Denoiser, tmp_p
 
     def seconds() -> float:
         units = plan_units(0, 2, UNIT_SIZE)
-        return draw_units(units, lambda _: predict, tiny_denoiser, settings(), CPU, folder)[1]
+        return draw_units(units, lambda _: predict, tiny_denoiser, settings(), folder)[1]
 
     first = seconds()
     assert first == seconds() > 0

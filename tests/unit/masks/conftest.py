@@ -8,7 +8,6 @@ from torch import Tensor
 
 from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser
-from fewshot_diffusion.diffusion.features import describe_taps
 from fewshot_diffusion.masks.heads import MaskHead
 from fewshot_diffusion.masks.pairs import Pairs
 
@@ -58,7 +57,7 @@ def random_head(tiny_denoiser: Denoiser, taps: MaskTapsConfig) -> Callable[..., 
 
     def make(timesteps: list[int], upsampling: str = "nearest") -> MaskHead:
         torch.manual_seed(0)
-        described = describe_taps(tiny_denoiser.unet, taps.taps)
+        described = tiny_denoiser.describe_taps(taps.taps)
         head = MaskHead(described, CLASSES, timesteps, SIZE, upsampling, 16)  # type: ignore[arg-type]
         head.level_bias.data.normal_()
         head.scales.data = torch.tensor([0.5, 2.0])

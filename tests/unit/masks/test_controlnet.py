@@ -34,10 +34,10 @@ SETTINGS = DenoiserTrainingConfig(
 
 
 @pytest.fixture
-def controlnet(tiny_unet: UNet2DModel) -> ControlNet:
+def controlnet(tiny_denoiser: Denoiser) -> ControlNet:
     torch.manual_seed(0)
-    made = ControlNet(dict(tiny_unet.config), CLASSES)
-    made.copy_encoder(tiny_unet)
+    made = ControlNet.beside(tiny_denoiser, CLASSES)
+    made.copy_encoder(tiny_denoiser)
     return made.requires_grad_(False).eval()
 
 
@@ -59,14 +59,14 @@ def awaken(controlnet: ControlNet) -> None:
         layer.weight.data.normal_(std=0.1)
 
 
-def test_at_step_0_it_equals_the_base_model(tiny_unet: UNet2DModel, controlnet: ControlNet) -> None:
+def test_at_step_0_it_equals_the_base_model(tiny_denoiser: Denoiser, controlnet: ControlNet) -> None:
     x_t, timesteps, masks = batch()
-    expected = tiny_unet(x_t, timesteps).sample
-    assert torch.equal(controlled(tiny_unet, controlnet, x_t, timesteps, masks), expected)
+    expected = tiny_denoiser.predict(x_t, timesteps)
+    assert torch.equal(controlled(tiny_denoiser, controlnet, x_t, timesteps, masks), expected)
     awaken(controlnet)
-    changed = controlled(tiny_unet, controlnet, x_t, timesteps, masks)
+    changed = controlled(tiny_denoiser, controlnet, x_t, timesteps, masks)
     assert not torch.equal(changed, expected)
-    assert not torch.equal(changed, controlled(tiny_unet, controlnet, x_t, timesteps, 2 - masks))
+    assert not torch.equal(changed, controlled(tiny_denoiser, controlnet, x_t, timesteps, 2 - masks))
 
 
 def test_every_skip_and_the_middle_has_its_convolution(tiny_unet: UNet2DModel, controlnet: ControlNet) -> None:
@@ -77,8 +77,8 @@ def test_every_skip_and_the_middle_has_its_convolution(tiny_unet: UNet2DModel, c
 
 def test_it_is_a_copy_that_leaves_the_denoiser_alone(tiny_denoiser: Denoiser) -> None:
     before = {name: value.clone() for name, value in tiny_denoiser.unet.state_dict().items()}
-    copy = ControlNet(dict(tiny_denoiser.unet.config), CLASSES)
-    copy.copy_encoder(tiny_denoiser.unet)
+    copy = ControlNet.beside(tiny_denoiser, CLASSES)
+    copy.copy_encoder(tiny_denoiser)
     assert torch.equal(copy.conv_in.weight, tiny_denoiser.unet.conv_in.weight)
     copy.conv_in.weight.data.zero_()
     assert all(torch.equal(before[name], value) for name, value in tiny_denoiser.unet.state_dict().items())
@@ -91,7 +91,7 @@ def test_training_moves_it_alone_and_resumes_to_the_same_weights(
 
     def train(folder: str, num_images: int) -> ControlNet:
         settings = SETTINGS.model_copy(update={"num_images": num_images})
-        return fit_controlnet(tiny_denoiser, pairs, settings, CheckpointFolder(tmp_path / folder, "mine"), CPU)
+        return fit_controlnet(tiny_denoiser, pairs, settings, CheckpointFolder(tmp_path / folder, "mine"))
 
     whole = train("whole", 16)
     train("parts", 8)
@@ -111,21 +111,22 @@ def test_every_image_is_trained_with_its_own_mask_mirrored_or_not(
         seen.update(predict=training.predict, model=training.model, images=images)
 
     monkeypatch.setattr(module, "run_training", record)
-    fit_controlnet(tiny_denoiser, pairs, SETTINGS, CheckpointFolder(tmp_path, "mine"), CPU)
+    fit_controlnet(tiny_denoiser, pairs, SETTINGS, CheckpointFolder(tmp_path, "mine"))
     awaken(seen["model"])
     assert torch.equal(seen["images"], torch.cat([pairs.images, pairs.images.flip(-1)]))
     masks = torch.cat([pairs.masks, flip_masks(pairs.masks, [(1, 2)])])
     x_t, timesteps, _ = batch(8)
     index = torch.tensor([7, 0, 5, 2, 6, 1, 4, 3])
-    expected = controlled(tiny_denoiser.unet, seen["model"], x_t, timesteps, masks[index])
+    expected = controlled(tiny_denoiser, seen["model"], x_t, timesteps, masks[index])
     assert torch.equal(seen["predict"](x_t, timesteps, index), expected)
 
 
 def test_an_output_in_bfloat16_is_returned_in_full_precision(tiny_denoiser: Denoiser, controlnet: ControlNet) -> None:
     awaken(controlnet)
     x_t, _, masks = batch()
-    found = controlled_predictor(tiny_denoiser, controlnet, masks, replace(CPU, dtype=torch.bfloat16))
-    expected = controlled_predictor(tiny_denoiser, controlnet, masks, CPU)(x_t, 321, torch.tensor(0.5))
+    half = replace(tiny_denoiser, runtime=replace(CPU, dtype=torch.bfloat16))
+    found = controlled_predictor(half, controlnet, masks)
+    expected = controlled_predictor(tiny_denoiser, controlnet, masks)(x_t, 321, torch.tensor(0.5))
     torch.testing.assert_close(found(x_t, 321, torch.tensor(0.5)), expected, rtol=0.1, atol=0.1)  # and of one dtype
 
 

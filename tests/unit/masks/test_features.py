@@ -8,14 +8,12 @@ import torch
 
 from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser
-from fewshot_diffusion.diffusion.features import extract
 from fewshot_diffusion.errors import CorruptFileError
 from fewshot_diffusion.images import to_signed
 from fewshot_diffusion.masks.features import load_mask_features, mask_features, noised_to, save_mask_features
 from fewshot_diffusion.masks.heads import fit_mask_head, load_mask_head, train_mask_head
 from fewshot_diffusion.masks.pairs import Pairs
 from fewshot_diffusion.masks.row import GuideKey
-from fewshot_diffusion.runtime import CPU
 
 Squares = Callable[[int], Pairs]
 
@@ -25,9 +23,9 @@ def test_clean_images_are_read_at_the_label_of_the_preset(
 ) -> None:
     """x0_hat := a real image gives the inputs that the head was trained on."""
     plain = recipe.model_copy(update={"flip": False})
-    cached = mask_features(tiny_denoiser, squares(2), "exact", taps, plain, CPU)
+    cached = mask_features(tiny_denoiser, squares(2), "exact", taps, plain)
     assert cached.timesteps == [50]
-    maps = extract(tiny_denoiser.unet, to_signed(squares(2).images), 50, taps.taps)
+    maps = tiny_denoiser.features(to_signed(squares(2).images), 50, taps.taps)
     for found, expected in zip(cached.maps, maps, strict=True):
         torch.testing.assert_close(found[0], expected.half())
 
@@ -36,11 +34,11 @@ def test_readout_reads_each_level_with_the_noise_of_that_level(
     tiny_denoiser: Denoiser, squares: Squares, taps: MaskTapsConfig, recipe: MaskHeadConfig
 ) -> None:
     plain = recipe.model_copy(update={"flip": False, "readout_draws": 1})
-    cached = mask_features(tiny_denoiser, squares(2), "readout", taps, plain, CPU)
+    cached = mask_features(tiny_denoiser, squares(2), "readout", taps, plain)
     assert cached.timesteps == [100, 500]
     for level, timestep in enumerate(cached.timesteps):
         noised = noised_to(tiny_denoiser, to_signed(squares(2).images), timestep, "readout pairs", timestep)
-        maps = extract(tiny_denoiser.unet, noised, timestep, taps.taps)
+        maps = tiny_denoiser.features(noised, timestep, taps.taps)
         for found, expected in zip(cached.maps, maps, strict=True):
             torch.testing.assert_close(found[level], expected.half())
 
@@ -49,7 +47,7 @@ def test_every_draw_shows_the_pairs_and_their_mirror_images(
     tiny_denoiser: Denoiser, squares: Squares, taps: MaskTapsConfig, recipe: MaskHeadConfig
 ) -> None:
     pairs = squares(3)
-    cached = mask_features(tiny_denoiser, pairs, "readout", taps, recipe, CPU)
+    cached = mask_features(tiny_denoiser, pairs, "readout", taps, recipe)
     assert cached.maps[0].shape[:2] == (2, 3 * 2 * recipe.readout_draws)
     assert torch.equal(cached.masks, torch.cat([pairs.masks, pairs.masks.flip(-1)] * 2))
     assert not torch.equal(cached.maps[0][0, :6], cached.maps[0][0, 6:])  # each draw has its own noise
@@ -59,7 +57,7 @@ def test_every_draw_shows_the_pairs_and_their_mirror_images(
 def test_a_few_pairs_are_learned_from_the_cache(
     tiny_denoiser: Denoiser, squares: Squares, taps: MaskTapsConfig, recipe: MaskHeadConfig, tmp_path: Path, method: str
 ) -> None:
-    features = mask_features(tiny_denoiser, squares(6), method, taps, recipe, CPU)
+    features = mask_features(tiny_denoiser, squares(6), method, taps, recipe)
     about = {"method": method, "preset": "p", "shots": 6, "denoiser": "d"}
     save_mask_features(features, tmp_path / "cache.safetensors", about)
     read, denoiser = load_mask_features(tmp_path / "cache.safetensors", {"method": method, "shots": 6})

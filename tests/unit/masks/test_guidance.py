@@ -9,7 +9,6 @@ from torch import Tensor
 
 from fewshot_diffusion.data.mask_set import MaskSet
 from fewshot_diffusion.diffusion.denoiser import Denoiser
-from fewshot_diffusion.diffusion.features import extract
 from fewshot_diffusion.diffusion.guidance import guided, unguided
 from fewshot_diffusion.diffusion.sampling import plan_units
 from fewshot_diffusion.diffusion.schedule import pred_original_sample
@@ -29,7 +28,6 @@ from fewshot_diffusion.masks.guidance import (
 from fewshot_diffusion.masks.heads import MaskHead, mask_log_likelihood
 from fewshot_diffusion.masks.row import MaskRow
 from fewshot_diffusion.masks.segmenter import Segmenter
-from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.weights import save_module
 
 CLASSES = ["background", "square", "other"]
@@ -48,9 +46,9 @@ def segmenter() -> Segmenter:
 @pytest.fixture
 def guides(tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter) -> dict[str, MaskGuide]:
     return {
-        "exact": ExactGuide(tiny_denoiser, random_head([50]), CPU),
-        "readout": ReadoutGuide(tiny_denoiser, random_head([100, 500]), CPU),
-        "clean_image": CleanImageGuide(tiny_denoiser, segmenter, CPU),
+        "exact": ExactGuide(tiny_denoiser, random_head([50])),
+        "readout": ReadoutGuide(tiny_denoiser, random_head([100, 500])),
+        "clean_image": CleanImageGuide(tiny_denoiser, segmenter),
     }
 
 
@@ -78,7 +76,7 @@ def test_each_method_reads_what_it_says(
     else:
         seen, label, levels = (x0_hat, 50, [50]) if method == "exact" else (x_t, timestep, [100, 500])
         head = random_head(levels)
-        logits = head(extract(tiny_denoiser.unet, seen, label, head.modules_tapped), label)
+        logits = head(tiny_denoiser.features(seen, label, head.modules_tapped), label)
     torch.testing.assert_close(found, mask_log_likelihood(logits, masks))
 
 
@@ -106,14 +104,14 @@ def test_what_a_guide_itself_finds_is_read_as_it_was_trained(
     noised = torch.cat([noised_to(tiny_denoiser, batch, 100, "own opinion", k) for k, batch in enumerate(batches)])
     for method, seen, levels in (("exact", clean, [50]), ("readout", noised, [100, 500])):
         head = random_head(levels)
-        maps = extract(tiny_denoiser.unet, seen, levels[0], head.modules_tapped)
+        maps = tiny_denoiser.features(seen, levels[0], head.modules_tapped)
         agreement = (guides[method].segment(images) == head(maps, levels[0]).argmax(1)).float().mean()
         assert float(agreement) > 0.999  # ties may fall either way
     assert torch.equal(guides["clean_image"].segment(images), segmenter.segment(images))
 
 
 def steering(denoiser: Denoiser, method: str, guide: Path | None, guidance_scale: float = 50.0) -> Steering:
-    return Steering(MaskRow(method, "p", 4, guidance_scale), guide, denoiser, CLASSES, CPU)
+    return Steering(MaskRow(method, "p", 4, guidance_scale), guide, denoiser, CLASSES)
 
 
 def save_head(head: MaskHead, folder: Path, denoiser: Denoiser, method: str = "exact") -> Path:
@@ -134,7 +132,7 @@ def test_sample_i_follows_mask_i_by_the_lambda_of_its_row(
     (unit,) = plan_units(first_seed=5, units=1, unit_size=2)  # seeds 5 and 6: masks 2 and 0
     for scale in (50.0, 80.0):
         of_unit = predictors(steering(tiny_denoiser, "exact", tmp_path, scale), wanted_set(masks), EVERY_STEP)
-        guidance = ExactGuide(tiny_denoiser, head, CPU).guidance(masks[[2, 0]])
+        guidance = ExactGuide(tiny_denoiser, head).guidance(masks[[2, 0]])
         expected = guided(guidance, scale, "v_prediction")(x_t[:2], T, ALPHA_BAR)
         assert torch.equal(of_unit(unit)(x_t[:2], T, ALPHA_BAR), expected)
 
@@ -145,7 +143,7 @@ def test_outside_the_interval_samples_are_not_guided(
     save_head(random_head([50]), tmp_path, tiny_denoiser)
     (unit,) = plan_units(0, 1, 3)
     predict = predictors(steering(tiny_denoiser, "exact", tmp_path), wanted_set(masks), (0, 500))(unit)
-    plain = unguided(tiny_denoiser, CPU)
+    plain = unguided(tiny_denoiser)
     assert torch.equal(predict(x_t, T, ALPHA_BAR), plain(x_t, T, ALPHA_BAR))
     assert not torch.equal(predict(x_t, 500, ALPHA_BAR), plain(x_t, 500, ALPHA_BAR))
 
@@ -153,7 +151,7 @@ def test_outside_the_interval_samples_are_not_guided(
 def test_unguided_samples_follow_nothing(tiny_denoiser: Denoiser, x_t: Tensor, masks: Tensor) -> None:
     (unit,) = plan_units(0, 1, 3)
     predict = predictors(steering(tiny_denoiser, "unguided", None), wanted_set(masks), EVERY_STEP)(unit)
-    assert torch.equal(predict(x_t, T, ALPHA_BAR), unguided(tiny_denoiser, CPU)(x_t, T, ALPHA_BAR))
+    assert torch.equal(predict(x_t, T, ALPHA_BAR), unguided(tiny_denoiser)(x_t, T, ALPHA_BAR))
 
 
 def test_a_controlnet_shows_mask_i_without_a_gradient(
@@ -168,9 +166,9 @@ def test_a_controlnet_shows_mask_i_without_a_gradient(
     (unit,) = plan_units(first_seed=4, units=1, unit_size=3)  # seeds 4, 5, 6: masks 1, 2, 0
     found = predictors(steering(tiny_denoiser, "controlnet", tmp_path), wanted_set(masks), EVERY_STEP)(unit)
     timesteps = torch.full((3,), T)
-    expected = controlled(tiny_denoiser.unet, controlnet, x_t, timesteps, masks[[1, 2, 0]])
+    expected = controlled(tiny_denoiser, controlnet, x_t, timesteps, masks[[1, 2, 0]])
     assert torch.equal(found(x_t, T, ALPHA_BAR), expected)
-    assert not torch.equal(expected, controlled(tiny_denoiser.unet, controlnet, x_t, timesteps, masks))
+    assert not torch.equal(expected, controlled(tiny_denoiser, controlnet, x_t, timesteps, masks))
 
 
 def test_the_guide_of_another_method_is_refused(

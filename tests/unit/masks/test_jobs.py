@@ -28,7 +28,6 @@ from fewshot_diffusion.masks.row import MaskRow
 from fewshot_diffusion.masks.sampling import Wanted, sample_masks
 from fewshot_diffusion.metrics.descriptions import Cost, Description, load_description, save_description
 from fewshot_diffusion.metrics.distances import kernel_distance
-from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
 from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.tensors import pixel_digest
@@ -216,7 +215,7 @@ def test_a_set_says_what_it_shows_and_keeps_its_units(
 
     plain = draw(MaskRow("unguided", "main", 0, 0.0), None)
     units, kept = plan_units(3, 2, 3), CheckpointFolder(tmp_path / "by hand", "id")
-    expected = draw_units(units, lambda _: unguided(denoiser, CPU), denoiser, settings, CPU, kept)[0]
+    expected = draw_units(units, lambda _: unguided(denoiser), denoiser, settings, kept)[0]
     assert plain.seeds.tolist() == [3, 4, 5, 6, 7, 8] and torch.equal(plain.images, expected.images)
     steered = draw(ROW, tmp_path / "head")
     assert not torch.equal(steered.images, plain.images)

@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from fewshot_diffusion.config.downloads import DownloadsConfig
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.config.runs import merged
-from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, build_unet
 from fewshot_diffusion.diffusion.guidance import ExactGuidance, guided
 from fewshot_diffusion.diffusion.unets import unet_of_config
 from fewshot_diffusion.planning.costs import JOBS, Job, Throughput, cost_table, downloads, planned_jobs
-from fewshot_diffusion.planning.networks import DenoiserCosts, built, parameters
+from fewshot_diffusion.planning.networks import DenoiserCosts, built
 from fewshot_diffusion.planning.runs import counted_runs, read_configuration
 from fewshot_diffusion.planning.work import Run
 from fewshot_diffusion.runtime import CPU
@@ -66,7 +66,7 @@ def test_flops_are_those_of_the_network_that_runs() -> None:
     def likelihood(maps: Any, _timestep: int) -> torch.Tensor:
         return maps[0].mean((1, 2, 3))
 
-    denoiser = Denoiser(unet, config.denoiser.schedule, "")
+    denoiser = PixelDenoiser(config.denoiser.schedule, "", CPU, unet)
     with sdpa_kernel(SDPBackend.MATH):  # the counter knows no CPU kernel of attention
         with FlopCounterMode(display=False) as trained:
             unet(x_t, 3).sample.sum().backward()
@@ -74,7 +74,7 @@ def test_flops_are_those_of_the_network_that_runs() -> None:
         with FlopCounterMode(display=False) as forward:
             unet(x_t, 3)
         with FlopCounterMode(display=False) as steered:
-            guided(ExactGuidance(denoiser, likelihood, TAPS, 0, CPU), 1.0, "v_prediction")(x_t, 3, alpha_bar_t)
+            guided(ExactGuidance(denoiser, likelihood, TAPS, 0), 1.0, "v_prediction")(x_t, 3, alpha_bar_t)
     counted = [forward.get_total_flops(), trained.get_total_flops(), steered.get_total_flops()]
     assert [costs.forward, costs.training, costs.step_to_attribute("exact", TAPS)] == counted
     assert counted[0] < counted[2] < counted[1]
@@ -83,8 +83,9 @@ def test_flops_are_those_of_the_network_that_runs() -> None:
 @pytest.mark.slow
 def test_the_papers_denoiser_costs_what_was_measured_of_it() -> None:
     """Parameters as its authors state them; a guided step in forward passes."""
-    costs = DenoiserCosts(built(lambda: unet_of_config(CELEBA64)), smoke().denoiser.schedule)
-    assert parameters(costs.unet) == 78_700_803
+    unet = built(lambda: unet_of_config(CELEBA64))
+    costs = DenoiserCosts(PixelDenoiser(smoke().denoiser.schedule, "", CPU, unet))
+    assert costs.parameters == 78_700_803
     steps = [costs.step_to_attribute(mode, TAPS) / costs.forward for mode in ("exact", "readout")]
     assert steps == pytest.approx([2.53, 1.26], abs=0.01)
 

@@ -10,6 +10,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from .config.supervised import SupervisedConfig
 from .data.image_set import load_image_set
 from .errors import DataError
+from .images import to_signed
 from .runtime import Runtime, make_runtime
 from .storage.tensors import pixel_digest
 from .storage.weights import load_module, save_module
@@ -36,7 +37,7 @@ class AttributeClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return log-odds float32 [B, A] of uint8 images [B, 3, H, W], 0..255."""
-        return self.network(images.float() / 127.5 - 1)  # type: ignore[no-any-return]
+        return self.network(to_signed(images))  # type: ignore[no-any-return]
 
     def probability(self, images: Tensor, attribute: str, batch_size: int = 128) -> Tensor:
         """Return p(attribute | image), float32 [N].

@@ -10,11 +10,10 @@ from torch import Tensor
 from ..config.attributes import AttributeHeadConfig
 from ..config.base import Mode
 from ..diffusion.denoiser import Denoiser, load_denoiser
-from ..diffusion.features import extract, pool
+from ..diffusion.features import pool
 from ..diffusion.schedule import add_noise, make_scheduler
-from ..images import to_signed
 from ..progress import Progress
-from ..runtime import Runtime, make_runtime
+from ..runtime import make_runtime
 from ..seeds import generator
 from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
@@ -54,7 +53,7 @@ def load_shot_features(path: Path, expected: About | None = None) -> tuple[ShotF
 
 
 def exact_features(
-    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig, runtime: Runtime
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig
 ) -> ShotFeatures:
     """Cache head inputs of the clean shots, fed with one timestep label and no noise added.
 
@@ -64,44 +63,38 @@ def exact_features(
         labels: Whether each has the attribute, bool [N].
         ids: Image ids, int64 [N].
         settings: Taps, pooling, label and flip.
-        runtime: Device and precision.
     """
-    clean = _with_flips(to_signed(images.to(runtime.device)), settings.flip)
-    inputs = _head_inputs(denoiser, clean, settings.feature_timestep, settings, runtime)
+    clean = denoiser.encode(_with_flips(images, settings.flip))
+    inputs = _head_inputs(denoiser, clean, settings.feature_timestep, settings)
     repeats = len(clean) // len(images)
     timesteps = torch.tensor([settings.feature_timestep])
     return ShotFeatures(inputs[None], labels.repeat(repeats), ids.repeat(repeats), timesteps)
 
 
 def readout_features(
-    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig, runtime: Runtime
+    denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig
 ) -> ShotFeatures:
     """Cache head inputs of the noised shots at every noise level; arguments as for ``exact_features``."""
-    clean = _with_flips(to_signed(images.to(runtime.device)), settings.flip).repeat(settings.readout_draws, 1, 1, 1)
+    clean = denoiser.encode(_with_flips(images, settings.flip)).repeat(settings.readout_draws, 1, 1, 1)
     alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
     levels = []
     timesteps = sorted(set(settings.readout_timesteps))
     for timestep in Progress(timesteps, desc="noise levels", unit="level"):
         stream = generator("readout shots", timestep)
-        noise = torch.randn(clean.shape, generator=stream).to(runtime.device)
+        noise = torch.randn(clean.shape, generator=stream).to(denoiser.device)
         noisy = add_noise(clean, noise, alphas_cumprod[timestep])
-        levels.append(_head_inputs(denoiser, noisy, timestep, settings, runtime))
+        levels.append(_head_inputs(denoiser, noisy, timestep, settings))
     repeats = len(clean) // len(images)
     return ShotFeatures(torch.stack(levels), labels.repeat(repeats), ids.repeat(repeats), torch.tensor(timesteps))
 
 
 def _head_inputs(
-    denoiser: Denoiser,
-    samples: Tensor,
-    timestep: int,
-    settings: AttributeHeadConfig,
-    runtime: Runtime,
-    batch_size: int = 50,
+    denoiser: Denoiser, samples: Tensor, timestep: int, settings: AttributeHeadConfig, batch_size: int = 50
 ) -> Tensor:
     rows = []
     for batch in samples.split(batch_size):
-        with torch.no_grad(), runtime.autocast():
-            maps = extract(denoiser.unet, batch, timestep, settings.taps)
+        with torch.no_grad():
+            maps = denoiser.features(batch, timestep, settings.taps)
         rows.append(pool(maps, settings.pool_size))
     return torch.cat(rows).cpu()
 
@@ -129,6 +122,6 @@ def extract_attribute_features(
     runtime = make_runtime(device, settings.precision, cpu_threads=1)
     network = load_denoiser(denoiser, runtime)
     images, labels = files.load()
-    cached = FEATURES[mode](network, images.images, labels, images.ids, settings, runtime)
+    cached = FEATURES[mode](network, images.images, labels, images.ids, settings)
     about = {"denoiser": network.digest, "mode": mode, "attribute": files.attribute}
     save_shot_features(cached, output, about)

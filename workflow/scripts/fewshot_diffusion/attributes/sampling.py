@@ -10,7 +10,7 @@ from ..diffusion.guidance import Predictor, guided, unguided
 from ..diffusion.samples import save_samples, write_timing
 from ..diffusion.sampling import WorkUnit, draw_units, plan_units, share_units
 from ..errors import WeightsError
-from ..runtime import Runtime, make_runtime
+from ..runtime import make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import fingerprint
 from ..storage.weights import weights_digest
@@ -65,7 +65,7 @@ def sample_attributes(
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads)
     network = load_denoiser(denoiser, runtime)
-    predict = make_predictor(network, steering, head, settings, runtime)
+    predict = make_predictor(network, steering, head, settings)
     about = {
         **steering.about,
         "denoiser": network.digest,
@@ -74,20 +74,18 @@ def sample_attributes(
         "precision": str(runtime.dtype),
     }
     units, checkpoints = share.plan(settings.unit_size), CheckpointFolder(share.checkpoints, fingerprint(about))
-    samples, seconds = draw_units(units, lambda _: predict, network, settings, runtime, checkpoints)
+    samples, seconds = draw_units(units, lambda _: predict, network, settings, checkpoints)
     save_samples(samples, share.output, about)
     write_timing(share.output.with_suffix(".timing.json"), seconds, len(samples.seeds))
 
 
-def make_predictor(
-    denoiser: Denoiser, steering: Steering, head: Path | None, settings: SamplingConfig, runtime: Runtime
-) -> Predictor:
+def make_predictor(denoiser: Denoiser, steering: Steering, head: Path | None, settings: SamplingConfig) -> Predictor:
     """Return the plain denoiser, or the one that is guided within ``settings.guidance_interval``.
 
     Raises:
         WeightsError: If the head is missing, or of another denoiser, mode or attribute.
     """
-    plain = unguided(denoiser, runtime)
+    plain = unguided(denoiser)
     if steering.method == "unguided":
         return plain
     if head is None:
@@ -100,7 +98,7 @@ def make_predictor(
         "mode": steering.method,
         "attribute": steering.attribute,
     }
-    loaded = load_head(head, expected).to(runtime.device)
-    guidance = attribute_guidance(steering.method, denoiser, loaded, steering.value, runtime)
+    loaded = load_head(head, expected).to(denoiser.device)
+    guidance = attribute_guidance(steering.method, denoiser, loaded, steering.value)
     prediction_type, interval = denoiser.schedule.prediction_type, settings.guidance_interval
     return guided(guidance, steering.guidance_scale, prediction_type, plain=plain, interval=interval)

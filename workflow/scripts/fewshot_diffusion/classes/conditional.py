@@ -1,5 +1,9 @@
-"""The class-conditional denoiser: the unconditional one with a label embedding, and classifier-free guidance."""
+"""The class-conditional denoiser: the unconditional one with a label embedding, and classifier-free guidance.
 
+The network itself is copied and fine-tuned here, where all else goes through ``Denoiser``.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,17 +13,33 @@ from torch import Tensor, nn
 from ..config.classes import FinetuningConfig
 from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
-from ..diffusion.denoiser import Denoiser, load_denoiser, unet_config
+from ..diffusion.denoiser import PixelDenoiser, load_denoiser, unet_config
 from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import WeightsError
-from ..runtime import Runtime, make_runtime
+from ..runtime import make_runtime
 from ..seeds import generator as stream_of
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import About
 from ..storage.tensors import pixel_digest
 from ..storage.weights import load_module, save_module, weights_digest
+
+
+@dataclass(frozen=True)
+class ClassDenoiser(PixelDenoiser):
+    """A class-conditional denoiser of pixels with K + 1 label rows, the last of which stands for no class."""
+
+    @property
+    def null_label(self) -> int:
+        """K."""
+        return int(self.unet.config.num_class_embeds) - 1
+
+    def predict_classes(self, x_t: Tensor, timestep: int, labels: Tensor) -> Tensor:
+        """Return the raw output for labels, int64 [B], 0..K; shape and dtype of ``x_t``; it needs no gradient."""
+        with torch.no_grad(), self.runtime.autocast():
+            output: Tensor = self.unet(x_t, timestep, class_labels=labels.to(x_t.device)).sample
+        return output.to(x_t.dtype)
 
 
 def train_generator(
@@ -48,12 +68,12 @@ def train_generator(
         "images": pixel_digest(shots.images, shots.labels),
     }
     folder = CheckpointFolder(checkpoints, training_identity(about, runtime))
-    unet = finetune(unconditional, shots, settings, folder, runtime)
+    unet = finetune(unconditional, shots, settings, folder)
     save_module(unet, unet_config(unet), output, about)
 
 
 def finetune(
-    denoiser: Denoiser, real: ClassSet, settings: FinetuningConfig, checkpoints: CheckpointFolder, runtime: Runtime
+    denoiser: PixelDenoiser, real: ClassSet, settings: FinetuningConfig, checkpoints: CheckpointFolder
 ) -> UNet2DModel:
     """Fine-tune a denoiser with labels, each dropped to the null label with ``settings.label_dropout``. Resumable.
 
@@ -62,7 +82,6 @@ def finetune(
         real: Labelled images.
         settings: Recipe.
         checkpoints: State of this training.
-        runtime: Device and precision.
     """
     torch.manual_seed(settings.seed)
     null_label = len(real.classes)
@@ -76,7 +95,7 @@ def finetune(
 
     reads_labels = [name for name, _ in unet.named_parameters() if "class_embedding" in name or "time_emb_proj" in name]
     rates = dict.fromkeys(reads_labels, settings.label_rate)
-    training = DenoiserTraining(unet, predict, settings, denoiser.schedule, runtime, rates)
+    training = DenoiserTraining(unet, predict, settings, denoiser.schedule, denoiser.runtime, rates)
     run_training(training, real.images, checkpoints)
     return unet.requires_grad_(False).eval()
 
@@ -104,7 +123,7 @@ def drop_labels(labels: Tensor, null_label: int, probability: float, stream: tor
     return labels.masked_fill(torch.rand(labels.shape, generator=stream) < probability, null_label)
 
 
-def load_generator(folder: Path, unconditional: Denoiser, expected: About | None = None) -> Denoiser:
+def load_generator(folder: Path, unconditional: PixelDenoiser, expected: About | None = None) -> ClassDenoiser:
     """Load the class-conditional denoiser that was fine-tuned from ``unconditional``, on its device.
 
     Args:
@@ -116,34 +135,28 @@ def load_generator(folder: Path, unconditional: Denoiser, expected: About | None
         WeightsError: If it was fine-tuned from another denoiser, or on other images.
     """
     unet, _ = load_module(unet_of_config, folder, expected={"denoiser": unconditional.digest, **(expected or {})})
-    return Denoiser(unet.to(unconditional.unet.device), unconditional.schedule, weights_digest(folder))
+    schedule, runtime = unconditional.schedule, unconditional.runtime
+    return ClassDenoiser(schedule, weights_digest(folder), runtime, unet.to(runtime.device))
 
 
-def classifier_free(conditional: Denoiser, labels: Tensor, classifier_free_scale: float, runtime: Runtime) -> Predictor:
+def classifier_free(conditional: ClassDenoiser, labels: Tensor, classifier_free_scale: float) -> Predictor:
     """Return a predictor with classifier-free guidance: null + w (conditional - null), in the denoiser's raw output.
 
     The output is linear in eps, so that guiding eps or v is the same. Both halves are one batch.
 
     Args:
-        conditional: Class-conditional denoiser with K + 1 label rows.
+        conditional: Class-conditional denoiser.
         labels: int64 [B], 0..K-1; they are read, never written.
         classifier_free_scale: w >= 0; at 1 the null half is not computed.
-        runtime: Device and precision.
 
     Source: Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6 with w = 1 + their w.
     """
-    null = torch.full_like(labels, conditional.unet.config.num_class_embeds - 1)
-    both = torch.cat([labels, null])
-
-    def forward(x_t: Tensor, timestep: int, shown: Tensor) -> Tensor:
-        with torch.no_grad(), runtime.autocast():
-            output: Tensor = conditional.unet(x_t, timestep, class_labels=shown.to(x_t.device)).sample
-        return output.to(x_t.dtype)
+    both = torch.cat([labels, torch.full_like(labels, conditional.null_label)])
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
         if classifier_free_scale == 1:
-            return forward(x_t, timestep, labels)
-        wanted, plain = forward(torch.cat([x_t, x_t]), timestep, both).chunk(2)
+            return conditional.predict_classes(x_t, timestep, labels)
+        wanted, plain = conditional.predict_classes(torch.cat([x_t, x_t]), timestep, both).chunk(2)
         return plain + classifier_free_scale * (wanted - plain)
 
     return predict

@@ -13,8 +13,6 @@ from ..config.classes import FilterConfig
 from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
 from ..diffusion.denoiser import Denoiser, load_denoiser
-from ..diffusion.features import extract
-from ..images import to_signed
 from ..progress import Progress
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
@@ -105,19 +103,17 @@ def extract_class_features(
         "images": pixel_digest(shots.images, shots.labels),
         **settings.model_dump(mode="json", include=_READS),
     }
-    save_class_features(class_features(unconditional, shots, settings, runtime), output, about)
+    save_class_features(class_features(unconditional, shots, settings), output, about)
 
 
-def class_features(denoiser: Denoiser, real: ClassSet, settings: FilterConfig, runtime: Runtime) -> ClassFeatures:
+def class_features(denoiser: Denoiser, real: ClassSet, settings: FilterConfig) -> ClassFeatures:
     """Return the activations that a head is trained on."""
     views = (real.images, real.images.flip(-1))
-    maps = [filter_maps(denoiser, images, settings.tap, settings.timesteps, runtime) for images in views]
+    maps = [filter_maps(denoiser, images, settings.tap, settings.timesteps) for images in views]
     return ClassFeatures(torch.stack(maps), real.labels, real.classes)
 
 
-def filter_maps(
-    denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int], runtime: Runtime, batch_size: int = 50
-) -> Tensor:
+def filter_maps(denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int], batch_size: int = 50) -> Tensor:
     """Return the activations that the head reads, float16 [N, C, h, w]: the one function of training and of use.
 
     Args:
@@ -125,14 +121,13 @@ def filter_maps(
         images: Clean images, uint8 [N, 3, H, W], 0..255; no noise is added.
         tap: Module; the pass ends there.
         timesteps: Labels that the clean image is shown with; the maps are concatenated over channels.
-        runtime: Device and precision.
         batch_size: Images per pass.
     """
     found = []
     for batch in images.split(batch_size):
-        samples = to_signed(batch).to(runtime.device)
-        with torch.no_grad(), runtime.autocast():
-            maps = [extract(denoiser.unet, samples, timestep, [tap])[0] for timestep in timesteps]
+        samples = denoiser.encode(batch)
+        with torch.no_grad():
+            maps = [denoiser.features(samples, timestep, [tap])[0] for timestep in timesteps]
         found.append(torch.cat(maps, dim=1).half().cpu())
     return torch.cat(found)
 
@@ -200,13 +195,13 @@ def load_filter(folder: Path, denoiser: Denoiser) -> tuple[RejectionHead, dict[s
         WeightsError: If the head was trained on another denoiser's activations.
     """
     head, about = load_module(lambda config: RejectionHead(**config), folder, expected={"denoiser": denoiser.digest})
-    return head.to(denoiser.unet.device), about
+    return head.to(denoiser.device), about
 
 
-def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, runtime: Runtime, batch_size: int = 50) -> Tensor:
+def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, batch_size: int = 50) -> Tensor:
     """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
     # The features in the precision that the head was trained with, whatever the sampler's.
-    runtime = make_runtime(str(runtime.device), head.settings["precision"], torch.get_num_threads())
-    maps = filter_maps(denoiser, images, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
+    reader = denoiser.in_precision(head.settings["precision"])
+    maps = filter_maps(reader, images, head.settings["tap"], head.settings["timesteps"], batch_size)
     with torch.inference_mode():
-        return torch.cat([head.log_prob(part.to(runtime.device)).cpu() for part in maps.split(batch_size)])
+        return torch.cat([head.log_prob(part.to(denoiser.device)).cpu() for part in maps.split(batch_size)])

@@ -11,7 +11,7 @@ from ..data.class_set import ClassSet
 from ..data.image_set import load_image_set
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..errors import DataError
-from ..runtime import Runtime, make_runtime
+from ..runtime import make_runtime
 from ..storage.tables import write_csv
 from ..storage.weights import weights_digest
 from .classifier import ClassClassifier, accuracy, load_class_judge
@@ -81,7 +81,7 @@ def evaluate_filter(
     generated = load_generated(images.generated, filtered_by)
     kept = acceptance_rows(generated, test, load_class_judge(models.judge, runtime))
     kept = kept.assign(data_set=images.data_set, threshold=images.threshold)
-    reliability = calibration_rows(denoiser, head, test, runtime).assign(data_set=images.data_set, split="class_test")
+    reliability = calibration_rows(denoiser, head, test).assign(data_set=images.data_set, split="class_test")
     write_csv(acceptance, kept[ACCEPTANCE_COLUMNS])
     write_csv(calibration, reliability[CALIBRATION_COLUMNS])
 
@@ -122,12 +122,12 @@ def _kept(generated: GeneratedSet, right: Tensor, mine: Tensor) -> dict[str, flo
     }
 
 
-def calibration_rows(denoiser: Denoiser, head: RejectionHead, test: ClassSet, runtime: Runtime) -> pd.DataFrame:
+def calibration_rows(denoiser: Denoiser, head: RejectionHead, test: ClassSet) -> pd.DataFrame:
     """Return the filter's reliability on held-out real images: accuracy within bins of its highest probability.
 
     The last row, from 0 to 1, holds all images: its accuracy is the filter's own, over images, not over classes.
     """
-    confidence, predicted = score(denoiser, head, test.images, runtime).exp().max(1)
+    confidence, predicted = score(denoiser, head, test.images).exp().max(1)
     right = predicted == test.labels
     rows = []
     for low, high in [*((k / BINS, (k + 1) / BINS) for k in range(BINS)), (0.0, 1.0)]:

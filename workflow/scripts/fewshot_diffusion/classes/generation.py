@@ -19,7 +19,7 @@ from ..seeds import SampleNoise
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import fingerprint
 from ..storage.weights import weights_digest
-from .conditional import classifier_free, load_generator
+from .conditional import ClassDenoiser, classifier_free, load_generator
 from .filter import RejectionHead, load_filter, score
 from .generated_set import GeneratedSet, is_accepted, made_with, save_generated
 
@@ -53,7 +53,7 @@ class ClassModels:
     """
 
     denoiser: Denoiser
-    generator: Denoiser
+    generator: ClassDenoiser
     head: RejectionHead
 
 
@@ -130,7 +130,7 @@ def sample_classes(
     drawn_with = [about[key] for key in ("generator", "settings", "precision")]  # not the filter: it draws nothing
     checkpoints = CheckpointFolder(share.checkpoints, fingerprint(drawn_with))
     labels = share.labels(len(loaded.head.classes))
-    generated = generate(loaded, labels, settings, quota, checkpoints, runtime)
+    generated = generate(loaded, labels, settings, quota, checkpoints)
     save_generated(generated, output, about)
 
 
@@ -140,7 +140,6 @@ def generate(
     settings: ClassSamplingConfig,
     quota: Quota,
     checkpoints: CheckpointFolder,
-    runtime: Runtime,
 ) -> GeneratedSet:
     """Draw and filter samples of some classes.
 
@@ -150,17 +149,18 @@ def generate(
         settings: Steps, classifier-free guidance and work units.
         quota: How many samples of each.
         checkpoints: Finished work units; its identity covers everything that a sample depends on but class and seed.
-        runtime: Device and precision.
     """
-    blank = torch.empty(0, *models.denoiser.sample_shape, dtype=torch.uint8)
+    blank = torch.empty(0, 3, *[models.denoiser.image_size] * 2, dtype=torch.uint8)
     parts = [(blank, torch.empty(0, dtype=torch.int64), torch.empty(0))]
 
     def draw(label: int, unit: WorkUnit) -> Tensor:
-        sampled = partial(sample_unit, models.generator, label, unit, settings, runtime)
-        return finish_unit(unit, sampled, checkpoints)[0]
+        def images() -> Tensor:
+            return models.generator.decode(sample_unit(models.generator, label, unit, settings))
+
+        return finish_unit(unit, images, checkpoints)[0]
 
     def log_prob_of(images: Tensor) -> Tensor:
-        return score(models.denoiser, models.head, images, runtime)
+        return score(models.denoiser, models.head, images)
 
     for label in Progress(labels, desc="generating", unit="class"):
         units, name = units_of_class(label, settings.unit_size), models.head.classes[label]
@@ -170,9 +170,7 @@ def generate(
     return GeneratedSet(images, class_of(seeds), seeds, log_prob, accepted, models.head.classes)
 
 
-def sample_unit(
-    generator: Denoiser, label: int, unit: WorkUnit, settings: ClassSamplingConfig, runtime: Runtime
-) -> Tensor:
+def sample_unit(generator: ClassDenoiser, label: int, unit: WorkUnit, settings: ClassSamplingConfig) -> Tensor:
     """Draw samples of one class by deterministic DDIM with classifier-free guidance; every clean estimate is clipped.
 
     Args:
@@ -180,16 +178,15 @@ def sample_unit(
         label: The class.
         unit: Seeds of the samples.
         settings: Steps and classifier-free guidance.
-        runtime: Device and precision.
 
     Returns:
-        Clean images, [B, C, H, W], [-1, 1].
+        Clean samples, [B, C, H, W].
     """
     scheduler = make_scheduler(generator.schedule, clip_sample=True, timestep_spacing="trailing")
     labels = torch.full((len(unit.seeds),), label)
-    predict = classifier_free(generator, labels, settings.classifier_free_scale, runtime)
-    noise = SampleNoise(unit.seeds, generator.sample_shape, runtime.device)
-    plain = classifier_free(generator, labels, 1, runtime)
+    predict = classifier_free(generator, labels, settings.classifier_free_scale)
+    noise = SampleNoise(unit.seeds, generator.sample_shape, generator.device)
+    plain = classifier_free(generator, labels, 1)
     return sample_ddim(predict, scheduler, noise, settings.num_inference_steps, eta=0.0, plain=plain)
 
 

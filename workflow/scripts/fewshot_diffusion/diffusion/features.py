@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,28 +32,17 @@ class _DeepestTapReached(Exception):
     """Ends a forward pass of which no later activation is wanted."""
 
 
-def describe_taps(unet: UNet2DModel, modules: Sequence[str]) -> list[FeatureTap]:
-    """Return the taps at these modules, with channels and reduction read off one forward pass.
-
-    Raises:
-        ConfigError: If the denoiser has no such module.
-    """
-    size = int(unet.config.sample_size)
-    blank = torch.zeros(1, int(unet.config.in_channels), size, size, device=unet.device)
-    with torch.no_grad():
-        maps = extract(unet, blank, 0, modules)
-    shapes = zip(modules, maps, strict=True)
-    return [FeatureTap(name, found.shape[1], size // found.shape[-1]) for name, found in shapes]
-
-
-def extract(unet: UNet2DModel, sample: Tensor, timestep: int | Tensor, modules: Sequence[str]) -> list[Tensor]:
-    """Return activations of the denoiser; the pass ends at the deepest of the modules.
+def extract(
+    network: nn.Module, sample: Tensor, timestep: int | Tensor, modules: Sequence[str], **conditions: Tensor
+) -> list[Tensor]:
+    """Return activations of a denoiser's network; the pass ends at the deepest of the modules.
 
     Args:
-        unet: Frozen denoiser.
-        sample: What is fed to it, [B, C, H, W], [-1, 1] scale: a clean image, x0_hat or x_t.
+        network: Frozen network of diffusers.
+        sample: What is fed to it, [B, C, H, W]: x_0, x0_hat or x_t.
         timestep: Timestep label, scalar or [B].
         modules: Names of the modules, in the order of the result.
+        conditions: What else a conditional network reads, by the names of its arguments.
 
     Returns:
         One map per module, [B, num_chs, H / reduction, W / reduction], attached to the graph of ``sample``.
@@ -62,22 +50,22 @@ def extract(unet: UNet2DModel, sample: Tensor, timestep: int | Tensor, modules: 
     Raises:
         ConfigError: If the denoiser has no such module.
     """
-    with _collecting(unet, modules, stop=True) as maps, suppress(_DeepestTapReached):
-        unet(sample, timestep)
+    with _collecting(network, modules, stop=True) as maps, suppress(_DeepestTapReached):
+        network(sample, timestep, **conditions)
     return [maps[name] for name in modules]
 
 
 def forward_with_features(
-    unet: UNet2DModel, sample: Tensor, timestep: int | Tensor, modules: Sequence[str]
+    network: nn.Module, sample: Tensor, timestep: int | Tensor, modules: Sequence[str], **conditions: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the denoiser's output and activations of the same pass; arguments as for ``extract``."""
-    with _collecting(unet, modules, stop=False) as maps:
-        output = unet(sample, timestep).sample
+    """Return the network's output and activations of the same pass; arguments as for ``extract``."""
+    with _collecting(network, modules, stop=False) as maps:
+        output = network(sample, timestep, **conditions).sample
     return output, [maps[name] for name in modules]
 
 
 @contextmanager
-def _collecting(unet: UNet2DModel, modules: Sequence[str], stop: bool) -> Iterator[dict[str, Tensor]]:
+def _collecting(network: nn.Module, modules: Sequence[str], stop: bool) -> Iterator[dict[str, Tensor]]:
     maps: dict[str, Tensor] = {}
     handles = []
 
@@ -92,20 +80,21 @@ def _collecting(unet: UNet2DModel, modules: Sequence[str], stop: bool) -> Iterat
 
     try:
         for name in modules:
-            handles.append(_submodule(unet, name).register_forward_hook(hook_for(name)))
+            handles.append(_submodule(network, name).register_forward_hook(hook_for(name)))
         yield maps
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _submodule(unet: UNet2DModel, name: str) -> nn.Module:
+def _submodule(network: nn.Module, name: str) -> nn.Module:
     try:
-        module: nn.Module = unet.get_submodule(name)
-        if module is unet or isinstance(module, nn.ModuleList):
+        module = network.get_submodule(name)
+        if module is network or isinstance(module, nn.ModuleList):
             raise AttributeError(f"{name!r} has no output of its own")
     except AttributeError as error:
-        blocks = ["mid_block", *(f"up_blocks.{i}" for i in range(len(unet.up_blocks)))]
+        decoder = network.get_submodule("up_blocks").named_children()
+        blocks = ["mid_block", *(f"up_blocks.{level}" for level, _ in decoder)]
         raise ConfigError(
             f"head.taps: the denoiser has no module {name!r}; its usual taps are {', '.join(blocks)}."
         ) from error

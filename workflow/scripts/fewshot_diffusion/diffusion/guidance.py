@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GuidanceError
-from ..runtime import Runtime
 from .denoiser import Denoiser
-from .features import extract, forward_with_features
 from .schedule import output_of_epsilon, pred_epsilon, pred_original_sample
 
 Predictor = Callable[[Tensor, int, Tensor], Tensor]
@@ -46,12 +44,10 @@ class ExactGuidance:
     log_likelihood: LogLikelihood
     taps: Sequence[str]
     feature_timestep: int
-    runtime: Runtime
 
     def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
-        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t, self.runtime)
-        with self.runtime.autocast():
-            maps = extract(self.denoiser.unet, x0_hat, self.feature_timestep, self.taps)
+        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t)
+        maps = self.denoiser.features(x0_hat, self.feature_timestep, self.taps)
         return output, self.log_likelihood(maps, self.feature_timestep)
 
 
@@ -65,29 +61,26 @@ class ReadoutGuidance:
     denoiser: Denoiser
     log_likelihood: LogLikelihood
     taps: Sequence[str]
-    runtime: Runtime
 
     def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
-        with self.runtime.autocast():
-            output, maps = forward_with_features(self.denoiser.unet, x_t, timestep, self.taps)
-        return output.to(x_t.dtype), self.log_likelihood(maps, timestep)
+        output, maps = self.denoiser.predict_with_features(x_t, timestep, self.taps)
+        return output, self.log_likelihood(maps, timestep)
 
 
 @dataclass(frozen=True)
 class CleanImageGuidance:
     """The control that the paper calls DDIM-I: p(y | x0_hat) by a network that saw clean images only.
 
-    ``log_likelihood`` gets the clean estimate itself as its one activation, [-1, 1] scale, not clipped.
+    ``log_likelihood`` gets the image of the clean estimate as its one activation, [-1, 1] scale, not clipped.
     """
 
     denoiser: Denoiser
     log_likelihood: LogLikelihood
-    runtime: Runtime
 
     def __call__(self, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
-        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t, self.runtime)
-        with self.runtime.autocast():
-            return output, self.log_likelihood([x0_hat], timestep)
+        output, x0_hat = _estimate(self.denoiser, x_t, timestep, alpha_bar_t)
+        with self.denoiser.runtime.autocast():
+            return output, self.log_likelihood([self.denoiser.to_images(x0_hat)], timestep)
 
 
 def guide_eps(eps: Tensor, log_prob: Tensor, x_t: Tensor, alpha_bar_t: Tensor, guidance_scale: float) -> Tensor:
@@ -130,13 +123,12 @@ def likelihood_gradient(log_prob: Tensor, x_t: Tensor) -> Tensor:
     return gradient
 
 
-def unguided(denoiser: Denoiser, runtime: Runtime) -> Predictor:
+def unguided(denoiser: Denoiser) -> Predictor:
     """Return the plain denoiser as a predictor."""
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-        with torch.no_grad(), runtime.autocast():
-            output: Tensor = denoiser.unet(x_t, timestep).sample
-        return output.to(x_t.dtype)
+        with torch.no_grad():
+            return denoiser.predict(x_t, timestep)
 
     return predict
 
@@ -146,7 +138,7 @@ def guided(
     guidance_scale: float,
     prediction_type: str,
     plain: Predictor | None = None,
-    interval: tuple[int, int] = (0, 999),
+    interval: tuple[int, int] | None = None,
 ) -> Predictor:
     """Return a predictor that shifts the denoiser's output along the likelihood's gradient.
 
@@ -157,12 +149,12 @@ def guided(
         guidance_scale: lambda >= 0.
         prediction_type: ``epsilon``, ``v_prediction`` or ``sample``.
         plain: Predictor of the timesteps outside the interval; None guides every step.
-        interval: First and last guided timestep (Kynkaanniemi et al. 2024). Near the end of the schedule
-            x_t holds no image, and 1 / sqrt(alpha_bar_t) amplifies whatever the gradient says.
+        interval: First and last guided timestep (Kynkaanniemi et al. 2024); None guides every step. Near the end of
+            the schedule x_t holds no image, and 1 / sqrt(alpha_bar_t) amplifies whatever the gradient says.
     """
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-        if plain is not None and not interval[0] <= timestep <= interval[1]:
+        if plain is not None and interval is not None and not interval[0] <= timestep <= interval[1]:
             return plain(x_t, timestep, alpha_bar_t)
         with torch.enable_grad():
             # A view, not the leaf itself: torch's FLOP counter cannot hook a leaf.
@@ -178,12 +170,8 @@ def guided(
     return predict
 
 
-def _estimate(
-    denoiser: Denoiser, x_t: Tensor, timestep: int, alpha_bar_t: Tensor, runtime: Runtime
-) -> tuple[Tensor, Tensor]:
+def _estimate(denoiser: Denoiser, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
     """Return the raw output and the clean estimate x0_hat, both attached to ``x_t``."""
-    with runtime.autocast():
-        output = denoiser.unet(x_t, timestep).sample
-    # The clean estimate in full precision: 1 / sqrt(alpha_bar_t) amplifies rounding.
-    output = output.to(x_t.dtype)
+    # The clean estimate in the precision of x_t: 1 / sqrt(alpha_bar_t) amplifies rounding.
+    output = denoiser.predict(x_t, timestep)
     return output, pred_original_sample(output, x_t, alpha_bar_t, denoiser.schedule.prediction_type)

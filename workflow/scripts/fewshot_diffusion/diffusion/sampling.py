@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config.sampling import SamplingConfig
-from ..images import to_uint8
 from ..progress import Progress
-from ..runtime import Runtime
 from ..seeds import SampleNoise
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import corrupt, read_json, write_json
@@ -99,7 +97,6 @@ def draw_units(
     predictor_of: Callable[[WorkUnit], Predictor],
     denoiser: Denoiser,
     settings: SamplingConfig,
-    runtime: Runtime,
     checkpoints: CheckpointFolder,
 ) -> tuple[SampleSet, float]:
     """Draw work units, keeping each in ``checkpoints`` as soon as it is done; finished ones are not redone.
@@ -109,7 +106,6 @@ def draw_units(
         predictor_of: The predictor of a unit: it may depend on what the unit's samples are to show.
         denoiser: Frozen denoiser.
         settings: Steps, eta, clipping.
-        runtime: Device and precision.
         checkpoints: Finished units; its identity covers everything that a sample depends on but its seed.
 
     Returns:
@@ -120,13 +116,14 @@ def draw_units(
         SamplingError: If a sample is not finite.
     """
     scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
-    plain = unguided(denoiser, runtime)
+    plain = unguided(denoiser)
 
     def draw(unit: WorkUnit) -> Tensor:
-        noise = SampleNoise(unit.seeds, denoiser.sample_shape, runtime.device)
-        return sample_ddim(predictor_of(unit), scheduler, noise, settings.num_inference_steps, settings.eta, plain)
+        noise = SampleNoise(unit.seeds, denoiser.sample_shape, denoiser.device)
+        steps = settings.num_inference_steps
+        return denoiser.decode(sample_ddim(predictor_of(unit), scheduler, noise, steps, settings.eta, plain))
 
-    images = [torch.empty(0, *denoiser.sample_shape, dtype=torch.uint8)]
+    images = [torch.empty(0, 3, *[denoiser.image_size] * 2, dtype=torch.uint8)]
     seconds = 0.0
     for unit in Progress(units, desc="sampling", unit="unit"):
         drawn, took = finish_unit(unit, partial(draw, unit), checkpoints)
@@ -135,12 +132,17 @@ def draw_units(
     seeds = torch.tensor([seed for unit in units for seed in unit.seeds], dtype=torch.int64)
     scheduler.set_timesteps(settings.num_inference_steps)
     one = predictor_of(WorkUnit(0, units[0].seeds[:1] if units else range(1)))
-    forwards = sum(count_forwards(one, denoiser, runtime, t) for t in scheduler.timesteps.tolist())
+    forwards = sum(count_forwards(one, denoiser, t) for t in scheduler.timesteps.tolist())
     return SampleSet(torch.cat(images), seeds, forwards), seconds
 
 
 def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: CheckpointFolder) -> tuple[Tensor, float]:
     """Return a unit's images, uint8 [B, 3, H, W], and the seconds they took: from ``checkpoints`` if they are there.
+
+    Args:
+        unit: The samples.
+        draw: Draws their images, uint8 [B, 3, H, W].
+        checkpoints: Finished units.
 
     Raises:
         CheckpointError: If the unit in ``checkpoints`` was written by another sampling.
@@ -150,7 +152,7 @@ def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Checkpo
     timing = path.with_suffix(".json")
     if not (path.is_file() and timing.is_file()):
         started = time.perf_counter()
-        images = to_uint8(draw())
+        images = draw()
         write_json(timing, {"seconds": time.perf_counter() - started})
         about = {"identity": checkpoints.identity}
         write_tensors(path, {"images": images, "seeds": torch.tensor(unit.seeds)}, about)
@@ -161,12 +163,12 @@ def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Checkpo
     return tensors["images"], float(read_json(timing)["seconds"])
 
 
-def count_forwards(predict: Predictor, denoiser: Denoiser, runtime: Runtime, timestep: int = 500) -> float:
+def count_forwards(predict: Predictor, denoiser: Denoiser, timestep: int = 500) -> float:
     """Return the FLOPs of one step in units of one forward pass of the denoiser."""
-    x_t = SampleNoise([0], denoiser.sample_shape, runtime.device).draw()
-    alpha_bar_t = torch.tensor(0.5, device=runtime.device)
+    x_t = SampleNoise([0], denoiser.sample_shape, denoiser.device).draw()
+    alpha_bar_t = torch.tensor(0.5, device=denoiser.device)
     flops: list[float] = []
-    for predictor in (predict, unguided(denoiser, runtime)):
+    for predictor in (predict, unguided(denoiser)):
         with FlopCounterMode(display=False) as counter:
             predictor(x_t, timestep, alpha_bar_t)
         flops.append(counter.get_total_flops())

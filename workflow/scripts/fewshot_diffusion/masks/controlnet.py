@@ -1,12 +1,14 @@
 """ControlNet for pixel U-Nets: a trainable copy of the encoder that adds to the frozen denoiser's skips.
 
+It copies and enters the network itself, where all else goes through ``Denoiser``: other networks need one of their own.
+
 Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models".
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers import UNet2DModel
@@ -14,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.denoiser import DenoiserTrainingConfig
-from ..diffusion.denoiser import Denoiser, load_denoiser
+from ..diffusion.denoiser import Denoiser, PixelDenoiser, load_denoiser
 from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
-from ..runtime import Runtime, make_runtime
+from ..runtime import make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.weights import load_module, save_module
 from .pairs import GuideFiles, Pairs
@@ -60,8 +62,14 @@ class ControlNet(nn.Module):
         """Arguments that build this ControlNet."""
         return {"unet_config": self.unet_config, "classes": self.classes}
 
-    def copy_encoder(self, unet: UNet2DModel) -> None:
+    @classmethod
+    def beside(cls, denoiser: Denoiser, classes: Sequence[str]) -> Self:
+        """Return a ControlNet of the denoiser's shape; raise ``ConfigError`` if its encoder cannot be copied."""
+        return cls(dict(_network(denoiser).config), classes)
+
+    def copy_encoder(self, denoiser: Denoiser) -> None:
         """Start from the denoiser's own encoder."""
+        unet = _network(denoiser)
         for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
             getattr(self, name).load_state_dict(deepcopy(getattr(unet, name).state_dict()))
 
@@ -79,9 +87,9 @@ class ControlNet(nn.Module):
         return [zero(found) for zero, found in zip(self.zeros, [*skips, sample], strict=True)]
 
 
-def controlled(unet: UNet2DModel, controlnet: ControlNet, x_t: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
+def controlled(denoiser: Denoiser, controlnet: ControlNet, x_t: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
     """Return the denoiser's raw output with the ControlNet's residuals added to its skips, [B, C, H, W]."""
-    residuals = controlnet(x_t, timesteps, masks)
+    unet, residuals = _network(denoiser), controlnet(x_t, timesteps, masks)
     embedding = unet.time_embedding(unet.time_proj(timesteps).to(x_t.dtype))
     sample, skips = _encode(unet, unet.conv_in(x_t), embedding)
     sample = sample + residuals[-1]
@@ -99,7 +107,6 @@ def fit_controlnet(
     pairs: Pairs,
     settings: DenoiserTrainingConfig,
     checkpoints: CheckpointFolder,
-    runtime: Runtime,
 ) -> ControlNet:
     """Train a ControlNet on image-mask pairs by the denoiser's own loss; the denoiser stays frozen. Resumable.
 
@@ -108,17 +115,19 @@ def fit_controlnet(
         pairs: What it learns from; every pair is also seen mirrored, with its mask.
         settings: Recipe; ``num_images`` counts images seen.
         checkpoints: State of this training.
-        runtime: Device and precision.
+
+    Raises:
+        ConfigError: If the denoiser's network is of a kind whose encoder cannot be copied.
     """
     torch.manual_seed(settings.seed)
-    controlnet = ControlNet(dict(denoiser.unet.config), pairs.classes)
-    controlnet.copy_encoder(denoiser.unet)
+    controlnet = ControlNet.beside(denoiser, pairs.classes)
+    controlnet.copy_encoder(denoiser)
     seen = pairs.mirrored()
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        return controlled(denoiser.unet, controlnet, x_t, timesteps, seen.masks[index].to(x_t.device))
+        return controlled(denoiser, controlnet, x_t, timesteps, seen.masks[index].to(x_t.device))
 
-    training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, runtime)
+    training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, denoiser.runtime)
     run_training(training, seen.images, checkpoints)
     return controlnet.requires_grad_(False).eval()
 
@@ -145,7 +154,7 @@ def train_controlnet(
         "images": pairs.digest,
     }
     state = CheckpointFolder(checkpoints, training_identity(about, runtime))
-    controlnet = fit_controlnet(denoiser, pairs, settings, state, runtime)
+    controlnet = fit_controlnet(denoiser, pairs, settings, state)
     save_module(controlnet, controlnet.config, output, about)
 
 
@@ -159,16 +168,22 @@ def load_controlnet(folder: Path, denoiser_digest: str, classes: Sequence[str], 
     return load_module(lambda config: ControlNet(**config), folder, expected=expected)[0]
 
 
-def controlled_predictor(denoiser: Denoiser, controlnet: ControlNet, masks: Tensor, runtime: Runtime) -> Predictor:
+def controlled_predictor(denoiser: Denoiser, controlnet: ControlNet, masks: Tensor) -> Predictor:
     """Return the predictor of a batch that is to show these masks, uint8 [B, H, W]; it needs no gradient."""
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
         timesteps = torch.full((len(x_t),), timestep, device=x_t.device)
-        with torch.no_grad(), runtime.autocast():
-            output = controlled(denoiser.unet, controlnet, x_t, timesteps, masks)
+        with torch.no_grad(), denoiser.runtime.autocast():
+            output = controlled(denoiser, controlnet, x_t, timesteps, masks)
         return output.to(x_t.dtype)
 
     return predict
+
+
+def _network(denoiser: Denoiser) -> UNet2DModel:
+    if not isinstance(denoiser, PixelDenoiser):
+        raise ConfigError(f"controlnet: found a {type(denoiser).__name__}, expected a denoiser of pixels.")
+    return denoiser.unet
 
 
 def _encode(part: Any, sample: Tensor, embedding: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from ..config.masks import MaskHeadConfig, MaskTapsConfig
 from ..diffusion.denoiser import Denoiser, load_denoiser
-from ..diffusion.features import FeatureTap, describe_taps, extract
+from ..diffusion.features import FeatureTap
 from ..diffusion.schedule import add_noise, make_scheduler
-from ..images import to_signed
 from ..progress import Progress
-from ..runtime import Runtime, make_runtime
+from ..runtime import make_runtime
 from ..seeds import generator
 from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
@@ -43,7 +42,7 @@ class MaskFeatures:
 
 
 def mask_features(
-    denoiser: Denoiser, pairs: Pairs, method: str, taps: MaskTapsConfig, settings: MaskHeadConfig, runtime: Runtime
+    denoiser: Denoiser, pairs: Pairs, method: str, taps: MaskTapsConfig, settings: MaskHeadConfig
 ) -> MaskFeatures:
     """Compute the activations of the pairs: of clean images (exact) or of noised ones (readout).
 
@@ -54,24 +53,23 @@ def mask_features(
             ``settings.readout_timesteps``, ``settings.readout_draws`` times.
         taps: Modules to read.
         settings: Flips, levels and draws.
-        runtime: Device and precision.
     """
     seen, noised = pairs.mirrored() if settings.flip else pairs, method == "readout"
     timesteps = sorted(set(settings.readout_timesteps)) if noised else [taps.feature_timestep]
     draws = settings.readout_draws if noised else 1
-    clean = to_signed(seen.images).repeat(draws, 1, 1, 1)
+    clean = denoiser.encode(seen.images).repeat(draws, 1, 1, 1)
     levels = []
     for timestep in Progress(timesteps, desc="noise levels", unit="level"):
         samples = noised_to(denoiser, clean, timestep, "readout pairs", timestep) if noised else clean
-        levels.append(_maps_of(denoiser, samples, timestep, taps.taps, runtime))
+        levels.append(_maps_of(denoiser, samples, timestep, taps.taps))
     maps = [torch.stack(found) for found in zip(*levels, strict=True)]
-    described = describe_taps(denoiser.unet, taps.taps)
+    described = denoiser.describe_taps(taps.taps)
     return MaskFeatures(maps, seen.masks.repeat(draws, 1, 1), timesteps, described, pairs.classes)
 
 
 def noised_to(denoiser: Denoiser, clean: Tensor, timestep: int, purpose: str, seed: int) -> Tensor:
-    """Return images [N, C, H, W], [-1, 1] scale, with the noise of a timestep, drawn from one stream."""
-    noise = torch.randn(clean.shape, generator=generator(purpose, seed))
+    """Return x_0 [N, C, H, W] with the noise of a timestep, drawn from one stream."""
+    noise = torch.randn(clean.shape, generator=generator(purpose, seed)).to(clean.device)
     return add_noise(clean, noise, make_scheduler(denoiser.schedule).alphas_cumprod[timestep])
 
 
@@ -114,17 +112,15 @@ def extract_mask_features(
     """
     runtime = make_runtime(device, settings.precision, cpu_threads=1)
     denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
-    features = mask_features(denoiser, pairs, row.method, taps, settings, runtime)
+    features = mask_features(denoiser, pairs, row.method, taps, settings)
     about = {**row.key, "denoiser": denoiser.digest, "images": pairs.digest, "precision": str(runtime.dtype)}
     save_mask_features(features, output, about)
 
 
-def _maps_of(
-    denoiser: Denoiser, samples: Tensor, timestep: int, modules: Sequence[str], runtime: Runtime
-) -> list[Tensor]:
+def _maps_of(denoiser: Denoiser, samples: Tensor, timestep: int, modules: Sequence[str]) -> list[Tensor]:
     found = []
     for batch in samples.split(BATCH_SIZE):
-        with torch.no_grad(), runtime.autocast():
-            maps = extract(denoiser.unet, batch.to(runtime.device), timestep, modules)
+        with torch.no_grad():
+            maps = denoiser.features(batch, timestep, modules)
         found.append([activation.half().cpu() for activation in maps])
     return [torch.cat(parts) for parts in zip(*found, strict=True)]

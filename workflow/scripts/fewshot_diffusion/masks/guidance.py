@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..data.mask_set import MaskSet
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.features import extract
 from ..diffusion.guidance import (
     CleanImageGuidance,
     ExactGuidance,
@@ -28,8 +27,6 @@ from ..diffusion.guidance import (
 )
 from ..diffusion.sampling import WorkUnit
 from ..errors import WeightsError
-from ..images import to_signed
-from ..runtime import Runtime
 from .controlnet import controlled_predictor, load_controlnet
 from .features import noised_to
 from .heads import MaskHead, load_mask_head, mask_log_likelihood
@@ -51,14 +48,12 @@ class Steering:
         guide: Weights folder of the head, segmenter or ControlNet; None for ``unguided``.
         denoiser: Frozen denoiser.
         classes: Names of the class ids.
-        runtime: Device and precision.
     """
 
     row: MaskRow
     guide: Path | None
     denoiser: Denoiser
     classes: Sequence[str]
-    runtime: Runtime
 
     @property
     def folder(self) -> Path:
@@ -94,25 +89,24 @@ class _HeadGuide:
 
     denoiser: Denoiser
     head: MaskHead
-    runtime: Runtime
 
     @classmethod
     def load(cls, steering: Steering) -> Self:
         head = load_mask_head(steering.folder, steering.row, steering.denoiser.digest, steering.classes)
-        return cls(steering.denoiser, head.to(steering.runtime.device), steering.runtime)
+        return cls(steering.denoiser, head.to(steering.denoiser.device))
 
     def segment(self, images: Tensor) -> Tensor:
         found = []
         timestep = self.head.timesteps[0]
         for k, batch in enumerate(images.split(BATCH_SIZE)):
             with torch.no_grad():
-                samples = self._seen(to_signed(batch), k).to(self.runtime.device)
-                maps = extract(self.denoiser.unet, samples, timestep, self.head.modules_tapped)
+                samples = self._seen(self.denoiser.encode(batch), k)
+                maps = self.denoiser.features(samples, timestep, self.head.modules_tapped)
                 found.append(self.head(maps, timestep).argmax(1).to(torch.uint8).cpu())
         return torch.cat(found)
 
-    def _seen(self, images: Tensor, _batch: int) -> Tensor:
-        return images
+    def _seen(self, clean: Tensor, _batch: int) -> Tensor:
+        return clean
 
     def _likelihood_of(self, masks: Tensor) -> Callable[[Sequence[Tensor], int], Tensor]:
         return lambda maps, timestep: mask_log_likelihood(self.head(maps, timestep), masks)
@@ -124,9 +118,7 @@ class ExactGuide(_HeadGuide):
     def guidance(self, masks: Tensor) -> Guidance:
         """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
         (timestep,) = self.head.timesteps
-        return ExactGuidance(
-            self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, timestep, self.runtime
-        )
+        return ExactGuidance(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, timestep)
 
 
 class ReadoutGuide(_HeadGuide):
@@ -134,11 +126,11 @@ class ReadoutGuide(_HeadGuide):
 
     def guidance(self, masks: Tensor) -> Guidance:
         """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
-        return ReadoutGuidance(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, self.runtime)
+        return ReadoutGuidance(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped)
 
-    def _seen(self, images: Tensor, batch: int) -> Tensor:
+    def _seen(self, clean: Tensor, batch: int) -> Tensor:
         # It knows noised images only.
-        return noised_to(self.denoiser, images, self.head.timesteps[0], "own opinion", batch)
+        return noised_to(self.denoiser, clean, self.head.timesteps[0], "own opinion", batch)
 
 
 @dataclass(frozen=True)
@@ -147,14 +139,13 @@ class CleanImageGuide:
 
     denoiser: Denoiser
     segmenter: Segmenter
-    runtime: Runtime
 
     @classmethod
     def load(cls, steering: Steering) -> Self:
         """Load the segmenter that the few pairs trained."""
         pairs = {"shots": steering.row.shots}
         segmenter = load_segmenter(steering.folder, "guides", steering.classes, pairs)
-        return cls(steering.denoiser, segmenter.to(steering.runtime.device), steering.runtime)
+        return cls(steering.denoiser, segmenter.to(steering.denoiser.device))
 
     def guidance(self, masks: Tensor) -> Guidance:
         """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
@@ -162,7 +153,7 @@ class CleanImageGuide:
         def log_likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
             return mask_log_likelihood(self.segmenter.logits(maps[0]).float(), masks)
 
-        return CleanImageGuidance(self.denoiser, log_likelihood, self.runtime)
+        return CleanImageGuidance(self.denoiser, log_likelihood)
 
     def segment(self, images: Tensor) -> Tensor:
         """Return what the segmenter finds on images, uint8 [N, 3, H, W]: class ids, uint8 [N, H, W]."""
@@ -192,18 +183,19 @@ def predictors(steering: Steering, wanted: MaskSet, interval: tuple[int, int]) -
 
     def of_unit(unit: WorkUnit) -> Predictor:
         masks = wanted.masks[[seed % len(wanted) for seed in unit.seeds]]
-        return of_masks(masks.to(steering.runtime.device))
+        return of_masks(masks.to(steering.denoiser.device))
 
     return of_unit
 
 
 def _predictor_of(steering: Steering, interval: tuple[int, int]) -> PredictorOf:
-    denoiser, runtime, row = steering.denoiser, steering.runtime, steering.row
-    plain = unguided(denoiser, runtime)
+    denoiser, row = steering.denoiser, steering.row
+    plain = unguided(denoiser)
     if row.method == "unguided":
         return lambda _masks: plain
     if row.method == "controlnet":
-        controlnet = load_controlnet(steering.folder, denoiser.digest, steering.classes, row.shots).to(runtime.device)
-        return lambda masks: controlled_predictor(denoiser, controlnet, masks, runtime)
+        controlnet = load_controlnet(steering.folder, denoiser.digest, steering.classes, row.shots)
+        controlnet = controlnet.to(denoiser.device)
+        return lambda masks: controlled_predictor(denoiser, controlnet, masks)
     guide, prediction_type = GUIDES[row.method].load(steering), denoiser.schedule.prediction_type
     return lambda masks: guided(guide.guidance(masks), row.guidance_scale, prediction_type, plain, interval)

@@ -53,7 +53,7 @@ def sample_masks(
     runtime = make_runtime(device, settings.precision, settings.cpu_threads)
     denoiser = load_denoiser(wanted.denoiser, runtime)
     masks = load_masks(wanted.masks).first(settings.unit_size)
-    steering = Steering(row, wanted.guide, denoiser, masks.classes, runtime)
+    steering = Steering(row, wanted.guide, denoiser, masks.classes)
     about = {
         **vars(row),
         "denoiser": denoiser.digest,
@@ -65,6 +65,6 @@ def sample_masks(
     kept = CheckpointFolder(checkpoints, fingerprint(about))
     units = plan_units(settings.first_seed, wanted.seeds_per_mask, settings.unit_size)
     predictor_of = predictors(steering, masks, settings.guidance_interval)
-    samples, seconds = draw_units(units, predictor_of, denoiser, settings, runtime, kept)
+    samples, seconds = draw_units(units, predictor_of, denoiser, settings, kept)
     save_samples(samples, output, about)
     write_timing(output.with_suffix(".timing.json"), seconds, len(samples.seeds))

@@ -63,7 +63,7 @@ def choose_mask_scale(
     wanted, denoiser = load_masks(files.masks).first(settings.masks), load_denoiser(files.denoiser, runtime)
     segmenter = load_segmenter(files.segmenter, "tuning_judge", wanted.classes).to(runtime.device)
     guide = GUIDES[row.method].load(
-        Steering(MaskRow(**row.key, guidance_scale=0), files.guide, denoiser, wanted.classes, runtime)
+        Steering(MaskRow(**row.key, guidance_scale=0), files.guide, denoiser, wanted.classes)
     )
     of_all = {"denoiser": denoiser.digest, "masks": pixel_digest(wanted.masks)}
     drawn = {

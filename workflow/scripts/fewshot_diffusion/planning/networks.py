@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 import torchvision
-from diffusers import UNet2DModel
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..config.denoiser import ScheduleConfig
 from ..config.masks import MaskTapsConfig
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.features import FeatureTap, describe_taps, extract
+from ..diffusion.features import FeatureTap
 from ..diffusion.guidance import CleanImageGuidance, ExactGuidance, Guidance, ReadoutGuidance, guided
 from ..masks.controlnet import ControlNet, controlled
 from ..masks.heads import MaskHead, mask_log_likelihood
@@ -30,7 +28,6 @@ from ..metrics.extractors import (
     InceptionExtractor,
     build_fid_network,
 )
-from ..runtime import CPU
 
 BACKWARD = 3.0
 """A training pass in forward passes where it is not counted: gradients of activations and of weights cost one each."""
@@ -43,11 +40,6 @@ def counted(run: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def parameters(model: nn.Module) -> int:
-    """Return how many numbers a network learns."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def built(make: Callable[[], nn.Module]) -> Any:
     """Return a frozen network without weights."""
     with torch.device("meta"):
@@ -57,15 +49,19 @@ def built(make: Callable[[], nn.Module]) -> Any:
 class DenoiserCosts:
     """FLOPs of a denoiser, for one image, in everything that a run does with it."""
 
-    def __init__(self, unet: UNet2DModel, schedule: ScheduleConfig) -> None:
-        """Take a network on the meta device."""
-        self.denoiser = Denoiser(unet.requires_grad_(False).eval(), schedule, digest="")
-        self.unet = unet
+    def __init__(self, denoiser: Denoiser) -> None:
+        """Take a frozen denoiser whose parameters are on the meta device; it runs in float32."""
+        self.denoiser = denoiser
 
     @property
     def image_size(self) -> int:
         """Height and width of its images, pixels."""
-        return self.denoiser.sample_shape[-1]
+        return self.denoiser.image_size
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the denoiser has learnt."""
+        return sum(parameter.numel() for parameter in self.denoiser.parameters())
 
     @property
     def last_timestep(self) -> int:
@@ -75,25 +71,28 @@ class DenoiserCosts:
     @cached_property
     def forward(self) -> float:
         """One pass."""
-        return counted(lambda: self.unet(self._image(), self._timesteps()))
+        return counted(lambda: self.denoiser.predict(self._image(), self._timesteps()))
 
     @cached_property
     def training(self) -> float:
         """One pass and the gradient of all parameters."""
-        self.unet.requires_grad_(True)
-        found = counted(lambda: self.unet(self._image(), self._timesteps()).sample.sum().backward())
-        self.unet.requires_grad_(False)
+        learnt = list(self.denoiser.parameters())
+        for parameter in learnt:
+            parameter.requires_grad_(True)
+        found = counted(lambda: self.denoiser.predict(self._image(), self._timesteps()).sum().backward())
+        for parameter in learnt:
+            parameter.requires_grad_(False)
         return found
 
     @cache  # noqa: B019  one plan has one or three of them
     def to_taps(self, taps: tuple[str, ...]) -> float:
         """A pass that ends at the deepest of some modules."""
-        return counted(lambda: extract(self.unet, self._image(), 0, taps))
+        return counted(lambda: self.denoiser.features(self._image(), 0, taps))
 
     @cache  # noqa: B019
     def described(self, taps: tuple[str, ...]) -> list[FeatureTap]:
         """Return what the modules put out."""
-        return describe_taps(self.unet, taps)
+        return self.denoiser.describe_taps(taps)
 
     @cache  # noqa: B019
     def step_to_attribute(self, mode: str, taps: tuple[str, ...]) -> float:
@@ -103,8 +102,8 @@ class DenoiserCosts:
             return torch.stack([found.float().mean((1, 2, 3)) for found in maps]).sum(0)
 
         if mode == "exact":
-            return self._step(ExactGuidance(self.denoiser, likelihood, taps, 0, CPU))
-        return self._step(ReadoutGuidance(self.denoiser, likelihood, taps, CPU))
+            return self._step(ExactGuidance(self.denoiser, likelihood, taps, 0))
+        return self._step(ReadoutGuidance(self.denoiser, likelihood, taps))
 
     def step_to_mask(self, method: str, preset: MaskTapsConfig, guide: MaskHead | Segmenter) -> float:
         """A step that a mask head, or a segmenter of clean images, guides."""
@@ -115,18 +114,18 @@ class DenoiserCosts:
             return mask_log_likelihood(logits, masks)
 
         if method == "clean_image":
-            return self._step(CleanImageGuidance(self.denoiser, likelihood, CPU))
+            return self._step(CleanImageGuidance(self.denoiser, likelihood))
         if method == "exact":
-            return self._step(ExactGuidance(self.denoiser, likelihood, preset.taps, preset.feature_timestep, CPU))
-        return self._step(ReadoutGuidance(self.denoiser, likelihood, preset.taps, CPU))
+            return self._step(ExactGuidance(self.denoiser, likelihood, preset.taps, preset.feature_timestep))
+        return self._step(ReadoutGuidance(self.denoiser, likelihood, preset.taps))
 
     def controlled(self, classes: Sequence[str], training: bool) -> float:
         """A pass with a ControlNet beside it; in training, with the gradient of its parameters."""
-        controlnet = built(lambda: ControlNet(dict(self.unet.config), classes)).requires_grad_(training)
+        controlnet = built(lambda: ControlNet.beside(self.denoiser, classes)).requires_grad_(training)
         masks = torch.zeros(1, self.image_size, self.image_size, dtype=torch.uint8, device="meta")
 
         def run() -> None:
-            output = controlled(self.unet, controlnet, self._image(), self._timesteps(), masks)
+            output = controlled(self.denoiser, controlnet, self._image(), self._timesteps(), masks)
             if training:
                 output.sum().backward()
 

@@ -1,19 +1,22 @@
 """The networks and numbers that the jobs of a configured run are counted by; weights are not needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from ..checkpoints.denoiser import unet_arguments
+from ..config.denoiser import ScheduleConfig
 from ..config.model import Config, load_config
 from ..config.runs import load_runs, merged
 from ..data.avatars import avatar_classes
 from ..data.listings import list_source
-from ..diffusion.denoiser import build_unet
+from ..diffusion.denoiser import PixelDenoiser, build_unet
 from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
+from ..runtime import CPU
 from ..storage.files import read_json
 from .networks import DenoiserCosts, built
 from .work import Run
@@ -46,16 +49,20 @@ def denoiser_costs(config: Config) -> DenoiserCosts:
     """
     settings, size = config.denoiser, config.data.image_size
     if settings.source == "train":
-        return DenoiserCosts(built(lambda: build_unet(settings.architecture, size)), settings.schedule)
+        return _costs(lambda: build_unet(settings.architecture, size), settings.schedule)
     if settings.source == "checkpoint" and settings.checkpoint:
         arguments = unet_arguments(settings.checkpoint, size)
-        return DenoiserCosts(built(lambda: unet_of_config(arguments)), settings.schedule)
+        return _costs(lambda: unet_of_config(arguments), settings.schedule)
     folder = settings.folder or Path() if settings.source == "folder" else Path("results", config.data.name, "denoiser")
     found = [path for path in (folder / "config.json", folder / "unet" / "config.json") if path.is_file()]
     if not found:
         raise ConfigError(f"denoiser.folder: there is no {folder / 'config.json'}, by which its FLOPs are counted.")
     described = read_json(found[0])
-    return DenoiserCosts(built(lambda: unet_of_config(described)), settings.schedule)
+    return _costs(lambda: unet_of_config(described), settings.schedule)
+
+
+def _costs(make: Callable[[], nn.Module], schedule: ScheduleConfig) -> DenoiserCosts:
+    return DenoiserCosts(PixelDenoiser(schedule, "", CPU, built(make)))
 
 
 def count_classes(config: Config) -> int:

@@ -11,7 +11,7 @@ from ..config.model import Config
 from ..config.sampling import SamplingConfig
 from ..diffusion.schedule import make_scheduler
 from ..judges import AttributeClassifier
-from .networks import DenoiserCosts, built, extractor_dim, extractor_forward, on_image, parameters
+from .networks import DenoiserCosts, built, extractor_dim, extractor_forward, on_image
 
 FLOAT, HALF = 4, 2  # bytes
 TRAINING_STATE = 4
@@ -67,7 +67,7 @@ class Run:
 
     def trained(self, images: float) -> Work:
         """Return what it costs to train the denoiser, or a copy of it, on so many images."""
-        return Work(images * self.networks.training, (1 + TRAINING_STATE) * FLOAT * parameters(self.networks.unet))
+        return Work(images * self.networks.training, (1 + TRAINING_STATE) * FLOAT * self.networks.parameters)
 
     def drawn(self, sampling: SamplingConfig, samples: float, guided: float | None = None) -> Work:
         """Return what samples by DDIM cost, of which a step within the interval costs ``guided`` if anything steers."""
@@ -96,7 +96,7 @@ def train_denoiser(run: Run) -> Work:
 
 def write_denoiser(run: Run) -> Work:
     """Write a denoiser that is there."""
-    return Work(size=FLOAT * parameters(run.networks.unet))
+    return Work(size=FLOAT * run.networks.parameters)
 
 
 JOBS: dict[str, Callable[..., Work]] = {
