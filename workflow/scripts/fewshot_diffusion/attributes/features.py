@@ -20,6 +20,8 @@ from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
 from .shots import ShotFiles
 
+BATCH_SIZE = 50
+
 
 @dataclass(frozen=True)
 class ShotFeatures:
@@ -96,10 +98,9 @@ def _head_inputs(
     timestep: int,
     settings: AttributeHeadConfig,
     runtime: Runtime,
-    batch_size: int = 50,
 ) -> Tensor:
     rows = []
-    for batch in samples.split(batch_size):
+    for batch in samples.split(runtime.feature_batch or BATCH_SIZE):
         with torch.no_grad(), runtime.autocast():
             maps = extract(denoiser.unet, batch, timestep, settings.taps)
         rows.append(pool(maps, settings.pool_size))
@@ -126,7 +127,7 @@ def extract_attribute_features(
         output: Cache to write, safetensors.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     network = load_denoiser(denoiser, runtime)
     images, labels = files.load()
     cached = FEATURES[mode](network, images.images, labels, images.ids, settings, runtime)

@@ -11,6 +11,7 @@ from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
 from ..diffusion.denoiser import Denoiser, load_denoiser, unet_config
 from ..diffusion.guidance import Predictor
+from ..diffusion.schedule import label_of
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import WeightsError
@@ -40,7 +41,7 @@ def train_generator(
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     unconditional, shots = load_denoiser(denoiser, runtime), real.read()
     about = {
         "denoiser": unconditional.digest,
@@ -67,11 +68,12 @@ def finetune(
     torch.manual_seed(settings.seed)
     null_label = len(real.classes)
     unet = make_conditional(denoiser.unet, null_label).requires_grad_(True)
+    labels = real.labels.to(runtime.device)
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        stream = stream_of(f"label dropout {settings.seed}", training.step)
-        shown = drop_labels(real.labels[index], null_label, settings.label_dropout, stream)
-        output: Tensor = unet(x_t, timesteps, class_labels=shown.to(x_t.device)).sample
+        stream = stream_of(f"label dropout {settings.seed}", training.step, runtime.device)
+        shown = drop_labels(labels[index], null_label, settings.label_dropout, stream)
+        output: Tensor = unet(x_t, timesteps, class_labels=shown).sample
         return output
 
     reads_labels = [name for name, _ in unet.named_parameters() if "class_embedding" in name or "time_emb_proj" in name]
@@ -101,7 +103,8 @@ def make_conditional(unet: UNet2DModel, classes: int) -> UNet2DModel:
 
 def drop_labels(labels: Tensor, null_label: int, probability: float, stream: torch.Generator) -> Tensor:
     """Return a copy of ``labels`` [B] in which each is the null label with ``probability``."""
-    return labels.masked_fill(torch.rand(labels.shape, generator=stream) < probability, null_label)
+    dropped = torch.rand(labels.shape, generator=stream, device=stream.device) < probability
+    return labels.masked_fill(dropped, null_label)
 
 
 def load_generator(folder: Path, unconditional: Denoiser, expected: About | None = None) -> Denoiser:
@@ -132,12 +135,13 @@ def classifier_free(conditional: Denoiser, labels: Tensor, classifier_free_scale
 
     Source: Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6 with w = 1 + their w.
     """
+    labels = labels.to(runtime.device)
     null = torch.full_like(labels, conditional.unet.config.num_class_embeds - 1)
     both = torch.cat([labels, null])
 
     def forward(x_t: Tensor, timestep: int, shown: Tensor) -> Tensor:
         with torch.no_grad(), runtime.autocast():
-            output: Tensor = conditional.unet(x_t, timestep, class_labels=shown.to(x_t.device)).sample
+            output: Tensor = conditional.unet(x_t, label_of(timestep, x_t), class_labels=shown).sample
         return output.to(x_t.dtype)
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:

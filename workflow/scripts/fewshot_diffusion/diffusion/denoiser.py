@@ -67,4 +67,4 @@ def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
     if "schedule" not in about:
         raise WeightsError(f"{folder}: the weights do not name their schedule; expected those of a denoiser.")
     schedule = ScheduleConfig.model_validate(about["schedule"])
-    return Denoiser(unet.to(runtime.device), schedule, weights_digest(folder))
+    return Denoiser(runtime.place(unet), schedule, weights_digest(folder))

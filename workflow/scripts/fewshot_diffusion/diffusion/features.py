@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
+from .schedule import label_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def extract(unet: UNet2DModel, sample: Tensor, timestep: int | Tensor, modules: 
         ConfigError: If the denoiser has no such module.
     """
     with _collecting(unet, modules, stop=True) as maps, suppress(_DeepestTapReached):
-        unet(sample, timestep)
+        unet.forward(sample, label_of(timestep, sample))  # not compiled: a hook ends it
     return [maps[name] for name in modules]
 
 
@@ -72,7 +73,7 @@ def forward_with_features(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the denoiser's output and activations of the same pass; arguments as for ``extract``."""
     with _collecting(unet, modules, stop=False) as maps:
-        output = unet(sample, timestep).sample
+        output = unet.forward(sample, label_of(timestep, sample)).sample
     return output, [maps[name] for name in modules]
 
 

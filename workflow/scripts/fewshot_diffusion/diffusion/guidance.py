@@ -16,7 +16,7 @@ from ..errors import GuidanceError
 from ..runtime import Runtime
 from .denoiser import Denoiser
 from .features import extract, forward_with_features
-from .schedule import output_of_epsilon, pred_epsilon, pred_original_sample
+from .schedule import label_of, output_of_epsilon, pred_epsilon, pred_original_sample
 
 Predictor = Callable[[Tensor, int, Tensor], Tensor]
 """(x_t [B, C, H, W], timestep, alpha_bar_t) -> the denoiser's raw output, guided or not."""
@@ -135,7 +135,7 @@ def unguided(denoiser: Denoiser, runtime: Runtime) -> Predictor:
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
         with torch.no_grad(), runtime.autocast():
-            output: Tensor = denoiser.unet(x_t, timestep).sample
+            output: Tensor = denoiser.unet(x_t, label_of(timestep, x_t)).sample
         return output.to(x_t.dtype)
 
     return predict
@@ -183,7 +183,7 @@ def _estimate(
 ) -> tuple[Tensor, Tensor]:
     """Return the raw output and the clean estimate x0_hat, both attached to ``x_t``."""
     with runtime.autocast():
-        output = denoiser.unet(x_t, timestep).sample
+        output = denoiser.unet(x_t, label_of(timestep, x_t)).sample
     # The clean estimate in full precision: 1 / sqrt(alpha_bar_t) amplifies rounding.
     output = output.to(x_t.dtype)
     return output, pred_original_sample(output, x_t, alpha_bar_t, denoiser.schedule.prediction_type)

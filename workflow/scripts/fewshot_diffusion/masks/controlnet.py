@@ -19,6 +19,7 @@ from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
+from ..residence import settle, take
 from ..runtime import Runtime, make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.weights import load_module, save_module
@@ -114,9 +115,10 @@ def fit_controlnet(
     controlnet = ControlNet(dict(denoiser.unet.config), pairs.classes)
     controlnet.copy_encoder(denoiser.unet)
     seen = pairs.mirrored()
+    masks = settle(seen.masks, runtime.device)
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        return controlled(denoiser.unet, controlnet, x_t, timesteps, seen.masks[index].to(x_t.device))
+        return controlled(denoiser.unet, controlnet, x_t, timesteps, take(masks, index))
 
     training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, runtime)
     run_training(training, seen.images, checkpoints)
@@ -135,7 +137,7 @@ def train_controlnet(
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
     about = {
         "denoiser": denoiser.digest,

@@ -112,7 +112,7 @@ def extract_mask_features(
         output: Cache to write, safetensors.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
     features = mask_features(denoiser, pairs, row.method, taps, settings, runtime)
     about = {**row.key, "denoiser": denoiser.digest, "images": pairs.digest, "precision": str(runtime.dtype)}
@@ -123,7 +123,7 @@ def _maps_of(
     denoiser: Denoiser, samples: Tensor, timestep: int, modules: Sequence[str], runtime: Runtime
 ) -> list[Tensor]:
     found = []
-    for batch in samples.split(BATCH_SIZE):
+    for batch in samples.split(runtime.feature_batch or BATCH_SIZE):
         with torch.no_grad(), runtime.autocast():
             maps = extract(denoiser.unet, batch.to(runtime.device), timestep, modules)
         found.append([activation.half().cpu() for activation in maps])

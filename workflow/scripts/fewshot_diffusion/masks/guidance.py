@@ -203,7 +203,8 @@ def _predictor_of(steering: Steering, interval: tuple[int, int]) -> PredictorOf:
     if row.method == "unguided":
         return lambda _masks: plain
     if row.method == "controlnet":
-        controlnet = load_controlnet(steering.folder, denoiser.digest, steering.classes, row.shots).to(runtime.device)
+        controlnet = load_controlnet(steering.folder, denoiser.digest, steering.classes, row.shots)
+        runtime.place(controlnet)
         return lambda masks: controlled_predictor(denoiser, controlnet, masks, runtime)
     guide, prediction_type = GUIDES[row.method].load(steering), denoiser.schedule.prediction_type
     return lambda masks: guided(guide.guidance(masks), row.guidance_scale, prediction_type, plain, interval)

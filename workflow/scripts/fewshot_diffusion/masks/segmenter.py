@@ -79,10 +79,9 @@ def fit_segmenter(pairs: Pairs, settings: SegmenterConfig, runtime: Runtime) -> 
     model = Segmenter(pairs.classes, settings.block_out_channels, pairs.images.shape[-1])
 
     def augment(images: Tensor, masks: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
-        mirrored = torch.rand(len(images), generator=stream) < 0.5
-        images, masks = images.clone(), masks.clone()
-        images[mirrored] = images[mirrored].flip(-1)
-        masks[mirrored] = flip_masks(masks[mirrored], pairs.flip_pairs)
+        mirrored = (torch.rand(len(images), generator=stream, device=stream.device) < 0.5).view(-1, 1, 1)
+        images = torch.where(mirrored[:, None], images.flip(-1), images)
+        masks = torch.where(mirrored, flip_masks(masks, pairs.flip_pairs), masks)
         images, masks = shift([images, masks], stream, max_shift=4)
         return images, masks
 
