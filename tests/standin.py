@@ -112,6 +112,10 @@ def _kind(name: str, args: Any, kwargs: Any) -> str | None:
         return "device draw" if here or _is_device(kwargs.get("device")) else "host draw"
     if name in ("_to_copy", "copy_"):
         target = kwargs["device"] if kwargs.get("device") else args[0].device if name == "copy_" else None
-        return "copy" if target is not None and any(_is_device(one.device) != _is_device(target) for one in tensors) else None
+        return (
+            "copy"
+            if target is not None and any(_is_device(one.device) != _is_device(target) for one in tensors)
+            else None
+        )
     masks = name in ("index", "index_put_") and any(one.dtype in (torch.bool, torch.uint8) for one in tensors[1:])
     return "question" if here and (name in _ASKS or masks) else None

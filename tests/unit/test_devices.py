@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from fewshot_diffusion import residence, seeds
+from fewshot_diffusion import residence
 from fewshot_diffusion.classes.classifier import ClassifierRecipe, train_classifier
-from fewshot_diffusion.classes.conditional import classifier_free, finetune
+from fewshot_diffusion.classes.conditional import classifier_free, finetune, make_conditional
 from fewshot_diffusion.classes.filter import ClassFeatures, fit_filter
 from fewshot_diffusion.config.classes import FilterConfig, FinetuningConfig
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
@@ -19,6 +18,7 @@ from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig, Segme
 from fewshot_diffusion.config.supervised import SupervisedConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.features import FeatureTap
 from fewshot_diffusion.diffusion.guidance import (
     CleanImageGuidance,
     ExactGuidance,
@@ -36,6 +36,7 @@ from fewshot_diffusion.masks.heads import MaskHead, fit_mask_head, mask_log_like
 from fewshot_diffusion.masks.pairs import Pairs
 from fewshot_diffusion.masks.segmenter import fit_segmenter
 from fewshot_diffusion.runtime import CPU, Runtime
+from fewshot_diffusion.seeds import SampleNoise
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
 from standin import DEVICE, Stream, Watch
 
@@ -82,8 +83,8 @@ def train_controlnet(steps: int, runtime: Runtime, folder: Path) -> nn.Module:
     return fit_controlnet(tiny_denoiser(runtime), PAIRS, settings, CheckpointFolder(folder, f"{steps}"), runtime)
 
 
-def train_classes(mixup_alpha: float | None, epochs: int, runtime: Runtime, _folder: Path) -> nn.Module:
-    recipe = ClassifierRecipe("resnet18", 16, SupervisedConfig(**SUPERVISED, epochs=epochs), mixup_alpha)
+def train_classes(epochs: int, runtime: Runtime, _folder: Path) -> nn.Module:
+    recipe = ClassifierRecipe("resnet18", 16, SupervisedConfig(**SUPERVISED, epochs=epochs), 0.2)
     return train_classifier(recipe, list("abc"), IMAGES, LABELS, runtime)
 
 
@@ -113,32 +114,33 @@ TRAININGS = {
     "unconditional": train_unconditional,
     "conditional": train_conditional,
     "controlnet": train_controlnet,
-    "classifier": partial(train_classes, None),
-    "mixed classifier": partial(train_classes, 0.2),
+    "mixed classifier": train_classes,
     "segmenter": train_segmenter,
     "filter": train_filter,
     "mask head": train_head,
 }
 
 
+OF_HOST = {"mixed classifier": "host draw", "mask head": "host draw"}  # torchvision's numbers; all before the loop
+
+
 @pytest.mark.parametrize("name", TRAININGS)
-def test_steps_of_a_training_never_wait_and_have_the_cpu_s_bytes(name: str, tmp_path: Path) -> None:
-    """What five steps or epochs count more than two is what three count."""
+def test_steps_of_a_training_never_wait_and_learn_what_the_cpu_s_do(name: str, tmp_path: Path) -> None:
+    """What three steps or epochs count more than one is what two count."""
 
     def counted(steps: int) -> tuple[nn.Module, Counter[str]]:
         with Watch() as watch:
             return TRAININGS[name](steps, THERE, tmp_path / "there"), watch.counts
 
-    (model, more), (_, less) = counted(5), counted(2)
-    assert more["copy"] > 0, "the watch sees what goes there once"
-    of_host = {"mixed classifier": "host draw", "mask head": "host draw"}.get(name)  # torchvision's; before the loop
-    assert {kind: more[kind] - less[kind] for kind in ("copy", "question", "host draw") if kind != of_host} == {
-        kind: 0 for kind in ("copy", "question", "host draw") if kind != of_host
-    }
-    assert more["device draw"] > less["device draw"] or name == "mask head"
-    if name != "mixed classifier":  # the seed of what torchvision mixes is another on a device
-        here = TRAININGS[name](5, CPU, tmp_path / "here").state_dict()
-        assert all(torch.equal(value.cpu(), here[key]) for key, value in model.state_dict().items())
+    (model, more), (_, less) = counted(3), counted(1)
+    assert more["copy"] > 0, "what goes there once is seen"
+    grown = {kind for kind, count in more.items() if count > less[kind]}
+    assert grown <= {"device draw", OF_HOST.get(name)}
+    assert "device draw" in grown or name == "mask head"
+    if name != "mixed classifier":  # what torchvision mixes has another seed on a device
+        here = TRAININGS[name](3, CPU, tmp_path / "here").state_dict()
+        for key, value in model.state_dict().items():
+            torch.testing.assert_close(value.cpu(), here[key], rtol=1e-3, atol=1e-4)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -149,11 +151,12 @@ def steered(method: str, runtime: Runtime) -> Predictor:
     denoiser, taps = tiny_denoiser(runtime), ["up_blocks.1", "mid_block"]
     masks, plain = PAIRS.masks[:3].to(runtime.device), unguided(denoiser, runtime)
     torch.manual_seed(1)
-    head = MaskHead([{"module": taps[0], "num_chs": 16, "reduction": 1}, {"module": taps[1], "num_chs": 32, "reduction": 2}], PAIRS.classes, [100, 900], 16)
-    head.requires_grad_(False).to(runtime.device)
+    read = [FeatureTap("up_blocks.1", 16, 1), FeatureTap("mid_block", 32, 2)]
+    head = MaskHead(read, PAIRS.classes, [100, 900], 16).requires_grad_(False).to(runtime.device)
 
     def log_likelihood(maps: list[Tensor], timestep: int) -> Tensor:
-        return mask_log_likelihood(head(maps, timestep) if method != "clean_image" else maps[0].repeat(1, 2, 1, 1), masks)
+        logits = maps[0].repeat(1, 2, 1, 1) if method == "clean_image" else head(maps, timestep)
+        return mask_log_likelihood(logits, masks)
 
     guidance = {
         "exact": ExactGuidance(denoiser, log_likelihood, taps, 100, runtime),
@@ -166,38 +169,28 @@ def steered(method: str, runtime: Runtime) -> Predictor:
     return guided(guidance[method], 9.0, "v_prediction", plain) if method in guidance else plain
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.4])
 @pytest.mark.parametrize("method", ["unguided", "exact", "readout", "clean_image", "controlnet"])
-def test_steps_of_sampling_never_wait_and_have_the_cpu_s_bytes(method: str, eta: float) -> None:
-    def drawn(runtime: Runtime, watch: Watch, steps: int) -> Tensor:
+def test_steps_of_sampling_never_wait_and_draw_what_the_cpu_s_do(method: str) -> None:
+    def drawn(runtime: Runtime, watch: Watch) -> Tensor:
         inner = steered(method, runtime)
 
         def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
-            if timestep == 1000 - 1000 // steps:
+            if timestep == 666:
                 watch.counts.clear()  # the first step begins
             return inner(x_t, timestep, alpha_bar_t)
 
-        noise = seeds.SampleNoise(range(3), (3, 16, 16), runtime.device, ahead=1 + steps * (eta > 0))
-        scheduler = make_scheduler(ScheduleConfig(), True, "leading")
+        noise = SampleNoise(range(3), (3, 16, 16), runtime.device, ahead=4)
         with watch:
-            return sample_ddim(predict, scheduler, noise, steps, eta)
+            return sample_ddim(predict, make_scheduler(ScheduleConfig(), True, "leading"), noise, 3, 0.4)
 
-    for steps in (2, 5):
-        watch = Watch()
-        found = drawn(THERE, watch, steps)
-        assert watch.counts == {"copy": 1}, "at the end, whether all was finite"
-    assert torch.equal(found.cpu(), drawn(CPU, Watch(), 5))
+    found = drawn(THERE, watch := Watch())
+    assert watch.counts == {"copy": 1}, "at the end, whether all was finite"
+    torch.testing.assert_close(found.cpu(), drawn(CPU, Watch()), rtol=0, atol=1e-4)
 
 
 def test_labels_of_classes_are_there_before_the_first_step() -> None:
-    denoiser = tiny_denoiser(THERE)
-    torch.manual_seed(0)
-    conditional = Denoiser(build_unet(ARCHITECTURE, 16), ScheduleConfig(), "")
-    assert conditional.unet.config.num_class_embeds is None  # replaced below
-    from fewshot_diffusion.classes.conditional import make_conditional
-
-    conditional = Denoiser(make_conditional(denoiser.unet.to("cpu"), 3).to(DEVICE), ScheduleConfig(), "")
-    predict = classifier_free(conditional, torch.tensor([0, 2]), 2.0, THERE)
+    unet = THERE.place(make_conditional(tiny_denoiser(CPU).unet, 3))
+    predict = classifier_free(Denoiser(unet, ScheduleConfig(), ""), torch.tensor([0, 2]), 2.0, THERE)
     x_t, alpha_bar_t = torch.zeros(2, 3, 16, 16, device=DEVICE), torch.ones((), device=DEVICE)
     with Watch() as watch:
         predict(x_t, 500, alpha_bar_t)
@@ -212,7 +205,7 @@ def test_examples_that_do_not_fit_stay_on_the_host_and_batches_are_the_same(
     monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
 ) -> None:
     monkeypatch.setattr(residence, "free_memory", lambda device: free)
-    settled, index = residence.settle(IMAGES, DEVICE), torch.tensor([3, 0, 3], device=DEVICE)
+    settled, index = residence.settle(IMAGES, DEVICE), torch.tensor([3, 0, 3]).to(DEVICE)
     assert settled.device == (DEVICE if fits else torch.device("cpu"))
     batch = residence.take(settled, index)
     assert batch.device == DEVICE
@@ -231,10 +224,9 @@ def test_the_watch_sees_what_would_wait() -> None:
         with Watch() as watch:
             act()
         assert watch.counts == {kind: 1}
-    for act in (lambda: torch.tensor([1], device=DEVICE), lambda: there.copy_(torch.ones(3))):
-        with Watch() as watch:
-            act()
-        assert watch.counts == {"copy": 1}
+    with Watch() as watch:
+        there.copy_(torch.ones(3))
+    assert watch.counts == {"copy": 1}
     with Watch() as watch:
         there[there > 0]
     assert watch.counts["question"]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..config.masks import SegmenterConfig
 from ..data.mask_set import flip_masks
+from ..diffusion.schedule import label_of
 from ..images import to_signed
 from ..runtime import Runtime, make_runtime
 from ..storage.files import About
@@ -52,7 +53,7 @@ class Segmenter(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return class logits [B, K, H, W] of images [B, 3, H, W], [-1, 1] scale."""
-        found: Tensor = self.network(images, 0).sample
+        found: Tensor = self.network(images, label_of(0, images)).sample
         return found
 
     def forward(self, images: Tensor) -> Tensor:
