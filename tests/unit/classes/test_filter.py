@@ -93,7 +93,8 @@ def test_both_timestep_labels_are_read_of_the_clean_image(tiny_denoiser: Denoise
 
 def test_batches_do_not_matter(tiny_denoiser: Denoiser) -> None:
     images = shades(CLASSES, 2).images
-    one, six = (filter_maps(tiny_denoiser, images, "mid_block", [300], batch_size=size) for size in (1, 6))
+    readers = (replace(tiny_denoiser, runtime=replace(CPU, feature_batch=size)) for size in (1, 6))
+    one, six = (filter_maps(reader, images, "mid_block", [300]) for reader in readers)
     assert torch.allclose(one.float(), six.float(), rtol=2e-3, atol=1e-3)  # the cache is float16
 
 

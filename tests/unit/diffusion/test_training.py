@@ -69,7 +69,7 @@ def before_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], No
     """Let something happen before a step is taken."""
     train_step = DenoiserTraining.train_step
 
-    def acting(self: DenoiserTraining, images: Tensor) -> float:
+    def acting(self: DenoiserTraining, images: Tensor) -> Tensor:
         if self.step == step:
             act()
         return train_step(self, images)
@@ -137,7 +137,7 @@ def test_a_step_draws_from_the_stream_of_its_seed_and_number(
     x_t = add_noise(clean, noise, alpha_bar_t)
     expected = (0.5 * x_t + 0.1 - training_target(clean, noise, alpha_bar_t, prediction_type)).square().mean()
 
-    assert training.train_step(IMAGES) == pytest.approx(float(expected), rel=1e-6)
+    assert float(training.train_step(IMAGES)) == pytest.approx(float(expected), rel=1e-6)
     assert training.step == 4
     for found, wanted in zip(training.shown[0], (x_t, timesteps, index), strict=True):
         assert torch.equal(found, wanted)

@@ -57,7 +57,7 @@ class Reader:
 
 
 class MeanColour:
-    name, dim = "mean", 3
+    name, dim, batch_size = "mean", 3, 64
 
     def __call__(self, images: Tensor) -> Tensor:
         return images.float().mean((2, 3))

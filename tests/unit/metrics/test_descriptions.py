@@ -31,7 +31,7 @@ COST = Cost(forwards_per_sample=2.5, seconds_per_sample=0.25, acceptance_rate=0.
 
 class MeanColour:
     name = "mean_colour"
-    dim = 3
+    dim, batch_size = 3, 64
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

@@ -53,7 +53,7 @@ def describe_samples(
     Raises:
         CorruptFileError: If a shard is damaged, or of other samples.
     """
-    runtime = make_runtime(device, "float32", cpu_threads=1)
+    runtime = make_runtime(device, "float32", cpu_threads=1, feature_batch=settings.feature_batch)
     drawn = load_samples(samples, steering.about)
     network = load_judge(judge, "judge").to(runtime.device)
     extractors = [make_extractor(extractor, runtime) for extractor in settings.extractors]

@@ -19,6 +19,8 @@ from ..storage.files import About
 from ..storage.tensors import read_tensors, write_tensors
 from .shots import ShotFiles
 
+BATCH_SIZE = 50
+
 
 @dataclass(frozen=True)
 class ShotFeatures:
@@ -88,11 +90,9 @@ def readout_features(
     return ShotFeatures(torch.stack(levels), labels.repeat(repeats), ids.repeat(repeats), torch.tensor(timesteps))
 
 
-def _head_inputs(
-    denoiser: Denoiser, samples: Tensor, timestep: int, settings: AttributeHeadConfig, batch_size: int = 50
-) -> Tensor:
+def _head_inputs(denoiser: Denoiser, samples: Tensor, timestep: int, settings: AttributeHeadConfig) -> Tensor:
     rows = []
-    for batch in samples.split(batch_size):
+    for batch in samples.split(denoiser.runtime.feature_batch or BATCH_SIZE):
         with torch.no_grad():
             maps = denoiser.features(batch, timestep, settings.taps)
         rows.append(pool(maps, settings.pool_size))
@@ -119,7 +119,7 @@ def extract_attribute_features(
         output: Cache to write, safetensors.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     network = load_denoiser(denoiser, runtime)
     images, labels = files.load()
     cached = FEATURES[mode](network, images.images, labels, images.ids, settings)

@@ -63,7 +63,7 @@ def sample_attributes(
     Raises:
         WeightsError: If the head is of another denoiser, mode or attribute.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     network = load_denoiser(denoiser, runtime)
     predict = make_predictor(network, steering, head, settings)
     about = {

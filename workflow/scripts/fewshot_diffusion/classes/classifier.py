@@ -15,6 +15,7 @@ from ..config.supervised import SupervisedConfig
 from ..data.image_set import load_image_set
 from ..images import to_signed
 from ..runtime import Runtime, make_runtime
+from ..seeds import host_seed
 from ..storage.tensors import pixel_digest
 from ..storage.weights import load_module, save_module
 from ..supervised import Augment, augment, fit
@@ -106,7 +107,7 @@ def augmentation(classes: int, mixup_alpha: float | None) -> Augment:
         if mixing is None:
             return images, labels
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global stream
-            torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
+            torch.manual_seed(host_seed(stream))
             mixed, shares = mixing(images.float(), labels)
         return mixed, shares
 

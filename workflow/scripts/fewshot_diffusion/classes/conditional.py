@@ -15,6 +15,7 @@ from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
 from ..diffusion.denoiser import PixelDenoiser, load_denoiser, unet_config
 from ..diffusion.guidance import Predictor
+from ..diffusion.schedule import label_of
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import WeightsError
@@ -38,7 +39,7 @@ class ClassDenoiser(PixelDenoiser):
     def predict_classes(self, x_t: Tensor, timestep: int, labels: Tensor) -> Tensor:
         """Return the raw output for labels, int64 [B], 0..K; shape and dtype of ``x_t``; it needs no gradient."""
         with torch.no_grad(), self.runtime.autocast():
-            output: Tensor = self.unet(x_t, timestep, class_labels=labels.to(x_t.device)).sample
+            output: Tensor = self.unet(x_t, label_of(timestep, x_t), class_labels=labels.to(x_t.device)).sample
         return output.to(x_t.dtype)
 
 
@@ -60,7 +61,7 @@ def train_generator(
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     unconditional, shots = load_denoiser(denoiser, runtime), real.read()
     about = {
         "denoiser": unconditional.digest,
@@ -86,11 +87,12 @@ def finetune(
     torch.manual_seed(settings.seed)
     null_label = len(real.classes)
     unet = make_conditional(denoiser.unet, null_label).requires_grad_(True)
+    labels = real.labels.to(denoiser.device)
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        stream = stream_of(f"label dropout {settings.seed}", training.step)
-        shown = drop_labels(real.labels[index], null_label, settings.label_dropout, stream)
-        output: Tensor = unet(x_t, timesteps, class_labels=shown.to(x_t.device)).sample
+        stream = stream_of(f"label dropout {settings.seed}", training.step, denoiser.device)
+        shown = drop_labels(labels[index], null_label, settings.label_dropout, stream)
+        output: Tensor = unet(x_t, timesteps, class_labels=shown).sample
         return output
 
     reads_labels = [name for name, _ in unet.named_parameters() if "class_embedding" in name or "time_emb_proj" in name]
@@ -120,7 +122,8 @@ def make_conditional(unet: UNet2DModel, classes: int) -> UNet2DModel:
 
 def drop_labels(labels: Tensor, null_label: int, probability: float, stream: torch.Generator) -> Tensor:
     """Return a copy of ``labels`` [B] in which each is the null label with ``probability``."""
-    return labels.masked_fill(torch.rand(labels.shape, generator=stream) < probability, null_label)
+    dropped = torch.rand(labels.shape, generator=stream, device=stream.device) < probability
+    return labels.masked_fill(dropped, null_label)
 
 
 def load_generator(folder: Path, unconditional: PixelDenoiser, expected: About | None = None) -> ClassDenoiser:
@@ -151,6 +154,7 @@ def classifier_free(conditional: ClassDenoiser, labels: Tensor, classifier_free_
 
     Source: Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", eq. 6 with w = 1 + their w.
     """
+    labels = labels.to(conditional.device)
     both = torch.cat([labels, torch.full_like(labels, conditional.null_label)])
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:

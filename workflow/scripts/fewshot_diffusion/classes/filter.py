@@ -14,11 +14,14 @@ from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..progress import Progress
+from ..residence import settle, take
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.files import About
 from ..storage.tensors import pixel_digest, read_tensors, write_tensors
 from ..storage.weights import load_module, save_module
+
+BATCH_SIZE = 50
 
 _READS = {"tap", "timesteps", "precision"}  # of the settings: what the features depend on
 
@@ -96,7 +99,7 @@ def extract_class_features(
         output: Cache to write, safetensors.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     unconditional, shots = load_denoiser(denoiser, runtime), real.read()
     about = {
         "denoiser": unconditional.digest,
@@ -113,7 +116,7 @@ def class_features(denoiser: Denoiser, real: ClassSet, settings: FilterConfig) -
     return ClassFeatures(torch.stack(maps), real.labels, real.classes)
 
 
-def filter_maps(denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int], batch_size: int = 50) -> Tensor:
+def filter_maps(denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int]) -> Tensor:
     """Return the activations that the head reads, float16 [N, C, h, w]: the one function of training and of use.
 
     Args:
@@ -121,10 +124,9 @@ def filter_maps(denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequenc
         images: Clean images, uint8 [N, 3, H, W], 0..255; no noise is added.
         tap: Module; the pass ends there.
         timesteps: Labels that the clean image is shown with; the maps are concatenated over channels.
-        batch_size: Images per pass.
     """
     found = []
-    for batch in images.split(batch_size):
+    for batch in images.split(denoiser.runtime.feature_batch or BATCH_SIZE):
         samples = denoiser.encode(batch)
         with torch.no_grad():
             maps = [denoiser.features(samples, timestep, [tap])[0] for timestep in timesteps]
@@ -173,15 +175,18 @@ def fit_filter(features: ClassFeatures, settings: FilterConfig, runtime: Runtime
     """
     torch.manual_seed(settings.seed)
     shape = settings.model_dump(include={"hidden_channels", "dropout", *_READS})
-    head = RejectionHead(features.maps.shape[2], features.classes, shape).to(runtime.device).train()
+    device, number = runtime.device, len(features.labels)
+    head = RejectionHead(features.maps.shape[2], features.classes, shape).to(device).train()
+    # Images and their mirror images in one row: position N + i is the mirror image of i.
+    maps, labels = (settle(part, device) for part in (features.maps.flatten(0, 1), features.labels))
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches = max(1, len(features.labels) // settings.batch_size)
+    batches = max(1, number // settings.batch_size)
     for epoch in Progress(range(settings.epochs), desc="training RejectionHead", unit="epoch"):
-        stream = generator(f"rejection head {settings.seed}", epoch)
-        mirrored = torch.randint(2, features.labels.shape, generator=stream)
-        for index in torch.randperm(len(features.labels), generator=stream).tensor_split(batches):
-            maps = features.maps[mirrored[index], index].to(runtime.device)
-            loss = F.cross_entropy(head(maps), features.labels[index].to(runtime.device))
+        stream = generator(f"rejection head {settings.seed}", epoch, device)
+        mirrored = torch.randint(2, (number,), generator=stream, device=device)
+        for index in torch.randperm(number, generator=stream, device=device).tensor_split(batches):
+            seen = take(maps, mirrored[index] * number + index)
+            loss = F.cross_entropy(head(seen), take(labels, index))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -198,10 +203,11 @@ def load_filter(folder: Path, denoiser: Denoiser) -> tuple[RejectionHead, dict[s
     return head.to(denoiser.device), about
 
 
-def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, batch_size: int = 50) -> Tensor:
+def score(denoiser: Denoiser, head: RejectionHead, images: Tensor) -> Tensor:
     """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
     # The features in the precision that the head was trained with, whatever the sampler's.
     reader = denoiser.in_precision(head.settings["precision"])
-    maps = filter_maps(reader, images, head.settings["tap"], head.settings["timesteps"], batch_size)
+    maps = filter_maps(reader, images, head.settings["tap"], head.settings["timesteps"])
+    batches = maps.split(reader.runtime.feature_batch or BATCH_SIZE)
     with torch.inference_mode():
-        return torch.cat([head.log_prob(part.to(denoiser.device)).cpu() for part in maps.split(batch_size)])
+        return torch.cat([head.log_prob(part.to(denoiser.device)).cpu() for part in batches])

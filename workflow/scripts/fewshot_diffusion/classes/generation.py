@@ -81,6 +81,7 @@ class ClassModelFolders:
         denoiser = load_denoiser(self.denoiser, runtime)
         head, about = load_filter(self.filter, denoiser)
         generator = load_generator(self.generator, denoiser, {"images": about["images"]})
+        runtime.place(generator.unet)
         digests = {"denoiser": denoiser.digest, "generator": generator.digest, "filter": weights_digest(self.filter)}
         return ClassModels(denoiser, generator, head), digests
 
@@ -124,7 +125,10 @@ def sample_classes(
     Raises:
         DataError: If too few samples of a class pass the filter.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    batch = settings.feature_batch
+    runtime = make_runtime(
+        device, settings.precision, settings.cpu_threads, compile=settings.compile, feature_batch=batch
+    )
     loaded, digests = models.load(runtime)
     about = {**digests, **made_with(settings, quota.threshold), "precision": str(runtime.dtype)}
     drawn_with = [about[key] for key in ("generator", "settings", "precision")]  # not the filter: it draws nothing
@@ -183,11 +187,14 @@ def sample_unit(generator: ClassDenoiser, label: int, unit: WorkUnit, settings: 
         Clean samples, [B, C, H, W].
     """
     scheduler = make_scheduler(generator.schedule, clip_sample=True, timestep_spacing="trailing")
-    labels = torch.full((len(unit.seeds),), label)
-    predict = classifier_free(generator, labels, settings.classifier_free_scale)
-    noise = SampleNoise(unit.seeds, generator.sample_shape, generator.device)
-    plain = classifier_free(generator, labels, 1)
-    return sample_ddim(predict, scheduler, noise, settings.num_inference_steps, eta=0.0, plain=plain)
+    found = []
+    for part in unit.parts(settings.micro_batch):
+        labels = torch.full((len(part.seeds),), label)
+        predict = classifier_free(generator, labels, settings.classifier_free_scale)
+        noise = SampleNoise(part.seeds, generator.sample_shape, generator.device)
+        plain = classifier_free(generator, labels, 1)
+        found.append(sample_ddim(predict, scheduler, noise, settings.num_inference_steps, eta=0.0, plain=plain))
+    return torch.cat(found)
 
 
 def units_of_class(label: int, unit_size: int) -> Iterator[WorkUnit]:

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from .base import Count, Fraction, Name, Positive, Precision, Section, SweepConfig, Timestep
+from .base import Count, FeatureBatch, Fraction, Name, Positive, Precision, Section, SweepConfig, Timestep
 from .supervised import SupervisedConfig
 
 AttributeMethod = Literal["naive", "unguided", "ddim_i", "exact", "readout"]
@@ -83,6 +83,7 @@ class AttributeHeadConfig(Section):
     folds: Annotated[int, Field(ge=2)] = Field(5, description="Cross-validation folds, grouped by image.")
     max_iterations: Positive = Field(200, description="L-BFGS iterations of the logistic fit.")
     precision: Precision = "auto"
+    feature_batch: FeatureBatch = None
 
 
 class AttributeSetsConfig(Section):

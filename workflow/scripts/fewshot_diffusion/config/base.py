@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -15,6 +15,26 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Mode = Literal["exact", "readout"]
 Source = Literal["train", "store"]
 Fit = Literal["crop", "squash", "refuse"]
+
+# Not written where they are not set: earlier products keep the identity that they were made with.
+FeatureBatch = Annotated[
+    Positive | None,
+    Field(exclude_if=lambda batch: batch is None, description="Images per pass; null: as compute.feature_batch says."),
+]
+MicroBatch = Annotated[
+    Positive | None,
+    Field(
+        exclude_if=lambda batch: batch is None,
+        description="Samples of a work unit that are in memory at a time; null: all. It changes their rounding alone.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    Field(
+        exclude_if=lambda wanted: not wanted,
+        description="Compile the network (torch.compile); part of the bits. Passes that read features are never.",
+    ),
+]
 
 
 def _distinct_names(scales: list[float]) -> list[float]:
@@ -31,6 +51,19 @@ class Section(BaseModel):
     """A group of settings: frozen, and closed to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def inherited(section: AnySection, key: str, value: Any) -> AnySection:
+    """Return a section in which all sections below it that know a key, and have null for it, have ``value``."""
+    below = {name: inherited(item, key, value) for name, item in section if isinstance(item, Section)}
+    own = {key: value} if key in type(section).model_fields and getattr(section, key) is None else {}
+    return section.model_copy(update={**below, **own})
+
+
+Found = TypeVar("Found", bound=Section)
 
 
 def at_home(value: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Fraction, Positive, Precision, Section, Source, Timestep
+from .base import Compile, Count, FeatureBatch, Fraction, MicroBatch, Positive, Precision, Section, Source, Timestep
 from .denoiser import DenoiserTrainingConfig
 from .supervised import SupervisedConfig
 
@@ -32,6 +32,7 @@ class FilterConfig(SupervisedConfig):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     threshold: Fraction = Field(description="A sample is kept if its class has at least this probability.")
     max_attempts: Positive = Field(description="Samples drawn of a class, at most, for each one that is wanted.")
+    feature_batch: FeatureBatch = None
 
 
 class ClassSamplingConfig(Section):
@@ -45,6 +46,9 @@ class ClassSamplingConfig(Section):
     shards: Positive = Field(description="Jobs that share the classes; changes no byte of a sample.")
     precision: Precision = "auto"
     cpu_threads: Positive = 1
+    micro_batch: MicroBatch = None
+    feature_batch: FeatureBatch = None
+    compile: Compile = False
 
 
 class ArchitectureRecipe(Section):

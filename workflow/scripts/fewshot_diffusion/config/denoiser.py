@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Fraction, Positive, Precision, Section
+from .base import Compile, Count, Fraction, Positive, Precision, Section
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
@@ -55,6 +55,7 @@ class DenoiserTrainingConfig(Section):
     )
     precision: Precision = "auto"
     cpu_threads: Positive = Field(1, description="Threads of the job; part of the bits of the weights.")
+    compile: Compile = False
 
 
 class CheckpointConfig(Section):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Count, Name, Section
+from .base import Count, FeatureBatch, Name, Section
 
 
 class ExtractorConfig(Section):
@@ -32,6 +32,7 @@ class EvaluationConfig(Section):
     bootstrap: Annotated[int, Field(ge=20)] = Field(description="Bootstrap replicates of the 95 % intervals.")
     kernel_subset: Annotated[int, Field(ge=2)] = Field(description="Reference images of the kernel distance.")
     seed: Count = 0
+    feature_batch: FeatureBatch = None
 
 
 class ReportConfig(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Count, Fraction, Name, Positive, Precision, Section, Source, SweepConfig, Timestep
+from .base import Count, FeatureBatch, Fraction, Name, Positive, Precision, Section, Source, SweepConfig, Timestep
 from .denoiser import DenoiserTrainingConfig
 from .supervised import SupervisedConfig
 
@@ -67,6 +67,7 @@ class MaskHeadConfig(Section):
     readout_draws: Positive = Field(description="Noise draws per pair and noise level (readout).")
     seed: Count = 0
     precision: Precision = "auto"
+    feature_batch: FeatureBatch = None
 
 
 class SegmenterConfig(SupervisedConfig):

@@ -14,9 +14,10 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from ..errors import ConfigError
 from .attributes import AttributesConfig
-from .base import Section, at_home, paths_in
+from .base import Section, at_home, inherited, paths_in
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
+from .compute import ComputeConfig
 from .data import DataConfig
 from .denoiser import DenoiserConfig
 from .downloads import DownloadsConfig
@@ -46,6 +47,7 @@ class Config(Section):
     evaluation: EvaluationConfig
     report: ReportConfig
     downloads: DownloadsConfig
+    compute: ComputeConfig = Field(default_factory=ComputeConfig)
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
@@ -166,7 +168,8 @@ def load_config(raw: Mapping[str, Any], base: Path = Path()) -> Config:
         problems = [f"  {problem}" for item in error.errors() for problem in _problems(item)]
         raise ConfigError("The configuration is not valid:\n" + "\n".join(problems)) from error
     found = {"report": config.report.found_from(base), "downloads": config.downloads.naming(paths_in(config))}
-    return config.model_copy(update=found)
+    config, batch = config.model_copy(update=found), config.compute.feature_batch
+    return config if batch is None else inherited(config, "feature_batch", batch)
 
 
 def _problems(item: Any) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Count, Fraction, Positive, Precision, Section, Timestep
+from .base import Compile, Count, Fraction, MicroBatch, Positive, Precision, Section, Timestep
 
 
 class SamplingConfig(Section):
@@ -23,3 +23,5 @@ class SamplingConfig(Section):
     first_seed: Count = Field(0, description="Seed of the first sample that is reported.")
     precision: Precision = "auto"
     cpu_threads: Positive = Field(1, description="Threads of one job; part of the bits of a sample.")
+    micro_batch: MicroBatch = None
+    compile: Compile = False

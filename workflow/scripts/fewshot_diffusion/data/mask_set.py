@@ -90,6 +90,5 @@ def flip_masks(masks: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     flipped = masks.flip(-1)
     swapped = flipped.clone()
     for left, right in pairs:
-        swapped[flipped == left] = right
-        swapped[flipped == right] = left
+        swapped.masked_fill_(flipped == left, right).masked_fill_(flipped == right, left)
     return swapped

@@ -21,6 +21,7 @@ from ..images import to_signed, to_uint8
 from ..runtime import Runtime, make_runtime
 from ..storage.weights import load_module, weights_digest
 from .features import FeatureTap, extract, forward_with_features
+from .schedule import label_of
 from .unets import unet_of_config
 
 
@@ -126,7 +127,8 @@ class Denoiser(ABC):
 
     def in_precision(self, precision: str) -> Self:
         """Return the same denoiser, computing in ``precision``: auto, float32 or bfloat16."""
-        return replace(self, runtime=make_runtime(str(self.device), precision, torch.get_num_threads()))
+        threads, batch = torch.get_num_threads(), self.runtime.feature_batch
+        return replace(self, runtime=make_runtime(str(self.device), precision, threads, feature_batch=batch))
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class PixelDenoiser(Denoiser):
     def predict(self, x_t: Tensor, timestep: int | Tensor) -> Tensor:
         """Return the raw output, shape and dtype of ``x_t``."""
         with self.runtime.autocast():
-            output: Tensor = self.unet(x_t, timestep).sample
+            output: Tensor = self.unet(x_t, label_of(timestep, x_t)).sample
         return output.to(x_t.dtype)
 
     def features(self, x: Tensor, timestep: int | Tensor, taps: Sequence[str]) -> list[Tensor]:
@@ -218,4 +220,4 @@ def load_denoiser(folder: Path, runtime: Runtime) -> PixelDenoiser:
     if "schedule" not in about:
         raise WeightsError(f"{folder}: the weights do not name their schedule; expected those of a denoiser.")
     schedule = ScheduleConfig.model_validate(about["schedule"])
-    return PixelDenoiser(schedule, weights_digest(folder), runtime, unet.to(runtime.device))
+    return PixelDenoiser(schedule, weights_digest(folder), runtime, runtime.place(unet))

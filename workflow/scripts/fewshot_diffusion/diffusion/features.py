@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
+from .schedule import label_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def extract(
         ConfigError: If the denoiser has no such module.
     """
     with _collecting(network, modules, stop=True) as maps, suppress(_DeepestTapReached):
-        network(sample, timestep, **conditions)
+        network.forward(sample, label_of(timestep, sample), **conditions)  # not compiled: a hook ends it
     return [maps[name] for name in modules]
 
 
@@ -60,7 +61,7 @@ def forward_with_features(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the network's output and activations of the same pass; arguments as for ``extract``."""
     with _collecting(network, modules, stop=False) as maps:
-        output = network(sample, timestep, **conditions).sample
+        output = network.forward(sample, label_of(timestep, sample), **conditions).sample
     return output, [maps[name] for name in modules]
 
 

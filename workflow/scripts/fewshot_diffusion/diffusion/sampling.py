@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +36,14 @@ class WorkUnit:
     index: int
     seeds: range
 
+    def parts(self, micro_batch: int | None) -> list["WorkUnit"]:
+        """Return the unit in parts of at most so many samples, which fit into memory; None: in one.
+
+        A sample is a function of its own seed, so that parts change the rounding of sums over a batch and no more.
+        """
+        size = micro_batch or max(1, len(self.seeds))
+        return [WorkUnit(self.index, self.seeds[start : start + size]) for start in range(0, len(self.seeds), size)]
+
 
 def sample_ddim(
     predict: Predictor,
@@ -62,9 +71,10 @@ def sample_ddim(
     """
     scheduler.set_timesteps(num_inference_steps)
     x_t, finite = noise.draw(), FiniteSteps()
+    alphas_cumprod = scheduler.alphas_cumprod.to(x_t)  # at once: in the loop nothing comes from the host
     for timestep in scheduler.timesteps.tolist():
         given = x_t
-        output = predict(x_t, timestep, scheduler.alphas_cumprod[timestep].to(x_t))
+        output = predict(x_t, timestep, alphas_cumprod[timestep])
         variance_noise = noise.draw() if eta > 0 else None
         # A clipped clean estimate needs the noise that belongs to it: with the unclipped noise a guided step
         # would run against its own guidance wherever the estimate is clipped.
@@ -77,7 +87,7 @@ def sample_ddim(
             variance_noise=variance_noise,
         ).prev_sample
         finite.note(timestep, given, output, x_t)  # the output, too: a clipped estimate hides infinity
-    finite.require(noise.seeds, lambda x_t, t: (plain or predict)(x_t, t, scheduler.alphas_cumprod[t].to(x_t)))
+    finite.require(noise.seeds, lambda x_t, t: (plain or predict)(x_t, t, alphas_cumprod[t]))
     return x_t
 
 
@@ -118,10 +128,15 @@ def draw_units(
     scheduler = make_scheduler(denoiser.schedule, settings.clip_sample, settings.timestep_spacing)
     plain = unguided(denoiser)
 
+    steps, eta = settings.num_inference_steps, settings.eta
+
     def draw(unit: WorkUnit) -> Tensor:
-        noise = SampleNoise(unit.seeds, denoiser.sample_shape, denoiser.device)
-        steps = settings.num_inference_steps
-        return denoiser.decode(sample_ddim(predictor_of(unit), scheduler, noise, steps, settings.eta, plain))
+        found = []
+        for part in unit.parts(settings.micro_batch):
+            noise = SampleNoise(part.seeds, denoiser.sample_shape, denoiser.device, ahead=1 + steps * (eta > 0))
+            x_0 = sample_ddim(predictor_of(part), scheduler, noise, steps, eta, plain)
+            found.append(denoiser.decode(x_0))
+        return torch.cat(found)
 
     images = [torch.empty(0, 3, *[denoiser.image_size] * 2, dtype=torch.uint8)]
     seconds = 0.0
@@ -130,7 +145,7 @@ def draw_units(
         images.append(drawn)
         seconds += took
     seeds = torch.tensor([seed for unit in units for seed in unit.seeds], dtype=torch.int64)
-    scheduler.set_timesteps(settings.num_inference_steps)
+    scheduler.set_timesteps(steps)
     one = predictor_of(WorkUnit(0, units[0].seeds[:1] if units else range(1)))
     forwards = sum(count_forwards(one, denoiser, t) for t in scheduler.timesteps.tolist())
     return SampleSet(torch.cat(images), seeds, forwards), seconds
@@ -164,12 +179,13 @@ def finish_unit(unit: WorkUnit, draw: Callable[[], Tensor], checkpoints: Checkpo
 
 
 def count_forwards(predict: Predictor, denoiser: Denoiser, timestep: int = 500) -> float:
-    """Return the FLOPs of one step in units of one forward pass of the denoiser."""
+    """Return the FLOPs of one step in units of one forward pass of the denoiser, counted without a compiler."""
     x_t = SampleNoise([0], denoiser.sample_shape, denoiser.device).draw()
     alpha_bar_t = torch.tensor(0.5, device=denoiser.device)
     flops: list[float] = []
     for predictor in (predict, unguided(denoiser)):
-        with FlopCounterMode(display=False) as counter:
+        eager = torch.compiler.set_stance("force_eager") if denoiser.runtime.compiler else nullcontext()
+        with eager, FlopCounterMode(display=False) as counter:
             predictor(x_t, timestep, alpha_bar_t)
         flops.append(counter.get_total_flops())
     return flops[0] / flops[1]

@@ -4,6 +4,7 @@ x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps. A denoiser's raw output
 (``sample``) or v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0 (Salimans and Ho 2022).
 """
 
+import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
@@ -92,3 +93,8 @@ def training_target(clean: Tensor, noise: Tensor, alpha_bar_t: Tensor, predictio
 def add_noise(clean: Tensor, noise: Tensor, alpha_bar_t: Tensor) -> Tensor:
     """Return x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps."""
     return alpha_bar_t.sqrt() * clean + (1 - alpha_bar_t).sqrt() * noise
+
+
+def label_of(timestep: int | Tensor, beside: Tensor) -> Tensor:
+    """Return a timestep label as a tensor on a device: of an int, a network would copy one from the host, and wait."""
+    return timestep if isinstance(timestep, Tensor) else torch.full((1,), timestep, device=beside.device)

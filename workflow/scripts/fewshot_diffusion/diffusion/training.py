@@ -18,6 +18,7 @@ from ..config.denoiser import DenoiserConfig, DenoiserTrainingConfig, ScheduleCo
 from ..data.image_set import load_image_set
 from ..errors import StoppedError
 from ..progress import Progress
+from ..residence import settle, take
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.checkpoints import CheckpointFolder
@@ -56,20 +57,26 @@ class DenoiserTraining:
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.model.to(self.runtime.device).train()
+        self.runtime.place(self.model).train()
         self.step = 0
         self.alphas_cumprod = make_scheduler(self.schedule).alphas_cumprod.to(self.runtime.device)
         groups = _groups(self.model, self.rates)
         self.optimizer = torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
-        self.ema = EMAModel(self.model.parameters(), decay=self.settings.ema_decay, use_ema_warmup=False)
+        on_gpu = self.runtime.device.type == "cuda"  # a kernel for all parameters; on a CPU it rounds otherwise
+        self.ema = EMAModel(
+            self.model.parameters(), decay=self.settings.ema_decay, use_ema_warmup=False, foreach=on_gpu
+        )
 
     @property
     def total_steps(self) -> int:
         """Optimizer steps of a whole training."""
         return math.ceil(self.settings.num_images / self.settings.batch_size)
 
-    def train_step(self, images: Tensor) -> float:
-        """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss."""
+    def train_step(self, images: Tensor) -> Tensor:
+        """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss, a scalar on the device.
+
+        Nothing in it waits for the device: to read the loss would.
+        """
         index, clean, noise, timesteps = self._draw(images)
         alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         with self.runtime.autocast():
@@ -84,7 +91,7 @@ class DenoiserTraining:
         self.optimizer.step()
         self.ema.step(self.model.parameters())
         self.step += 1
-        return float(loss.detach())
+        return loss.detach()
 
     def learning_rate(self) -> float:
         """Return the rate of the present step: linear warm-up, constant, cosine decay to zero."""
@@ -117,27 +124,26 @@ class DenoiserTraining:
         for i, parameter in enumerate(self.model.parameters()):
             parameter.data.copy_(tensors[f"{i}.parameter"])
             self.ema.shadow_params[i].copy_(tensors[f"{i}.average"])
-            moments = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
+            moments = {name: torch.empty_like(parameter).copy_(tensors[f"{i}.{name}"]) for name in _STATE[2:]}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
 
     def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        stream = generator(f"denoiser training {self.settings.seed}", self.step)
-        size = self.settings.batch_size
-        index = torch.randint(len(images), (size,), generator=stream)
-        clean = images[index].float() / 127.5 - 1
-        mirrored = torch.rand(size, generator=stream) < 0.5
+        size, device = self.settings.batch_size, self.runtime.device
+        stream = generator(f"denoiser training {self.settings.seed}", self.step, device)
+        index = torch.randint(len(images), (size,), generator=stream, device=device)
+        clean = take(images, index).float() / 127.5 - 1
+        mirrored = torch.rand(size, generator=stream, device=device) < 0.5
         if self.settings.random_flip:
-            clean[mirrored] = clean[mirrored].flip(-1)
-        noise = torch.randn(clean.shape, generator=stream)
-        timesteps = self._draw_timesteps(size, stream)
-        device = self.runtime.device
-        return index, clean.to(device), noise.to(device), timesteps.to(device)
+            clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
+        noise = torch.randn(clean.shape, generator=stream, device=device)
+        return index, clean, noise, self._draw_timesteps(size, stream)
 
     def _draw_timesteps(self, number: int, stream: torch.Generator) -> Tensor:
         last = self.schedule.num_train_timesteps
         if self.settings.timestep_power == 1:
-            return torch.randint(last, (number,), generator=stream)
-        share = torch.rand(number, generator=stream, dtype=torch.float64) ** (1 / self.settings.timestep_power)
+            return torch.randint(last, (number,), generator=stream, device=stream.device)
+        uniform = torch.rand(number, generator=stream, dtype=torch.float64, device=stream.device)
+        share = uniform ** (1 / self.settings.timestep_power)
         return (last * share).long()
 
 
@@ -159,7 +165,8 @@ def train_denoiser(
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.training.precision, settings.training.cpu_threads)
+    recipe = settings.training
+    runtime = make_runtime(device, recipe.precision, recipe.cpu_threads, compile=recipe.compile)
     pixels = load_image_set(images).images
     about = {
         "schedule": settings.schedule.model_dump(mode="json"),
@@ -212,7 +219,8 @@ def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Checkp
         training.restore(checkpoints)
     size, total = training.settings.batch_size, training.total_steps
     every = max(1, training.settings.checkpoint_images // size)
-    losses: list[float] = []
+    images = settle(images, training.runtime.device)
+    losses: list[Tensor] = []
     bar = Progress(total=total * size, initial=training.step * size, unit="image", desc="training denoiser")
     with bar, noticing_sigterm() as told_to_stop:
         while training.step < total:
@@ -220,8 +228,9 @@ def run_training(training: DenoiserTraining, images: Tensor, checkpoints: Checkp
             bar.update(size)
             stop = told_to_stop()
             if stop or training.step % every == 0 or training.step == total:
-                bar.set_postfix(loss=f"{fmean(losses):.4f}")
-                _keep(training, checkpoints, fmean(losses))
+                mean = fmean(torch.stack(losses).cpu().tolist())  # only here the host waits for the device
+                bar.set_postfix(loss=f"{mean:.4f}")
+                _keep(training, checkpoints, mean)
                 losses.clear()
             if stop and training.step < total:
                 raise StoppedError(

@@ -21,6 +21,7 @@ from ..diffusion.guidance import Predictor
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
+from ..residence import settle, take
 from ..runtime import make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.weights import load_module, save_module
@@ -123,9 +124,10 @@ def fit_controlnet(
     controlnet = ControlNet.beside(denoiser, pairs.classes)
     controlnet.copy_encoder(denoiser)
     seen = pairs.mirrored()
+    masks = settle(seen.masks, denoiser.device)
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        return controlled(denoiser, controlnet, x_t, timesteps, seen.masks[index].to(x_t.device))
+        return controlled(denoiser, controlnet, x_t, timesteps, take(masks, index))
 
     training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, denoiser.runtime)
     run_training(training, seen.images, checkpoints)
@@ -144,7 +146,7 @@ def train_controlnet(
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
     about = {
         "denoiser": denoiser.digest,

@@ -72,7 +72,7 @@ def evaluate_masks(
         DataError: If there are fewer samples or masks than that, or the reference is of other images.
         WeightsError: If the segmenter was trained to guide or to tune.
     """
-    runtime = make_runtime(device, "float32", cpu_threads=1)
+    runtime = make_runtime(device, "float32", cpu_threads=1, feature_batch=settings.feature_batch)
     wanted = load_masks(files.masks).first(shape[1])
     drawn = load_samples([files.samples], expected={**vars(row), "masks": pixel_digest(wanted.masks)})
     segmenter = load_segmenter(files.segmenter, "judge", wanted.classes).to(runtime.device)

@@ -110,7 +110,7 @@ def extract_mask_features(
         output: Cache to write, safetensors.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     denoiser, pairs = load_denoiser(files.denoiser, runtime), files.load()
     features = mask_features(denoiser, pairs, row.method, taps, settings)
     about = {**row.key, "denoiser": denoiser.digest, "images": pairs.digest, "precision": str(runtime.dtype)}
@@ -119,7 +119,7 @@ def extract_mask_features(
 
 def _maps_of(denoiser: Denoiser, samples: Tensor, timestep: int, modules: Sequence[str]) -> list[Tensor]:
     found = []
-    for batch in samples.split(BATCH_SIZE):
+    for batch in samples.split(denoiser.runtime.feature_batch or BATCH_SIZE):
         with torch.no_grad():
             maps = denoiser.features(batch, timestep, modules)
         found.append([activation.half().cpu() for activation in maps])

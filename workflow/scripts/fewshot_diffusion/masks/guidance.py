@@ -195,7 +195,7 @@ def _predictor_of(steering: Steering, interval: tuple[int, int]) -> PredictorOf:
         return lambda _masks: plain
     if row.method == "controlnet":
         controlnet = load_controlnet(steering.folder, denoiser.digest, steering.classes, row.shots)
-        controlnet = controlnet.to(denoiser.device)
+        denoiser.runtime.place(controlnet)
         return lambda masks: controlled_predictor(denoiser, controlnet, masks)
     guide, prediction_type = GUIDES[row.method].load(steering), denoiser.schedule.prediction_type
     return lambda masks: guided(guide.guidance(masks), row.guidance_scale, prediction_type, plain, interval)

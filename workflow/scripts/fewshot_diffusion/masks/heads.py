@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from ..config.masks import MaskHeadConfig
 from ..diffusion.features import FeatureTap, levels_around
 from ..progress import Progress
-from ..runtime import make_runtime
+from ..residence import settle, take, to_device
+from ..runtime import CPU, Runtime, make_runtime
 from ..seeds import generator
 from ..storage.weights import load_module, save_module
 from .features import MaskFeatures, load_mask_features
@@ -111,7 +112,7 @@ def mask_log_likelihood(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def fit_mask_head(
-    features: MaskFeatures, upsampling: Upsampling, settings: MaskHeadConfig
+    features: MaskFeatures, upsampling: Upsampling, settings: MaskHeadConfig, runtime: Runtime = CPU
 ) -> tuple[MaskHead, dict[str, float]]:
     """Train a head by mean pixel cross-entropy, Adam with a cosine decay, on cached activations.
 
@@ -119,28 +120,33 @@ def fit_mask_head(
         features: Cached activations of the pairs.
         upsampling: How activations are brought to the image's size.
         settings: Width and recipe.
+        runtime: Device.
 
     Returns:
-        The head, and its last training loss (nats) and pixel accuracy (0..1).
+        The head, on the CPU, and its last training loss (nats) and pixel accuracy (0..1).
     """
     torch.manual_seed(settings.seed)
     size = features.masks.shape[-1]
     head = MaskHead(features.taps, features.classes, features.timesteps, size, upsampling, settings.hidden_channels)
-    for i, maps in enumerate(features.maps):
-        head.scales.data[i] = maps.float().std().clamp_min(1e-6)
+    for i, part in enumerate(features.maps):
+        head.scales.data[i] = part.float().std().clamp_min(1e-6)
+    head.to(runtime.device)
+    maps, masks = [settle(part, runtime.device) for part in features.maps], settle(features.masks, runtime.device)
+    levels, rows = _draws(len(features.timesteps), len(features.masks), settings)
+    rows = to_device(rows, runtime.device)
     learned = [parameter for parameter in head.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(learned, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.updates)
-    report: dict[str, float] = {}
     for update in Progress(range(settings.updates), desc="training head", unit="update"):
-        logits, masks = _batch(head, features, settings, update)
-        loss = F.cross_entropy(logits, masks)
+        level, wanted = levels[update], take(masks, rows[update]).long()
+        logits = head([take(part[level], rows[update]) for part in maps], features.timesteps[level])
+        loss = F.cross_entropy(logits, wanted)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
-        report = {"loss": float(loss.detach()), "pixel_accuracy": float((logits.argmax(1) == masks).float().mean())}
-    return head.requires_grad_(False).eval(), report
+    report = {"loss": float(loss.detach()), "pixel_accuracy": float((logits.argmax(1) == wanted).float().mean())}
+    return head.requires_grad_(False).eval().cpu(), report
 
 
 def train_mask_head(
@@ -156,9 +162,9 @@ def train_mask_head(
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    make_runtime(device, "float32", cpu_threads=1)
+    runtime = make_runtime(device, "float32", cpu_threads=1)
     cached, denoiser = load_mask_features(features, row.key)
-    head, report = fit_mask_head(cached, upsampling, settings)
+    head, report = fit_mask_head(cached, upsampling, settings, runtime)
     recipe = settings.model_dump(mode="json")
     about = {**row.key, "denoiser": denoiser, "classes": head.classes, "recipe": recipe, "report": report}
     save_module(head, head.config, output, about)
@@ -174,9 +180,11 @@ def load_mask_head(folder: Path, row: GuideKey, denoiser_digest: str, classes: S
     return load_module(lambda config: MaskHead(**config), folder, expected=expected)[0]
 
 
-def _batch(head: MaskHead, features: MaskFeatures, settings: MaskHeadConfig, update: int) -> tuple[Tensor, Tensor]:
-    stream = generator(f"segmentation head {settings.seed}", update)
-    level = int(torch.randint(len(features.timesteps), (), generator=stream))
-    rows = torch.randint(len(features.masks), (settings.batch_size,), generator=stream)
-    logits = head([maps[level, rows] for maps in features.maps], features.timesteps[level])
-    return logits, features.masks[rows].long()
+def _draws(number_of_levels: int, number_of_rows: int, settings: MaskHeadConfig) -> tuple[list[int], Tensor]:
+    """Return the noise level of every update, and its rows, int64 [U, B]: all before the first, on the host."""
+    levels, rows = [], []
+    for update in range(settings.updates):
+        stream = generator(f"segmentation head {settings.seed}", update)
+        levels.append(int(torch.randint(number_of_levels, (), generator=stream)))
+        rows.append(torch.randint(number_of_rows, (settings.batch_size,), generator=stream))
+    return levels, torch.stack(rows)

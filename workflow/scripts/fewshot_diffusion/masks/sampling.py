@@ -50,7 +50,7 @@ def sample_masks(
     Raises:
         WeightsError: If the guide was made for another row, denoiser or classes.
     """
-    runtime = make_runtime(device, settings.precision, settings.cpu_threads)
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     denoiser = load_denoiser(wanted.denoiser, runtime)
     masks = load_masks(wanted.masks).first(settings.unit_size)
     steering = Steering(row, wanted.guide, denoiser, masks.classes)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..config.masks import SegmenterConfig
 from ..data.mask_set import flip_masks
+from ..diffusion.schedule import label_of
 from ..images import to_signed
 from ..runtime import Runtime, make_runtime
 from ..storage.files import About
@@ -52,7 +53,7 @@ class Segmenter(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return class logits [B, K, H, W] of images [B, 3, H, W], [-1, 1] scale."""
-        found: Tensor = self.network(images, 0).sample
+        found: Tensor = self.network(images, label_of(0, images)).sample
         return found
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,10 +80,9 @@ def fit_segmenter(pairs: Pairs, settings: SegmenterConfig, runtime: Runtime) -> 
     model = Segmenter(pairs.classes, settings.block_out_channels, pairs.images.shape[-1])
 
     def augment(images: Tensor, masks: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
-        mirrored = torch.rand(len(images), generator=stream) < 0.5
-        images, masks = images.clone(), masks.clone()
-        images[mirrored] = images[mirrored].flip(-1)
-        masks[mirrored] = flip_masks(masks[mirrored], pairs.flip_pairs)
+        mirrored = (torch.rand(len(images), generator=stream, device=stream.device) < 0.5).view(-1, 1, 1)
+        images = torch.where(mirrored[:, None], images.flip(-1), images)
+        masks = torch.where(mirrored, flip_masks(masks, pairs.flip_pairs), masks)
         images, masks = shift([images, masks], stream, max_shift=4)
         return images, masks
 

@@ -126,7 +126,7 @@ def describe_images(
         judge: Weights folder; without it, features alone.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, "float32", cpu_threads=1)
+    runtime = make_runtime(device, "float32", cpu_threads=1, feature_batch=settings.feature_batch)
     network = load_judge(judge, "judge").to(runtime.device) if judge else None
     extractors = [make_extractor(extractor, runtime) for extractor in settings.extractors]
     parts = (describe(part.images, part.ids, "real", extractors, network) for part in iter_image_set(images))

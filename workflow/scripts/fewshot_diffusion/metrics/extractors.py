@@ -21,6 +21,9 @@ from ..storage.files import sha256 as digest_of
 INCEPTION_SIZE = 299  # pixels
 
 
+BATCH_SIZE = 64
+
+
 EFFICIENTNET_SIZE = 112  # pixels
 
 
@@ -33,10 +36,12 @@ class FeatureExtractor(Protocol):
     Attributes:
         name: Short name; part of the metrics' names.
         dim: Features per image, D.
+        batch_size: Images per pass.
     """
 
     name: str
     dim: int
+    batch_size: int
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return features, float32 [B, dim], of RGB images, uint8 [B, 3, H, W], 0..255."""
@@ -65,6 +70,7 @@ class InceptionExtractor:
         network.fc = nn.Identity()  # only after the strict load: the file holds the classifier too
         self._network = _freeze(network, runtime)
         self._runtime = runtime
+        self.batch_size = runtime.feature_batch or BATCH_SIZE
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return features, float32 [B, 2048], of RGB images, uint8 [B, 3, H, W], 0..255."""
@@ -97,6 +103,7 @@ class EfficientNetLite0Extractor:
         _load_verified(network, weights, sha256)
         self._network: Any = _freeze(network, runtime)
         self._runtime = runtime
+        self.batch_size = runtime.feature_batch or BATCH_SIZE
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return features, float32 [B, 1280], of RGB images, uint8 [B, 3, H, W], 0..255."""
@@ -122,13 +129,12 @@ def make_extractor(settings: ExtractorConfig, runtime: Runtime) -> FeatureExtrac
     return EfficientNetLite0Extractor(settings.weights or packaged, settings.sha256 or EFFICIENTNET_SHA256, runtime)
 
 
-def extract_features(images: Tensor, extractor: FeatureExtractor, batch_size: int = 64) -> Tensor:
+def extract_features(images: Tensor, extractor: FeatureExtractor) -> Tensor:
     """Return the features of any number of images.
 
     Args:
         images: RGB, uint8 [N, 3, H, W], 0..255.
-        extractor: The network.
-        batch_size: Images per forward pass; changes rounding only.
+        extractor: The network; its ``batch_size`` changes rounding only.
 
     Returns:
         Features, float32 [N, dim], on the CPU.
@@ -138,7 +144,7 @@ def extract_features(images: Tensor, extractor: FeatureExtractor, batch_size: in
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise DataError(f"Images: found {images.dtype} {list(images.shape)}, expected uint8 [N, 3, H, W].")
-    features = torch.empty(len(images), extractor.dim)
+    features, batch_size = torch.empty(len(images), extractor.dim), extractor.batch_size
     few = len(images) <= 4 * batch_size  # a part of a larger set, which has a bar of its own
     with Progress(total=len(images), desc=f"{extractor.name} features", unit="image", disable=few) as bar:
         for start in range(0, len(images), batch_size):
