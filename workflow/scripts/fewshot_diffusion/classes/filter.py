@@ -1,7 +1,8 @@
 """The rejection filter: a class head on the unconditional denoiser's middle activations of clean images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ..progress import Progress
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.files import About
-from ..storage.tensors import pixel_digest, read_tensors, write_tensors
+from ..storage.rows import Rows, flatten_rows, in_memory
+from ..storage.tensors import open_tensors, pixel_digest, writing_rows
 from ..storage.weights import load_module, save_module
 
 _READS = {"tap", "timesteps", "precision"}  # of the settings: what the features depend on
@@ -76,12 +78,12 @@ class ClassFeatures:
     """Cached activations of labelled images: computed once, whatever the number of epochs.
 
     Attributes:
-        maps: float16 [2, N, C, h, w]: of the images, and of their mirror images.
+        maps: float16 [2, N, C, h, w]: of the images, and of their mirror images; of many, in their file.
         labels: int64 [N].
         classes: Names of the classes.
     """
 
-    maps: Tensor
+    maps: Rows
     labels: Tensor
     classes: list[str]
 
@@ -105,14 +107,36 @@ def extract_class_features(
         "images": pixel_digest(shots.images, shots.labels),
         **settings.model_dump(mode="json", include=_READS),
     }
-    save_class_features(class_features(unconditional, shots, settings, runtime), output, about)
+    write_class_features(class_maps(unconditional, shots, settings, runtime), shots, output, about)
 
 
-def class_features(denoiser: Denoiser, real: ClassSet, settings: FilterConfig, runtime: Runtime) -> ClassFeatures:
-    """Return the activations that a head is trained on."""
-    views = (real.images, real.images.flip(-1))
-    maps = [filter_maps(denoiser, images, settings.tap, settings.timesteps, runtime) for images in views]
-    return ClassFeatures(torch.stack(maps), real.labels, real.classes)
+def class_maps(
+    denoiser: Denoiser, real: ClassSet, settings: FilterConfig, runtime: Runtime, batch_size: int = 50
+) -> Iterator[Tensor]:
+    """Yield the activations that a head is trained on, batch by batch: of the images, then of their mirror images."""
+    for mirrored in (False, True):
+        bar = Progress(real.images.split(batch_size), desc="mirror images" if mirrored else "images", unit="batch")
+        for images in bar:
+            seen = images.flip(-1) if mirrored else images
+            yield filter_maps(denoiser, seen, settings.tap, settings.timesteps, runtime, batch_size)
+
+
+def write_class_features(maps: Iterable[Tensor], real: ClassSet, path: Path, about: About) -> None:
+    """Write activations as they come, of which few are in memory at a time.
+
+    Args:
+        maps: Parts of [2 N, C, h, w], float16: of the images, then of their mirror images.
+        real: The N images.
+        path: Cache to write, safetensors.
+        about: What they were made with.
+    """
+    parts = iter(maps)
+    first, n = next(parts), len(real)
+    shapes = {"maps": (first.dtype, (2, n, *first.shape[1:])), "labels": (real.labels.dtype, (n,))}
+    with writing_rows(path, shapes, {**about, "classes": real.classes}) as writer:
+        writer.append("labels", real.labels)
+        for part in chain([first], parts):
+            writer.append("maps", part)
 
 
 def filter_maps(
@@ -137,16 +161,10 @@ def filter_maps(
     return torch.cat(found)
 
 
-def save_class_features(features: ClassFeatures, path: Path, about: About) -> None:
-    """Write cached activations."""
-    tensors = {"maps": features.maps, "labels": features.labels}
-    write_tensors(path, tensors, {**about, "classes": features.classes})
-
-
 def load_class_features(path: Path, expected: About | None = None) -> tuple[ClassFeatures, dict[str, Any]]:
     """Read cached activations, and what the file says of itself."""
-    tensors, about = read_tensors(path, "maps", "labels", expected=expected)
-    return ClassFeatures(tensors["maps"], tensors["labels"], list(about["classes"])), about
+    tensors, about = open_tensors(path, "maps", "labels", expected=expected)
+    return ClassFeatures(tensors["maps"], in_memory(tensors["labels"]), list(about["classes"])), about
 
 
 def train_class_filter(settings: FilterConfig, features: Path, output: Path, device: str = "auto") -> None:
@@ -180,12 +198,13 @@ def fit_filter(features: ClassFeatures, settings: FilterConfig, runtime: Runtime
     shape = settings.model_dump(include={"hidden_channels", "dropout", *_READS})
     head = RejectionHead(features.maps.shape[2], features.classes, shape).to(runtime.device).train()
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches = max(1, len(features.labels) // settings.batch_size)
+    number, maps_of = len(features.labels), flatten_rows(features.maps)
+    batches = max(1, number // settings.batch_size)
     for epoch in Progress(range(settings.epochs), desc="training RejectionHead", unit="epoch"):
         stream = generator(f"rejection head {settings.seed}", epoch)
         mirrored = torch.randint(2, features.labels.shape, generator=stream)
         for index in torch.randperm(len(features.labels), generator=stream).tensor_split(batches):
-            maps = features.maps[mirrored[index], index].to(runtime.device)
+            maps = maps_of[number * mirrored[index] + index].to(runtime.device)
             loss = F.cross_entropy(head(maps), features.labels[index].to(runtime.device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -203,10 +222,13 @@ def load_filter(folder: Path, denoiser: Denoiser) -> tuple[RejectionHead, dict[s
     return head.to(denoiser.unet.device), about
 
 
-def score(denoiser: Denoiser, head: RejectionHead, images: Tensor, runtime: Runtime, batch_size: int = 50) -> Tensor:
+def score(denoiser: Denoiser, head: RejectionHead, images: Rows, runtime: Runtime, batch_size: int = 50) -> Tensor:
     """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
     # The features in the precision that the head was trained with, whatever the sampler's.
     runtime = make_runtime(str(runtime.device), head.settings["precision"], torch.get_num_threads())
-    maps = filter_maps(denoiser, images, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
-    with torch.inference_mode():
-        return torch.cat([head.log_prob(part.to(runtime.device)).cpu() for part in maps.split(batch_size)])
+    found = []
+    for part in images.split(batch_size):
+        maps = filter_maps(denoiser, part, head.settings["tap"], head.settings["timesteps"], runtime, batch_size)
+        with torch.inference_mode():
+            found.append(head.log_prob(maps.to(runtime.device)).cpu())
+    return torch.cat(found)

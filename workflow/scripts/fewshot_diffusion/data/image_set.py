@@ -1,7 +1,7 @@
 """The common product of every data set: images, ids, binary attributes and perhaps classes of one split."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from torch import Tensor
 from ..errors import DataError
 from ..images import decode_images, encode_images
 from ..storage.files import About
-from ..storage.records import iter_records, read_records, stream_records, write_records
+from ..storage.records import iter_records, stream_records, write_records
+from ..storage.rows import Rows, gather_rows, in_memory, select_rows
 from .class_set import ClassSet
 
 BATCH = 256  # images in memory at a time; a multiple of what networks take at a time, so that features stay the same
 GROUP_ROWS, GROUP_BYTES = 2**14, 2**27  # of coded images: a part of a file ends with the batch that reaches one of them
 
 _ATTRIBUTE = "attribute: "  # marks the columns that the data set names
+_NO_IMAGES = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,14 @@ class ImageSet:
     """Images with attributes.
 
     Attributes:
-        images: RGB, uint8 [N, 3, H, W], 0..255.
+        images: RGB, uint8 [N, 3, H, W], 0..255; of a large split, in a file.
         ids: Identity of each image within its data set, int64 [N].
         attributes: One boolean column per attribute, N rows.
         labels: Positions in ``classes``, int64 [N]; None if the data set has no classes.
         classes: Names of the K classes; empty if it has none.
     """
 
-    images: Tensor
+    images: Rows
     ids: Tensor
     attributes: pd.DataFrame
     labels: Tensor | None = None
@@ -42,6 +44,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The images in memory: of a few, or of a batch."""
+        return in_memory(self.images)
 
     def mask(self, attribute: str, value: bool) -> Tensor:
         """Return which images have ``attribute`` equal to ``value``, bool [N].
@@ -59,7 +66,7 @@ class ImageSet:
         positions = index.nonzero().flatten() if index.dtype == torch.bool else index
         rows = self.attributes.iloc[positions.numpy()].reset_index(drop=True)
         labels = None if self.labels is None else self.labels[positions]
-        return ImageSet(self.images[positions], self.ids[positions], rows, labels, self.classes)
+        return ImageSet(select_rows(self.images, positions), self.ids[positions], rows, labels, self.classes)
 
     def by_ids(self, ids: Sequence[int]) -> "ImageSet":
         """Return the images with these ids, in this order.
@@ -118,7 +125,7 @@ def _groups(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 
 def _frame(image_set: ImageSet) -> pd.DataFrame:
-    frame = pd.DataFrame({"id": image_set.ids.numpy(), "image": encode_images(image_set.images)})
+    frame = pd.DataFrame({"id": image_set.ids.numpy(), "image": encode_images(image_set.pixels)})
     if image_set.labels is not None:
         frame["label"] = image_set.labels.numpy()
     return pd.concat([frame, image_set.attributes.add_prefix(_ATTRIBUTE)], axis=1)
@@ -129,12 +136,27 @@ def _about(image_set: ImageSet, about: About) -> About:
 
 
 def load_image_set(path: Path) -> ImageSet:
-    """Read a split that ``save_image_set`` wrote.
+    """Read a split that ``save_image_set`` wrote; images of a large one stay beside it, in a file without a name.
 
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    return _image_set(*read_records(path, "id", "image"))
+    parts: list[ImageSet] = []
+
+    def pixels() -> Iterator[Tensor]:
+        for part in iter_image_set(path):
+            parts.append(replace(part, images=_NO_IMAGES))
+            yield part.pixels
+
+    images = gather_rows(pixels(), path.parent)
+    found = [part.labels for part in parts if part.labels is not None]
+    return ImageSet(
+        images,
+        torch.cat([part.ids for part in parts]),
+        pd.concat([part.attributes for part in parts], ignore_index=True),
+        torch.cat(found) if found else None,
+        parts[0].classes,
+    )
 
 
 def iter_image_set(path: Path) -> Iterator[ImageSet]:
@@ -164,8 +186,10 @@ def load_attributes(path: Path) -> pd.DataFrame:
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    frame, _ = read_records(path, "id", "image")
-    return _attributes(frame).set_index(pd.Index(frame["id"], name="id"))
+    parts = [
+        _attributes(frame).set_index(pd.Index(frame["id"], name="id")) for frame, _ in iter_records(path, "id", "image")
+    ]
+    return pd.concat(parts)
 
 
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import About, fingerprint
+from ..storage.rows import Rows
 from ..storage.tensors import pixel_digest, read_tensors, write_tensors
 from ..storage.weights import save_module
 from .denoiser import build_unet, unet_config
@@ -68,7 +69,7 @@ class DenoiserTraining:
         """Optimizer steps of a whole training."""
         return math.ceil(self.settings.num_images / self.settings.batch_size)
 
-    def train_step(self, images: Tensor) -> float:
+    def train_step(self, images: Rows) -> float:
         """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss."""
         index, clean, noise, timesteps = self._draw(images)
         alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
@@ -120,7 +121,7 @@ class DenoiserTraining:
             moments = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
 
-    def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _draw(self, images: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         stream = generator(f"denoiser training {self.settings.seed}", self.step)
         size = self.settings.batch_size
         index = torch.randint(len(images), (size,), generator=stream)
@@ -177,7 +178,7 @@ def training_identity(about: About, runtime: Runtime) -> str:
 
 
 def fit_denoiser(
-    images: Tensor, settings: DenoiserConfig, checkpoints: CheckpointFolder, runtime: Runtime
+    images: Rows, settings: DenoiserConfig, checkpoints: CheckpointFolder, runtime: Runtime
 ) -> UNet2DModel:
     """Train a denoiser from scratch.
 
@@ -201,7 +202,7 @@ def fit_denoiser(
     return unet.requires_grad_(False).eval()
 
 
-def run_training(training: DenoiserTraining, images: Tensor, checkpoints: CheckpointFolder) -> None:
+def run_training(training: DenoiserTraining, images: Rows, checkpoints: CheckpointFolder) -> None:
     """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average.
 
     Raises:

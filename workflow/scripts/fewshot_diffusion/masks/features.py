@@ -16,6 +16,7 @@ from ..progress import Progress
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.files import About
+from ..storage.rows import in_memory
 from ..storage.tensors import read_tensors, write_tensors
 from .pairs import GuideFiles, Pairs
 from .row import GuideKey
@@ -59,14 +60,14 @@ def mask_features(
     seen, noised = pairs.mirrored() if settings.flip else pairs, method == "readout"
     timesteps = sorted(set(settings.readout_timesteps)) if noised else [taps.feature_timestep]
     draws = settings.readout_draws if noised else 1
-    clean = to_signed(seen.images).repeat(draws, 1, 1, 1)
+    clean = to_signed(in_memory(seen.images)).repeat(draws, 1, 1, 1)
     levels = []
     for timestep in Progress(timesteps, desc="noise levels", unit="level"):
         samples = noised_to(denoiser, clean, timestep, "readout pairs", timestep) if noised else clean
         levels.append(_maps_of(denoiser, samples, timestep, taps.taps, runtime))
     maps = [torch.stack(found) for found in zip(*levels, strict=True)]
     described = describe_taps(denoiser.unet, taps.taps)
-    return MaskFeatures(maps, seen.masks.repeat(draws, 1, 1), timesteps, described, pairs.classes)
+    return MaskFeatures(maps, in_memory(seen.masks).repeat(draws, 1, 1), timesteps, described, pairs.classes)
 
 
 def noised_to(denoiser: Denoiser, clean: Tensor, timestep: int, purpose: str, seed: int) -> Tensor:

@@ -97,6 +97,19 @@ def iter_records(
     _require_whole(path, digests, digest)
 
 
+def count_records(path: Path) -> int:
+    """Return how many records a file holds, without reading any.
+
+    Raises:
+        CorruptFileError: If it is missing or no such file.
+    """
+    require_file(path)
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise corrupt(path, f"cannot be read as a record file ({error})") from error
+
+
 def _groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
     """Yield the row groups; of a file without any, an empty table."""
     return map(file.read_row_group, range(file.num_row_groups)) if file.num_row_groups else iter([file.read()])
