@@ -18,7 +18,7 @@ from .distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
 from .intervals import Interval
 from .moments import StreamingStatistics
 
-REFERENCE_PART = 2**13  # images of a reference in memory at a time, in float64
+REFERENCE_PART = 2**12  # images of a reference in memory at a time, in float64
 
 Measure = Callable[[Tensor], Interval]
 """Features of generated images, [n, D] -> the metric with its 95 % interval."""

@@ -18,6 +18,11 @@ IN_MEMORY = 2**28  # bytes: what is larger stays in a file
 PART = 2**24  # bytes that are copied at a time
 
 
+def is_large(size: int) -> bool:
+    """Return whether so many bytes stay in a file."""
+    return size > IN_MEMORY
+
+
 class Rows(Protocol):
     """What tensors [N, ...] and rows of files have in common: all that trainings and metrics ask of images."""
 
@@ -158,7 +163,7 @@ def gather_rows(parts: Iterable[Tensor], folder: Path) -> Rows:
     rest = iter(parts)
     for part in rest:
         kept.append(part)
-        if sum(each.nbytes for each in kept) > IN_MEMORY:
+        if is_large(sum(each.nbytes for each in kept)):
             return _spilled(kept, rest, folder)
     return kept[0] if len(kept) == 1 else torch.cat(kept)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .files import About, atomic_path, corrupt, require_about, require_file, require_names, seal, unseal
-from .rows import IN_MEMORY, Descriptor, FileRows, Rows, bytes_of, chunks_of
+from .rows import Descriptor, FileRows, Rows, bytes_of, chunks_of, in_memory, is_large
 
 _KEY = "about"
 _KINDS = {torch.int64: "I64", torch.float32: "F32", torch.float16: "F16", torch.uint8: "U8"}
@@ -129,14 +129,12 @@ def read_tensors(path: Path, *names: str, expected: About | None = None) -> tupl
     Raises:
         CorruptFileError: If the file is missing, damaged or another than expected.
     """
-    tensors, about = open_tensors(path, *names, expected=expected, largest=None)
-    return {name: rows for name, rows in tensors.items() if isinstance(rows, Tensor)}, about
+    tensors, about = open_tensors(path, *names, expected=expected)
+    return {name: in_memory(rows) for name, rows in tensors.items()}, about
 
 
-def open_tensors(
-    path: Path, *names: str, expected: About | None = None, largest: int | None = IN_MEMORY
-) -> tuple[dict[str, Rows], dict[str, Any]]:
-    """Read tensors as ``read_tensors`` does; those of more than ``largest`` bytes stay in the file, until it is read.
+def open_tensors(path: Path, *names: str, expected: About | None = None) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """Read tensors as ``read_tensors`` does; large ones stay in the file.
 
     Raises:
         CorruptFileError: If the file is missing, damaged or another than expected.
@@ -145,7 +143,7 @@ def open_tensors(
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             about, digest = unseal((file.metadata() or {})[_KEY])
-            left = _too_large(path, largest)
+            left = _left_in(path)
             tensors: dict[str, Rows] = {
                 name: left[name] if name in left else file.get_tensor(name)
                 for name in file.keys()  # noqa: SIM118 - a handle, not a dict
@@ -160,10 +158,8 @@ def open_tensors(
     return tensors, about
 
 
-def _too_large(path: Path, largest: int | None) -> dict[str, FileRows]:
-    """Return the tensors of a file, whose header is sound, that are to stay in it."""
-    if largest is None:
-        return {}
+def _left_in(path: Path) -> dict[str, FileRows]:
+    """Return the large tensors of a file whose header is sound, of types that rows have."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header, start = json.loads(file.read(length)), 8 + length
@@ -172,7 +168,7 @@ def _too_large(path: Path, largest: int | None) -> dict[str, FileRows]:
     return {
         name: FileRows(descriptor, start + what["data_offsets"][0], what["shape"], kinds[what["dtype"]])
         for name, what in header.items()
-        if name != "__metadata__" and what["data_offsets"][1] - what["data_offsets"][0] > largest
+        if what.get("dtype") in kinds and is_large(what["data_offsets"][1] - what["data_offsets"][0])
     }
 
 
