@@ -1,7 +1,7 @@
 """The common product of every data set: images, ids, binary attributes and perhaps classes of one split."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import DataError
 from ..images import decode_images, encode_images
 from ..storage.files import About
-from ..storage.records import iter_records, stream_records, write_records
+from ..storage.records import iter_records, read_beside, stream_records, write_records
 from ..storage.rows import Rows, gather_rows, in_memory, select_rows
 from .class_set import ClassSet
 
@@ -21,7 +21,6 @@ BATCH = 256  # images in memory at a time; a multiple of what networks take at a
 GROUP_ROWS, GROUP_BYTES = 2**14, 2**27  # of coded images: a part of a file ends with the batch that reaches one of them
 
 _ATTRIBUTE = "attribute: "  # marks the columns that the data set names
-_NO_IMAGES = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -141,22 +140,15 @@ def load_image_set(path: Path) -> ImageSet:
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    parts: list[ImageSet] = []
+    classes: list[str] = []
 
     def pixels() -> Iterator[Tensor]:
         for part in iter_image_set(path):
-            parts.append(replace(part, images=_NO_IMAGES))
+            classes[:] = part.classes
             yield part.pixels
 
     images = gather_rows(pixels(), path.parent)
-    found = [part.labels for part in parts if part.labels is not None]
-    return ImageSet(
-        images,
-        torch.cat([part.ids for part in parts]),
-        pd.concat([part.attributes for part in parts], ignore_index=True),
-        torch.cat(found) if found else None,
-        parts[0].classes,
-    )
+    return _of_frame(read_beside(path, "image"), images, classes)
 
 
 def iter_image_set(path: Path) -> Iterator[ImageSet]:
@@ -171,10 +163,13 @@ def iter_image_set(path: Path) -> Iterator[ImageSet]:
 
 
 def _image_set(frame: pd.DataFrame, about: dict[str, Any]) -> ImageSet:
+    return _of_frame(frame, decode_images(frame["image"], tuple(about["size"])), list(about["classes"]))
+
+
+def _of_frame(frame: pd.DataFrame, images: Rows, classes: list[str]) -> ImageSet:
     labels = torch.from_numpy(frame["label"].to_numpy(copy=True)) if "label" in frame else None
     ids = torch.from_numpy(frame["id"].to_numpy(copy=True))
-    images = decode_images(frame["image"], tuple(about["size"]))
-    return ImageSet(images, ids, _attributes(frame), labels, list(about["classes"]))
+    return ImageSet(images, ids, _attributes(frame), labels, classes)
 
 
 def load_attributes(path: Path) -> pd.DataFrame:
@@ -186,10 +181,10 @@ def load_attributes(path: Path) -> pd.DataFrame:
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    parts = [
-        _attributes(frame).set_index(pd.Index(frame["id"], name="id")) for frame, _ in iter_records(path, "id", "image")
-    ]
-    return pd.concat(parts)
+    for _ in iter_records(path, "id", "image"):
+        pass  # all of it is whole
+    frame = read_beside(path, "image")
+    return _attributes(frame).set_index(pd.Index(frame["id"], name="id"))
 
 
 def _attributes(frame: pd.DataFrame) -> pd.DataFrame:

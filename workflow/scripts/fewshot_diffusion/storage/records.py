@@ -97,6 +97,16 @@ def iter_records(
     _require_whole(path, digests, digest)
 
 
+def read_beside(path: Path, heavy: str) -> pd.DataFrame:
+    """Read all columns but a heavy one of a file that ``iter_records`` found to be whole.
+
+    Kept from its parts, they would keep these parts' memory from being used again.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        frame: pd.DataFrame = file.read([name for name in file.schema_arrow.names if name != heavy]).to_pandas()
+    return frame
+
+
 def count_records(path: Path) -> int:
     """Return how many records a file holds, without reading any.
 
