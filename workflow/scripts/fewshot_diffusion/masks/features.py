@@ -54,12 +54,14 @@ def mask_features(
         method: ``exact``: one label, ``taps.feature_timestep``; ``readout``: the noise of each label of
             ``settings.readout_timesteps``, ``settings.readout_draws`` times.
         taps: Modules to read.
-        settings: Flips, levels and draws.
+        settings: Flips, brightness, levels and draws.
         runtime: Device and precision.
     """
     seen, noised = pairs.mirrored() if settings.flip else pairs, method == "readout"
     timesteps = sorted(set(settings.readout_timesteps)) if noised else [taps.feature_timestep]
     draws = settings.readout_draws if noised else 1
+    if settings.brightness:
+        seen = seen.brightened(settings.seed)
     clean = to_signed(in_memory(seen.images)).repeat(draws, 1, 1, 1)
     levels = []
     for timestep in Progress(timesteps, desc="noise levels", unit="level"):

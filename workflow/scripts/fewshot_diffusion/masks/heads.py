@@ -178,5 +178,8 @@ def _batch(head: MaskHead, features: MaskFeatures, settings: MaskHeadConfig, upd
     stream = generator(f"segmentation head {settings.seed}", update)
     level = int(torch.randint(len(features.timesteps), (), generator=stream))
     rows = torch.randint(len(features.masks), (settings.batch_size,), generator=stream)
+    if settings.brightness:  # every second row is the one before it, brighter or darker
+        changed = torch.rand(settings.batch_size, generator=stream) < settings.brightness
+        rows = rows - rows % 2 + changed.long()
     logits = head([maps[level, rows] for maps in features.maps], features.timesteps[level])
     return logits, features.masks[rows].long()

@@ -9,6 +9,7 @@ import torch
 from ..data import shots as few
 from ..data.image_set import load_image_set
 from ..data.mask_set import flip_masks, load_masks
+from ..seeds import generator
 from ..storage.rows import Rows, in_memory
 from ..storage.tables import write_csv
 from ..storage.tensors import pixel_digest
@@ -43,6 +44,18 @@ class Pairs:
         images, masks = in_memory(self.images), in_memory(self.masks)
         flipped = flip_masks(masks, self.flip_pairs)
         return replace(self, images=torch.cat([images, images.flip(-1)]), masks=torch.cat([masks, flipped]))
+
+    def brightened(self, seed: int) -> "Pairs":
+        """Return the pairs, which are few, and behind each its copy of another brightness: times 0.5 to 1.5.
+
+        Args:
+            seed: Of the factors, one of each pair.
+        """
+        images, masks = in_memory(self.images), in_memory(self.masks)
+        factors = 0.5 + torch.rand(len(images), 1, 1, 1, generator=generator("pair brightness", seed))
+        changed = (images * factors).round().clamp(0, 255).to(torch.uint8)
+        both = torch.stack([images, changed], dim=1).flatten(0, 1)
+        return replace(self, images=both, masks=masks.repeat_interleave(2, dim=0))
 
 
 @dataclass(frozen=True, kw_only=True)
