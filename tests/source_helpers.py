@@ -1,6 +1,7 @@
 """Sources whose images are there, read as a whole."""
 
-from fewshot_diffusion.config.data import DatasetConfig, FilesConfig
+from fewshot_diffusion.config.data import DatasetConfig
+from fewshot_diffusion.config.sources import FilesConfig
 from fewshot_diffusion.data.image_set import ImageSet
 from fewshot_diffusion.data.index import Row, SourceIndex
 from fewshot_diffusion.data.listed import iter_row_masks, iter_rows

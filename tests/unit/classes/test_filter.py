@@ -15,7 +15,7 @@ from fewshot_diffusion.classes import filter as filters
 from fewshot_diffusion.classes.filter import (
     ClassFeatures,
     RejectionHead,
-    class_features,
+    class_maps,
     filter_maps,
     fit_filter,
     score,
@@ -27,7 +27,7 @@ from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.diffusion.denoiser import Denoiser, PixelDenoiser, build_unet
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
-from fewshot_diffusion.runtime import CPU
+from fewshot_diffusion.runtime import CPU, Runtime
 from fewshot_diffusion.seeds import generator
 from fewshot_diffusion.storage.weights import save_module
 
@@ -37,6 +37,11 @@ SHAPE = {"tap": "mid_block", "timesteps": [300, 800], "hidden_channels": 32, "dr
 SETTINGS = FilterConfig(
     **SHAPE, epochs=30, batch_size=8, learning_rate=3e-3, weight_decay=0, threshold=0.2, max_attempts=4
 )
+
+
+def class_features(denoiser: Denoiser, data: ClassSet, settings: FilterConfig, runtime: Runtime) -> ClassFeatures:
+    maps = torch.cat([*class_maps(denoiser, data, settings, runtime)])
+    return ClassFeatures(maps.unflatten(0, (2, len(data))), data.labels, data.classes)
 
 
 def fitted(denoiser: Denoiser, data: ClassSet) -> RejectionHead:
@@ -143,7 +148,8 @@ def test_a_training_repeats_bit_for_bit_and_ends_frozen() -> None:
 
 def test_features_of_other_settings_are_refused(tmp_path: Path) -> None:
     about: dict[str, Any] = {"denoiser": "d", "images": "i", "tap": "mid_block", "precision": "float32"}
-    filters.save_class_features(random_features(), tmp_path / "features", {**about, "timesteps": [300, 800]})
+    cached, real = random_features(), shades(CLASSES, 4)
+    filters.write_class_features(cached.maps, real, tmp_path / "features", {**about, "timesteps": [300, 800]})
     settings = SETTINGS.model_copy(update={"epochs": 1})
     filters.train_class_filter(settings, tmp_path / "features", tmp_path / "filter", "cpu")
     assert filters.load_class_features(tmp_path / "features")[0].classes == CLASSES

@@ -71,6 +71,26 @@ def test_a_few_pairs_are_learned_from_the_cache(
         train_mask_head(recipe, "bilinear", other, tmp_path / "cache.safetensors", tmp_path / "other", "cpu")
 
 
+def test_behind_every_pair_lies_its_copy_of_another_brightness(tiny_denoiser: Denoiser, recipe: MaskHeadConfig) -> None:
+    images = torch.full((6, 3, 16, 16), 100, dtype=torch.uint8)
+    pairs = Pairs(images, torch.arange(6, dtype=torch.uint8)[:, None, None].expand(-1, 16, 16), list("abcdef"))
+    both = pairs.brightened(0)
+    factors = both.images[:].float().mean((1, 2, 3)) / 100
+    assert torch.equal(both.images[:][::2], images)
+    assert factors[1::2].min() >= 0.5 and factors[1::2].max() <= 1.5 and len(factors[1::2].unique()) > 3
+    assert both.masks[:][:, 0, 0].tolist() == [k for k in range(6) for _ in range(2)]
+    taps = MaskTapsConfig(taps=["up_blocks.0"], feature_timestep=100)
+    plain, changed = (
+        mask_features(tiny_denoiser, pairs, "exact", taps, recipe.model_copy(update={"brightness": share}))
+        for share in (0.0, 0.2)
+    )
+    assert len(changed.masks) == 2 * len(plain.masks)
+    assert (
+        "brightness" not in recipe.model_dump()
+        and "brightness" in recipe.model_copy(update={"brightness": 0.2}).model_dump()
+    ), "what does not use it keeps its params"
+
+
 def test_mirrored_pairs_exchange_left_and_right() -> None:
     images = torch.randint(256, (2, 3, 4, 4)).to(torch.uint8)
     masks = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).expand(2, 4, 4)

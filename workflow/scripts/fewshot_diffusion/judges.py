@@ -12,6 +12,7 @@ from .data.image_set import load_image_set
 from .errors import DataError
 from .images import to_signed
 from .runtime import Runtime, make_runtime
+from .storage.rows import Rows
 from .storage.tensors import pixel_digest
 from .storage.weights import load_module, save_module
 from .supervised import augment, fit
@@ -39,7 +40,7 @@ class AttributeClassifier(nn.Module):
         """Return log-odds float32 [B, A] of uint8 images [B, 3, H, W], 0..255."""
         return self.network(to_signed(images))  # type: ignore[no-any-return]
 
-    def probability(self, images: Tensor, attribute: str, batch_size: int = 128) -> Tensor:
+    def probability(self, images: Rows, attribute: str, batch_size: int = 128) -> Tensor:
         """Return p(attribute | image), float32 [N].
 
         Raises:
@@ -55,7 +56,7 @@ class AttributeClassifier(nn.Module):
 
 
 def train_classifier(
-    images: Tensor, labels: Tensor, attributes: list[str], settings: SupervisedConfig, runtime: Runtime
+    images: Rows, labels: Tensor, attributes: list[str], settings: SupervisedConfig, runtime: Runtime
 ) -> AttributeClassifier:
     """Train a classifier: AdamW, one-cycle learning rate, mirrored and shifted images.
 

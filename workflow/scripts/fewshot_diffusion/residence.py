@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from .storage.rows import Rows, in_memory
+
 SHARE = 0.5
 """Of a device's free memory, which the examples of a training may take; networks and activations need the rest."""
 
@@ -14,25 +16,25 @@ def free_memory(device: torch.device) -> float:
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else math.inf
 
 
-def settle(examples: Tensor, device: torch.device) -> Tensor:
+def settle(examples: Rows, device: torch.device) -> Rows:
     """Return examples [N, ...] on the device if they take at most ``SHARE`` of what is free there, else as they are.
 
-    Which it is changes no batch, only its way: see ``take``.
+    Which it is changes no batch, only its way: see ``take``. Of a CPU, what lies in a file stays there.
     """
-    fits = examples.numel() * examples.element_size() <= SHARE * free_memory(device)
-    return examples.to(device) if fits else examples
+    fits = math.prod(examples.shape) * examples.dtype.itemsize <= SHARE * free_memory(device)
+    return in_memory(examples).to(device) if fits and device.type != "cpu" else examples
 
 
-def take(examples: Tensor, index: Tensor) -> Tensor:
+def take(examples: Rows, index: Tensor) -> Tensor:
     """Return a batch, [B, ...], on the device of its positions.
 
     Args:
         examples: What ``settle`` returned, [N, ...].
         index: Positions, int64 [B]. Those of examples on the host are read there: the host waits for them.
     """
-    if examples.device == index.device:
+    if isinstance(examples, Tensor) and examples.device == index.device:
         return examples[index]
-    return to_device(examples[index.to(examples.device)], index.device)
+    return to_device(examples[index.cpu()], index.device)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

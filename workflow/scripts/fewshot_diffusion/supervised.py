@@ -10,6 +10,7 @@ from .progress import Progress
 from .residence import settle, take
 from .runtime import Runtime
 from .seeds import generator
+from .storage.rows import Rows
 
 
 def augment(images: Tensor, stream: torch.Generator, max_shift: int = 4) -> Tensor:
@@ -24,7 +25,7 @@ Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 def fit(
     model: nn.Module,
-    examples: tuple[Tensor, Tensor],
+    examples: tuple[Rows, Rows],
     loss_of: Callable[[Tensor, Tensor], Tensor],
     augment: Augment,
     settings: SupervisedConfig,
@@ -36,7 +37,8 @@ def fit(
 
     Args:
         model: Maps uint8 images [B, 3, H, W], 0..255, to outputs.
-        examples: Images, uint8 [N, 3, H, W], 0..255, and targets, [N, ...]: what ``loss_of`` compares outputs with.
+        examples: Images, uint8 [N, 3, H, W], 0..255, and targets, [N, ...]: what ``loss_of`` compares outputs with; in
+            memory or in files.
         loss_of: (float32 outputs, targets) -> scalar.
         augment: Applied to every batch, on the device; its stream is that of (seed, epoch), and draws there.
         settings: Recipe.

@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..config.evaluation import EvaluationConfig
+from ..data.image_set import BATCH
 from ..diffusion.samples import load_samples, seconds_per_sample
 from ..errors import DataError
 from ..judges import load_judge
-from ..metrics.descriptions import Cost, describe, load_description, save_description
+from ..metrics.descriptions import Cost, Description, describe, describe_into, load_description, save_description
 from ..metrics.extractors import make_extractor
 from ..runtime import make_runtime
 from .baselines.ddim_i import METHOD as DDIM_I
@@ -59,8 +61,12 @@ def describe_samples(
     extractors = [make_extractor(extractor, runtime) for extractor in settings.extractors]
     seconds = seconds_per_sample([path.with_suffix(".timing.json") for path in samples])
     cost = Cost(drawn.forwards_per_sample, seconds)
-    described = describe(drawn.images, drawn.seeds, steering.method, extractors, network, cost)
-    save_description(described, output, steering.about)
+
+    def describe_part(images: Tensor, seeds: Tensor) -> Description:
+        return describe(images, seeds, steering.method, extractors, network, cost)
+
+    parts = zip(drawn.images.split(BATCH), drawn.seeds.split(BATCH), strict=True)
+    describe_into(output, parts, len(drawn.seeds), describe_part, steering.about)
 
 
 def select_images(

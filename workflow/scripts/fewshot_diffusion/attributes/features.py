@@ -122,6 +122,6 @@ def extract_attribute_features(
     runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     network = load_denoiser(denoiser, runtime)
     images, labels = files.load()
-    cached = FEATURES[mode](network, images.images, labels, images.ids, settings)
+    cached = FEATURES[mode](network, images.pixels, labels, images.ids, settings)
     about = {"denoiser": network.digest, "mode": mode, "attribute": files.attribute}
     save_shot_features(cached, output, about)

@@ -196,7 +196,7 @@ def _images_of(path: Path) -> tuple[Tensor, int]:
     """Return the first images, and the number of all, of a set of samples or of their description."""
     if path.suffix == ".parquet":
         drawn = load_samples([path])
-        return drawn.images, len(drawn.seeds)
+        return drawn.pixels, len(drawn.seeds)
     described = load_description(path)
     return described.gallery, len(described)
 

@@ -79,7 +79,7 @@ def sweep_rows(
                 "tuning_judge_accuracy": interval.value,
                 "ci_low": interval.low,
                 "ci_high": interval.high,
-                "contrast": contrast(drawn.images),
+                "contrast": contrast(drawn.pixels),
                 "n": len(wanted),
                 "seeds": seed_range(drawn.seeds),
             }

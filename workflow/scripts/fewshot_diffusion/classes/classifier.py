@@ -16,6 +16,7 @@ from ..data.image_set import load_image_set
 from ..images import to_signed
 from ..runtime import Runtime, make_runtime
 from ..seeds import host_seed
+from ..storage.rows import Rows
 from ..storage.tensors import pixel_digest
 from ..storage.weights import load_module, save_module
 from ..supervised import Augment, augment, fit
@@ -44,7 +45,7 @@ class ClassClassifier(nn.Module):
         logits: Tensor = self.network(scaled)
         return logits
 
-    def predict(self, images: Tensor, batch_size: int = 128) -> Tensor:
+    def predict(self, images: Rows, batch_size: int = 128) -> Tensor:
         """Return the likeliest class, int64 [N], of uint8 images [N, 3, H, W]."""
         device = next(self.parameters()).device
         with torch.inference_mode():
@@ -69,7 +70,7 @@ class ClassifierRecipe:
 
 
 def train_classifier(
-    recipe: ClassifierRecipe, classes: Sequence[str], images: Tensor, labels: Tensor, runtime: Runtime
+    recipe: ClassifierRecipe, classes: Sequence[str], images: Rows, labels: Tensor, runtime: Runtime
 ) -> ClassClassifier:
     """Train a classifier from scratch: AdamW, one-cycle rate, mirrored and shifted images.
 

@@ -1,7 +1,8 @@
 """The rejection filter: a class head on the unconditional denoiser's middle activations of clean images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ..residence import settle, take
 from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.files import About
-from ..storage.tensors import pixel_digest, read_tensors, write_tensors
+from ..storage.rows import Rows, flatten_rows, in_memory
+from ..storage.tensors import open_tensors, pixel_digest, writing_rows
 from ..storage.weights import load_module, save_module
 
 BATCH_SIZE = 50
@@ -77,12 +79,12 @@ class ClassFeatures:
     """Cached activations of labelled images: computed once, whatever the number of epochs.
 
     Attributes:
-        maps: float16 [2, N, C, h, w]: of the images, and of their mirror images.
+        maps: float16 [2, N, C, h, w]: of the images, and of their mirror images; of many, in their file.
         labels: int64 [N].
         classes: Names of the classes.
     """
 
-    maps: Tensor
+    maps: Rows
     labels: Tensor
     classes: list[str]
 
@@ -106,14 +108,34 @@ def extract_class_features(
         "images": pixel_digest(shots.images, shots.labels),
         **settings.model_dump(mode="json", include=_READS),
     }
-    save_class_features(class_features(unconditional, shots, settings), output, about)
+    write_class_features(class_maps(unconditional, shots, settings), shots, output, about)
 
 
-def class_features(denoiser: Denoiser, real: ClassSet, settings: FilterConfig) -> ClassFeatures:
-    """Return the activations that a head is trained on."""
-    views = (real.images, real.images.flip(-1))
-    maps = [filter_maps(denoiser, images, settings.tap, settings.timesteps) for images in views]
-    return ClassFeatures(torch.stack(maps), real.labels, real.classes)
+def class_maps(denoiser: Denoiser, real: ClassSet, settings: FilterConfig) -> Iterator[Tensor]:
+    """Yield the activations that a head is trained on, batch by batch: of the images, then of their mirror images."""
+    size = denoiser.runtime.feature_batch or BATCH_SIZE
+    for mirrored in (False, True):
+        bar = Progress(real.images.split(size), desc="mirror images" if mirrored else "images", unit="batch")
+        for images in bar:
+            yield filter_maps(denoiser, images.flip(-1) if mirrored else images, settings.tap, settings.timesteps)
+
+
+def write_class_features(maps: Iterable[Tensor], real: ClassSet, path: Path, about: About) -> None:
+    """Write activations as they come, of which few are in memory at a time.
+
+    Args:
+        maps: Parts of [2 N, C, h, w], float16: of the images, then of their mirror images.
+        real: The N images.
+        path: Cache to write, safetensors.
+        about: What they were made with.
+    """
+    parts = iter(maps)
+    first, n = next(parts), len(real)
+    shapes = {"maps": (first.dtype, (2, n, *first.shape[1:])), "labels": (real.labels.dtype, (n,))}
+    with writing_rows(path, shapes, {**about, "classes": real.classes}) as writer:
+        writer.append("labels", real.labels)
+        for part in chain([first], parts):
+            writer.append("maps", part)
 
 
 def filter_maps(denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequence[int]) -> Tensor:
@@ -134,16 +156,10 @@ def filter_maps(denoiser: Denoiser, images: Tensor, tap: str, timesteps: Sequenc
     return torch.cat(found)
 
 
-def save_class_features(features: ClassFeatures, path: Path, about: About) -> None:
-    """Write cached activations."""
-    tensors = {"maps": features.maps, "labels": features.labels}
-    write_tensors(path, tensors, {**about, "classes": features.classes})
-
-
 def load_class_features(path: Path, expected: About | None = None) -> tuple[ClassFeatures, dict[str, Any]]:
     """Read cached activations, and what the file says of itself."""
-    tensors, about = read_tensors(path, "maps", "labels", expected=expected)
-    return ClassFeatures(tensors["maps"], tensors["labels"], list(about["classes"])), about
+    tensors, about = open_tensors(path, "maps", "labels", expected=expected)
+    return ClassFeatures(tensors["maps"], in_memory(tensors["labels"]), list(about["classes"])), about
 
 
 def train_class_filter(settings: FilterConfig, features: Path, output: Path, device: str = "auto") -> None:
@@ -178,7 +194,7 @@ def fit_filter(features: ClassFeatures, settings: FilterConfig, runtime: Runtime
     device, number = runtime.device, len(features.labels)
     head = RejectionHead(features.maps.shape[2], features.classes, shape).to(device).train()
     # Images and their mirror images in one row: position N + i is the mirror image of i.
-    maps, labels = (settle(part, device) for part in (features.maps.flatten(0, 1), features.labels))
+    maps, labels = (settle(part, device) for part in (flatten_rows(features.maps), features.labels))
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches = max(1, number // settings.batch_size)
     for epoch in Progress(range(settings.epochs), desc="training RejectionHead", unit="epoch"):
@@ -203,11 +219,12 @@ def load_filter(folder: Path, denoiser: Denoiser) -> tuple[RejectionHead, dict[s
     return head.to(denoiser.device), about
 
 
-def score(denoiser: Denoiser, head: RejectionHead, images: Tensor) -> Tensor:
+def score(denoiser: Denoiser, head: RejectionHead, images: Rows) -> Tensor:
     """Return log p(class | image), nats, float32 [N, K], of uint8 images [N, 3, H, W]."""
     # The features in the precision that the head was trained with, whatever the sampler's.
-    reader = denoiser.in_precision(head.settings["precision"])
-    maps = filter_maps(reader, images, head.settings["tap"], head.settings["timesteps"])
-    batches = maps.split(reader.runtime.feature_batch or BATCH_SIZE)
-    with torch.inference_mode():
-        return torch.cat([head.log_prob(part.to(denoiser.device)).cpu() for part in batches])
+    reader, found = denoiser.in_precision(head.settings["precision"]), []
+    for part in images.split(reader.runtime.feature_batch or BATCH_SIZE):
+        maps = filter_maps(reader, part, head.settings["tap"], head.settings["timesteps"])
+        with torch.inference_mode():
+            found.append(head.log_prob(maps.to(denoiser.device)).cpu())
+    return torch.cat(found)

@@ -1,6 +1,6 @@
 """What was drawn of every class, kept or not, and the shards that hold it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from ..config.classes import ClassSamplingConfig
+from ..data.image_set import BATCH
 from ..errors import CorruptFileError, DataError
 from ..images import decode_images, encode_images
 from ..storage.files import About, require_sisters
-from ..storage.records import read_records, write_records
+from ..storage.records import iter_records, write_records
+from ..storage.rows import Rows, gather_rows, in_memory, select_rows
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class GeneratedSet:
     """Every sample that was drawn, kept or not, in the order of its class and seed.
 
     Attributes:
-        images: uint8 [N, 3, H, W], 0..255.
+        images: uint8 [N, 3, H, W], 0..255; of a large set, in a file.
         labels: The class that each was to show, int64 [N].
         seeds: int64 [N].
         log_prob: The filter's log-probability of that class, nats, float32 [N].
@@ -29,14 +31,14 @@ class GeneratedSet:
         classes: Names of the classes.
     """
 
-    images: Tensor
+    images: Rows
     labels: Tensor
     seeds: Tensor
     log_prob: Tensor
     accepted: Tensor
     classes: list[str]
 
-    def take(self, per_class: int, filtered: bool = True) -> tuple[Tensor, Tensor]:
+    def take(self, per_class: int, filtered: bool = True) -> tuple[Rows, Tensor]:
         """Return the first samples of every class, images and labels: fewer are a prefix of more, class by class.
 
         Args:
@@ -54,7 +56,7 @@ class GeneratedSet:
                 raise DataError(f"class {name!r}: found {len(found)} samples, expected {per_class}. Generate more.")
             chosen.append(found[:per_class])
         index = torch.cat(chosen)
-        return self.images[index], self.labels[index]
+        return select_rows(self.images, index), self.labels[index]
 
 
 def is_accepted(log_prob: Tensor, threshold: float) -> Tensor:
@@ -68,7 +70,7 @@ def save_generated(generated: GeneratedSet, path: Path, about: About) -> None:
         {
             "seed": generated.seeds.numpy(),
             "label": generated.labels.numpy(),
-            "image": encode_images(generated.images),
+            "image": encode_images(in_memory(generated.images)),
             "log_prob": generated.log_prob.numpy(),
             "accepted": generated.accepted.numpy(),
         }
@@ -88,10 +90,20 @@ def load_generated(paths: Sequence[Path], expected: About | None = None) -> Gene
             the same seed, or leave a class out.
     """
     columns = ("seed", "label", "image", "log_prob", "accepted")
-    shards = [read_records(path, *columns, expected=expected) for path in paths]
-    require_sisters([(path, about) for path, (_, about) in zip(paths, shards, strict=True)])
-    frame = pd.concat([frame for frame, _ in shards if len(frame)]).sort_values("seed")
-    classes = list(shards[0][1]["classes"])
+    parts: list[pd.DataFrame] = []
+    said: list[tuple[Path, About]] = []
+
+    def pixels() -> Iterator[Tensor]:
+        for path in paths:
+            for frame, about in iter_records(path, *columns, expected=expected):
+                said.append((path, about))
+                parts.append(frame.drop(columns="image"))
+                yield from (decode_images(frame["image"][at : at + BATCH]) for at in range(0, len(frame), BATCH))
+
+    images = gather_rows(pixels(), paths[0].parent)
+    require_sisters(said)
+    frame = pd.concat([part for part in parts if len(part)], ignore_index=True).sort_values("seed")
+    classes = list(said[0][1]["classes"])
     if frame["seed"].duplicated().any() or set(frame["label"]) != set(range(len(classes))):
         raise CorruptFileError(
             f"{paths[0]} and its sister shards do not hold every class once: one lies in another's place. "
@@ -100,7 +112,8 @@ def load_generated(paths: Sequence[Path], expected: About | None = None) -> Gene
     seeds, labels, log_prob, accepted = (
         torch.from_numpy(frame[column].to_numpy(copy=True)) for column in ("seed", "label", "log_prob", "accepted")
     )
-    return GeneratedSet(decode_images(frame["image"]), labels, seeds, log_prob, accepted, classes)
+    ordered = select_rows(images, torch.from_numpy(frame.index.to_numpy(copy=True)))
+    return GeneratedSet(ordered, labels, seeds, log_prob, accepted, classes)
 
 
 def made_with(settings: ClassSamplingConfig, threshold: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..runtime import Runtime, make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import fingerprint, read_json, write_json
+from ..storage.rows import Rows, join_rows
 from ..storage.tables import write_csv
 from ..storage.tensors import pixel_digest
 from ..supervised import updates_per_epoch
@@ -119,7 +120,7 @@ def run_cell(
     return pd.DataFrame([row])[CELL_COLUMNS]
 
 
-def training_images(cell: Cell, images: CellImages) -> tuple[Tensor, Tensor]:
+def training_images(cell: Cell, images: CellImages) -> tuple[Rows, Tensor]:
     """Return what a cell trains on: images uint8 [N, 3, H, W] and labels [N]; real ones first.
 
     Raises:
@@ -127,14 +128,14 @@ def training_images(cell: Cell, images: CellImages) -> tuple[Tensor, Tensor]:
         DataError: If too few were generated.
     """
     real, generated = images.real, images.generated
-    parts = [(real.images, real.labels)] if cell.trains_on.real else []
+    parts: list[tuple[Rows, Tensor]] = [(real.images, real.labels)] if cell.trains_on.real else []
     if cell.ratio:
         if generated is None or real.classes != generated.classes:
             found = None if generated is None else generated.classes[:3]
             raise ConfigError(f"generated images of the classes {real.classes[:3]}... are needed, found {found}.")
         parts.append(generated.take(len(real) // len(real.classes) * cell.ratio, cell.trains_on.filtered))
     pixels, labels = zip(*parts, strict=True)
-    return torch.cat(pixels), torch.cat(labels)
+    return join_rows(pixels), torch.cat(labels)
 
 
 def cell_epochs(settings: ClassesConfig, cell: Cell, n_real: int) -> int:
@@ -155,7 +156,7 @@ def classifier_recipe(settings: ClassesConfig, cell: Cell, epochs: int, seed: in
 
 
 def top1_accuracy(
-    recipe: ClassifierRecipe, examples: tuple[Tensor, Tensor], test: ClassSet, checkpoints: Path, runtime: Runtime
+    recipe: ClassifierRecipe, examples: tuple[Rows, Tensor], test: ClassSet, checkpoints: Path, runtime: Runtime
 ) -> float:
     """Train a classifier and return its accuracy on the test images, 0..1; a finished one is not trained again.
 

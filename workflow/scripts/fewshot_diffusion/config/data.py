@@ -6,33 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Fit, Name, Positive, Section
+from .base import Count, Name, Positive, Section
+from .sources import CelebAMaskConfig, FilesConfig, ParquetConfig, SourceConfig
 from .splits import SplitsConfig
-
-
-class SourceConfig(Section):
-    """What a source says of itself; a new kind derives from it."""
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """Local files and folders that it is read from, by the key that names each."""
-        return {}
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether its images have one class each."""
-        return False
-
-    @property
-    def mask_classes(self) -> list[str]:
-        """Names of the class ids 0, 1, ... of its masks; empty if it has none."""
-        return []
-
-
-class FilesConfig(SourceConfig):
-    """A source that is read from image files."""
-
-    fit: Fit = Field("crop", description="Images that are not square: keep the middle, squash them, or stop.")
 
 
 class AvatarsConfig(SourceConfig):
@@ -206,7 +182,13 @@ class FolderConfig(FilesConfig):
 
 
 Source = Annotated[
-    AvatarsConfig | CelebAHQConfig | MaskFolderConfig | ImageFolderConfig | FolderConfig,
+    AvatarsConfig
+    | CelebAHQConfig
+    | CelebAMaskConfig
+    | MaskFolderConfig
+    | ParquetConfig
+    | ImageFolderConfig
+    | FolderConfig,
     Field(discriminator="kind"),
 ]
 """Any kind of data set."""
@@ -232,7 +214,7 @@ class DataConfig(Section):
     # Overlays are merged key by key: were there one section for the source, an overlay of another kind would inherit
     # the keys of the default's. So each kind has a section of its own, and ``kind`` says which one is read.
     name: Name = Field(description="Folder under results/, and the data_set column.")
-    kind: Literal["avatars", "celebahq", "mask_folder", "image_folder", "folder"] = Field(
+    kind: Literal["avatars", "celebahq", "celebamask", "mask_folder", "parquet", "image_folder", "folder"] = Field(
         description="Which of the sections below is read."
     )
     image_size: ImageSize = Field(description="Height and width, pixels.")
@@ -242,7 +224,9 @@ class DataConfig(Section):
     )
     avatars: AvatarsConfig | None = None
     celebahq: CelebAHQConfig | None = None
+    celebamask: CelebAMaskConfig | None = None
     mask_folder: MaskFolderConfig | None = None
+    parquet: ParquetConfig | None = None
     image_folder: ImageFolderConfig | None = None
     folder: FolderConfig | None = None
     splits: SplitsConfig = Field(

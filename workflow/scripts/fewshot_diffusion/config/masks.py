@@ -63,6 +63,11 @@ class MaskHeadConfig(Section):
     flip_pairs: list[tuple[Count, Count]] = Field(
         default_factory=list, description="Class ids of left and right that a mirror exchanges."
     )
+    brightness: Fraction = Field(
+        0.0,
+        exclude_if=lambda share: share == 0,
+        description="Share of the rows in training whose image is brighter or darker, times 0.5 to 1.5; released: 0.2.",
+    )
     readout_timesteps: list[Timestep] = Field(min_length=1, description="Noise levels of the readout head.")
     readout_draws: Positive = Field(description="Noise draws per pair and noise level (readout).")
     seed: Count = 0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from ..storage.rows import Rows, select_rows
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class ClassSet:
     """Images of one class each.
 
     Attributes:
-        images: RGB, uint8 [N, 3, H, W], 0..255.
+        images: RGB, uint8 [N, 3, H, W], 0..255; of a large split, in a file.
         labels: Positions in ``classes``, int64 [N].
         ids: Identity of each image within its data set, int64 [N].
         classes: Names of the K classes.
@@ -23,7 +24,7 @@ class ClassSet:
         DataError: If a label lies outside 0..K-1.
     """
 
-    images: Tensor
+    images: Rows
     labels: Tensor
     ids: Tensor
     classes: list[str]
@@ -36,7 +37,7 @@ class ClassSet:
 
     def select(self, index: Tensor) -> "ClassSet":
         """Return the images at ``index`` (bool [N] or int64 positions)."""
-        return ClassSet(self.images[index], self.labels[index], self.ids[index], self.classes)
+        return ClassSet(select_rows(self.images, index), self.labels[index], self.ids[index], self.classes)
 
     def first_of_each(self, number: int) -> "ClassSet":
         """Return the first images of every class, class by class.

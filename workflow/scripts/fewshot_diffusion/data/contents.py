@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..storage.files import fingerprint, write_text
-from .files import Members
+from .files import Place
 from .index import Row, SourceIndex
 
 
@@ -24,7 +24,7 @@ class Checksums:
         self._known: dict[str, list[str]] = _remembered(path) if path else {}
         self._seen: dict[str, list[str]] = {}
 
-    def of(self, members: Members, file: str) -> str:
+    def of(self, members: Place, file: str) -> str:
         """Return a file's checksum.
 
         Raises:
@@ -66,6 +66,7 @@ def manifest(index: SourceIndex, rows: Sequence[Row], attributes: Iterable[str],
 def contents(frame: pd.DataFrame, rows: Sequence[Row], checksums: Checksums) -> str:
     """Return the digest of a manifest without the places of the files, and of the masks."""
     masks = [checksums.of(row.members, row.mask) for row in rows if row.mask]
+    masks += [checksums.of(row.members, file) for row in rows for _, file in row.masks]
     return fingerprint(frame.drop(columns="file").to_csv(index=False), masks)
 
 

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 from unicodedata import category, normalize
 
 from ..errors import DataError
@@ -37,6 +38,36 @@ _UNREADABLE = (
 log = logging.getLogger(__name__)
 
 Found = Path | zipfile.ZipInfo
+
+
+class Place(Protocol):
+    """What holds the images of a source, each by a name; see ``Members``.
+
+    Attributes:
+        path: Where people find it.
+        left_out: Number of files that are not listed.
+    """
+
+    path: Path
+    left_out: int
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Make ready what will be read, where that is faster at once."""
+
+    def where(self, name: str) -> str:
+        """Return what errors call a file."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+
+    def size(self, name: str) -> int:
+        """Return a file's length in bytes."""
+
+    def checksum(self, name: str) -> str:
+        """Return what changes with a file's content."""
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when a file is replaced."""
 
 
 class Members:
@@ -105,6 +136,9 @@ class Members:
         tried = (plain, plain.removeprefix(self._top), _plain(name.replace("\\", "/")).removeprefix(self._top))
         return next((candidate for candidate in tried if candidate in self._files), None)
 
+    def prepare(self, _names: Iterable[str]) -> None:
+        """Do nothing: files are read one by one as fast as at once."""
+
     def where(self, name: str) -> str:
         """Return what errors call a file."""
         return f"{self.path}, {name}"
@@ -172,7 +206,7 @@ class Members:
         return DataError(f"{self.where(name)}: cannot be read ({why}).")
 
 
-def log_left_out(listed: Iterable[Members]) -> None:
+def log_left_out(listed: Iterable[Place]) -> None:
     """Say once how many files of a data set are not looked at."""
     for members in listed:
         if members.left_out:

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..errors import DataError
 from ..images import decode_images, encode_images
 from ..storage.files import About
-from ..storage.records import iter_records, read_records, stream_records, write_records
+from ..storage.records import iter_records, read_beside, stream_records, write_records
+from ..storage.rows import Rows, gather_rows, in_memory, select_rows
 from .class_set import ClassSet
 
 BATCH = 256  # images in memory at a time; a multiple of what networks take at a time, so that features stay the same
@@ -27,14 +28,14 @@ class ImageSet:
     """Images with attributes.
 
     Attributes:
-        images: RGB, uint8 [N, 3, H, W], 0..255.
+        images: RGB, uint8 [N, 3, H, W], 0..255; of a large split, in a file.
         ids: Identity of each image within its data set, int64 [N].
         attributes: One boolean column per attribute, N rows.
         labels: Positions in ``classes``, int64 [N]; None if the data set has no classes.
         classes: Names of the K classes; empty if it has none.
     """
 
-    images: Tensor
+    images: Rows
     ids: Tensor
     attributes: pd.DataFrame
     labels: Tensor | None = None
@@ -42,6 +43,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The images in memory: of a few, or of a batch."""
+        return in_memory(self.images)
 
     def mask(self, attribute: str, value: bool) -> Tensor:
         """Return which images have ``attribute`` equal to ``value``, bool [N].
@@ -59,7 +65,7 @@ class ImageSet:
         positions = index.nonzero().flatten() if index.dtype == torch.bool else index
         rows = self.attributes.iloc[positions.numpy()].reset_index(drop=True)
         labels = None if self.labels is None else self.labels[positions]
-        return ImageSet(self.images[positions], self.ids[positions], rows, labels, self.classes)
+        return ImageSet(select_rows(self.images, positions), self.ids[positions], rows, labels, self.classes)
 
     def by_ids(self, ids: Sequence[int]) -> "ImageSet":
         """Return the images with these ids, in this order.
@@ -118,7 +124,7 @@ def _groups(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 
 def _frame(image_set: ImageSet) -> pd.DataFrame:
-    frame = pd.DataFrame({"id": image_set.ids.numpy(), "image": encode_images(image_set.images)})
+    frame = pd.DataFrame({"id": image_set.ids.numpy(), "image": encode_images(image_set.pixels)})
     if image_set.labels is not None:
         frame["label"] = image_set.labels.numpy()
     return pd.concat([frame, image_set.attributes.add_prefix(_ATTRIBUTE)], axis=1)
@@ -129,12 +135,20 @@ def _about(image_set: ImageSet, about: About) -> About:
 
 
 def load_image_set(path: Path) -> ImageSet:
-    """Read a split that ``save_image_set`` wrote.
+    """Read a split that ``save_image_set`` wrote; images of a large one stay beside it, in a file without a name.
 
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    return _image_set(*read_records(path, "id", "image"))
+    classes: list[str] = []
+
+    def pixels() -> Iterator[Tensor]:
+        for part in iter_image_set(path):
+            classes[:] = part.classes
+            yield part.pixels
+
+    images = gather_rows(pixels(), path.parent)
+    return _of_frame(read_beside(path, "image"), images, classes)
 
 
 def iter_image_set(path: Path) -> Iterator[ImageSet]:
@@ -149,10 +163,13 @@ def iter_image_set(path: Path) -> Iterator[ImageSet]:
 
 
 def _image_set(frame: pd.DataFrame, about: dict[str, Any]) -> ImageSet:
+    return _of_frame(frame, decode_images(frame["image"], tuple(about["size"])), list(about["classes"]))
+
+
+def _of_frame(frame: pd.DataFrame, images: Rows, classes: list[str]) -> ImageSet:
     labels = torch.from_numpy(frame["label"].to_numpy(copy=True)) if "label" in frame else None
     ids = torch.from_numpy(frame["id"].to_numpy(copy=True))
-    images = decode_images(frame["image"], tuple(about["size"]))
-    return ImageSet(images, ids, _attributes(frame), labels, list(about["classes"]))
+    return ImageSet(images, ids, _attributes(frame), labels, classes)
 
 
 def load_attributes(path: Path) -> pd.DataFrame:
@@ -164,7 +181,9 @@ def load_attributes(path: Path) -> pd.DataFrame:
     Raises:
         CorruptFileError: If the file is damaged, or of another kind.
     """
-    frame, _ = read_records(path, "id", "image")
+    for _ in iter_records(path, "id", "image"):
+        pass  # all of it is whole
+    frame = read_beside(path, "image")
     return _attributes(frame).set_index(pd.Index(frame["id"], name="id"))
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from unicodedata import normalize
 
 from ..errors import DataError
-from .files import Members
+from .files import Place
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,10 @@ class Row:
 
     Attributes:
         name: Its identity within the source.
-        members: Folder or zip that holds it.
+        members: Folder, zip or other place that holds it.
         file: Where it lies in there.
         mask: Where its mask lies, in the same place; empty if it has none.
+        masks: Class id and place of each of its parts' masks, of which later ones cover, where they have files each.
         label: Its class; empty if the source has none.
         part: Which part of the source it belongs to, where that keeps one for tests (val).
         labelled: Whether its attributes are known.
@@ -29,9 +30,10 @@ class Row:
     """
 
     name: str
-    members: Members
+    members: Place
     file: str
     mask: str = ""
+    masks: tuple[tuple[int, str], ...] = ()
     label: str = ""
     part: Literal["", "train", "val"] = ""
     labelled: bool = True

@@ -22,6 +22,7 @@ from .index import Row, SourceIndex
 from .listings import list_source
 from .loading import IGNORED, Changes, Pixels, image_pixels, load_mask, log_changes, open_image, read_shape
 from .mask_set import MaskSet, check_classes, save_mask_batches
+from .part_masks import merge_parts
 from .splits import share_out
 
 
@@ -88,6 +89,8 @@ def iter_rows(
         DataError: If one is no readable image, and is not to be left out.
     """
     changes = Changes()
+    for place in {id(row.members): row.members for row in rows}.values():
+        place.prepare([row.file for row in rows if row.members is place])
     with Progress(total=len(rows), desc="reading images", unit="image") as bar:
         for start in range(0, max(len(rows), 1), BATCH):
             batch = rows[start : start + BATCH]
@@ -175,6 +178,8 @@ def _cropped(image: Image.Image, source: Source, where: str) -> Image.Image:
 
 def _mask(settings: DatasetConfig, row: Row, changes: Changes) -> Pixels:
     source, place, where = settings.source, row.members, row.members.where(row.mask)
+    if row.masks:
+        return merge_parts(row, settings.image_size)
     if not isinstance(source, MaskFolderConfig):
         raise DataError(f"data.kind: {source.kind!r} has no masks.")
     shape = read_shape(place.read(row.file), place.where(row.file))

@@ -8,14 +8,18 @@ from typing import Any
 
 from ..config.data import Source
 from .celeba import list_faces
+from .celebamask import list_masked_faces
 from .image_folder import list_class_images
 from .index import SourceIndex
 from .mask_folder import list_pairs
+from .mirrors import list_mirror
 from .photos import list_photos
 
 LISTINGS: dict[str, Callable[[Any, Sequence[str]], SourceIndex]] = {
     "celebahq": list_faces,
+    "celebamask": list_masked_faces,
     "mask_folder": list_pairs,
+    "parquet": list_mirror,
     "image_folder": list_class_images,
     "folder": list_photos,
 }

@@ -100,7 +100,12 @@ def read_attribute_list(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If the file is no such list; names the lines.
     """
-    rows = [(number, _words(line)) for number, line in _lines(read_text(path))]
+    return parse_attribute_list(read_text(path), path)
+
+
+def parse_attribute_list(text: str, path: object) -> pd.DataFrame:
+    """Return what a text in CelebA's layout says, as ``read_attribute_list`` does; ``path`` names it in errors."""
+    rows = [(number, _words(line)) for number, line in _lines(text)]
     if len(rows) < 2:
         raise DataError(f"{path}: found {len(rows)} lines, expected the count, the names of attributes, and images.")
     (_, count), (_, names), *rows = rows
@@ -121,7 +126,7 @@ def read_attribute_list(path: Path) -> pd.DataFrame:
     return pd.DataFrame(values.reshape(len(rows), len(names)), index=index, columns=names)
 
 
-def _require_count(path: Path, count: str, found: int) -> None:
+def _require_count(path: object, count: str, found: int) -> None:
     if not (count.isascii() and count.isdecimal() and int(count[:20]) == found):
         raise DataError(f"{path}: line 1 announces {count!r} images, found {found} lines.")
 
@@ -242,7 +247,7 @@ def _words(line: str) -> list[str]:
     return line.split() if line.isascii() else re.split(f"[{_BLANKS}]+", line.strip(_BLANKS))
 
 
-def _require_header(path: Path, names: list[str]) -> None:
+def _require_header(path: object, names: list[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1 and name})
     if repeated:
         raise DataError(f"{path}: the column {repeated[0]!r} stands twice in the line of names.")

@@ -1,6 +1,6 @@
 """The common product of every data set with masks: part masks of one split."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from ..errors import DataError
 from ..images import decode_masks, encode_masks
 from ..storage.files import About
 from ..storage.records import read_records, write_records
+from ..storage.rows import Rows, gather_rows, in_memory, select_rows
+from .image_set import BATCH
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,22 @@ class MaskSet:
     """Part masks.
 
     Attributes:
-        masks: Class ids, uint8 [N, H, W].
+        masks: Class ids, uint8 [N, H, W]; of a large split, in a file.
         ids: Identity of each image within its data set, int64 [N].
         classes: Names of the class ids 0, 1, ...
     """
 
-    masks: Tensor
+    masks: Rows
     ids: Tensor
     classes: list[str]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The masks in memory: of a few, or of a batch."""
+        return in_memory(self.masks)
 
     def first(self, number: int) -> "MaskSet":
         """Return the first masks."""
@@ -48,7 +55,7 @@ class MaskSet:
         if missing:
             raise DataError(f"Image ids {missing[:5]} have no mask in this split ({len(self)} masks).")
         index = torch.tensor([position[id_] for id_ in ids], dtype=torch.int64)
-        return MaskSet(self.masks[index], self.ids[index], self.classes)
+        return MaskSet(select_rows(self.masks, index), self.ids[index], self.classes)
 
 
 def check_classes(masks: Tensor | np.ndarray[Any, Any], classes: list[str], where: str) -> None:
@@ -67,7 +74,7 @@ def save_mask_batches(batches: Iterable[MaskSet], path: Path, about: About) -> N
     """Write masks that come in batches, at least one; coded, all are in memory, since masks are small."""
     frames = []
     for batch in batches:
-        frames.append(pd.DataFrame({"id": batch.ids.numpy(), "mask": encode_masks(batch.masks)}))
+        frames.append(pd.DataFrame({"id": batch.ids.numpy(), "mask": encode_masks(batch.pixels)}))
     about = {**about, "classes": batch.classes, "size": list(batch.masks.shape[-2:])}
     write_records(path, pd.concat(frames, ignore_index=True), about)
 
@@ -80,9 +87,15 @@ def load_masks(path: Path) -> MaskSet:
         DataError: If a mask holds an unknown class.
     """
     frame, about = read_records(path, "id", "mask")
-    masks, classes = decode_masks(frame["mask"], tuple(about["size"])), list(about["classes"])
-    check_classes(masks, classes, str(path))
-    return MaskSet(masks, torch.from_numpy(frame["id"].to_numpy(copy=True)), classes)
+    size, classes = tuple(about["size"]), list(about["classes"])
+
+    def pixels() -> Iterator[Tensor]:
+        for start in range(0, max(len(frame), 1), BATCH):
+            masks = decode_masks(frame["mask"][start : start + BATCH], size)
+            check_classes(masks, classes, str(path))
+            yield masks
+
+    return MaskSet(gather_rows(pixels(), path.parent), torch.from_numpy(frame["id"].to_numpy(copy=True)), classes)
 
 
 def flip_masks(masks: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:

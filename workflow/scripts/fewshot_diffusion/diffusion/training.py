@@ -23,6 +23,7 @@ from ..runtime import Runtime, make_runtime
 from ..seeds import generator
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import About, fingerprint
+from ..storage.rows import Rows
 from ..storage.tensors import pixel_digest, read_tensors, write_tensors
 from ..storage.weights import save_module
 from .denoiser import build_unet, unet_config
@@ -72,7 +73,7 @@ class DenoiserTraining:
         """Optimizer steps of a whole training."""
         return math.ceil(self.settings.num_images / self.settings.batch_size)
 
-    def train_step(self, images: Tensor) -> Tensor:
+    def train_step(self, images: Rows) -> Tensor:
         """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss, a scalar on the device.
 
         Nothing in it waits for the device: to read the loss would.
@@ -127,7 +128,7 @@ class DenoiserTraining:
             moments = {name: torch.empty_like(parameter).copy_(tensors[f"{i}.{name}"]) for name in _STATE[2:]}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
 
-    def _draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _draw(self, images: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         size, device = self.settings.batch_size, self.runtime.device
         stream = generator(f"denoiser training {self.settings.seed}", self.step, device)
         index = torch.randint(len(images), (size,), generator=stream, device=device)
@@ -184,7 +185,7 @@ def training_identity(about: About, runtime: Runtime) -> str:
 
 
 def fit_denoiser(
-    images: Tensor, settings: DenoiserConfig, checkpoints: CheckpointFolder, runtime: Runtime
+    images: Rows, settings: DenoiserConfig, checkpoints: CheckpointFolder, runtime: Runtime
 ) -> UNet2DModel:
     """Train a denoiser from scratch.
 
@@ -208,7 +209,7 @@ def fit_denoiser(
     return unet.requires_grad_(False).eval()
 
 
-def run_training(training: DenoiserTraining, images: Tensor, checkpoints: CheckpointFolder) -> None:
+def run_training(training: DenoiserTraining, images: Rows, checkpoints: CheckpointFolder) -> None:
     """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average.
 
     Raises:

@@ -83,7 +83,7 @@ def evaluate_masks(
         **_agreement(segmenter, images, wanted, shape, settings),
         "miou_real": ceiling,
         "note": segmenter_note(ceiling),
-        **_distances(images, _real_features(files.reference, wanted), shape, settings, runtime),
+        **_distances(images, _real_features(files.reference, wanted, settings), shape, settings, runtime),
         "n": len(images),
         "seeds": seed_range(drawn.seeds[: len(images)]),
         "forwards_per_sample": drawn.forwards_per_sample,
@@ -94,7 +94,7 @@ def evaluate_masks(
 def real_miou(segmenter: Segmenter, images: Path, wanted: MaskSet) -> float:
     """Return a segmenter's mIoU on the real images of masks: the most that a sample can be credited with."""
     found = segmenter.segment(load_image_set(images).by_ids(wanted.ids.tolist()).images)
-    return miou(confusion(wanted.masks, found, len(wanted.classes)))
+    return miou(confusion(wanted.pixels, found, len(wanted.classes)))
 
 
 def make_masks_table(data_set: str, parts: Sequence[Path], output: Path) -> None:
@@ -125,7 +125,7 @@ def _agreement(
     segmenter: Segmenter, images: Tensor, wanted: MaskSet, shape: Shape, settings: EvaluationConfig
 ) -> dict[str, float]:
     found = segmenter.segment(images).unflatten(0, shape)
-    held = agreement(wanted.masks.expand_as(found), found, len(wanted.classes), settings.bootstrap)
+    held = agreement(wanted.pixels.expand_as(found), found, len(wanted.classes), settings.bootstrap)
     return {
         "miou": held.miou.value,
         "ci_low": held.miou.low,
@@ -152,10 +152,10 @@ def _apart(features: Tensor, shape: Shape, settings: EvaluationConfig) -> tuple[
     return features[: shape[1]], features[shape[1] : shape[1] + settings.kernel_subset]
 
 
-def _real_features(path: Path, wanted: MaskSet) -> Mapping[str, Tensor]:
-    """Return features of real images, the first of which are those of the wanted masks: extractor -> [N, D]."""
+def _real_features(path: Path, wanted: MaskSet, settings: EvaluationConfig) -> Mapping[str, Tensor]:
+    """Return features of real images, the first of which are those of the wanted masks: extractor -> [M, D]."""
     described = load_description(path, expected={"method": "real"})
     number = len(wanted)
     if described.ids[:number].tolist() != wanted.ids.tolist():
         raise corrupt(path, "describes other images than those of the wanted masks")
-    return described.features
+    return {name: rows[: number + settings.kernel_subset] for name, rows in described.features.items()}

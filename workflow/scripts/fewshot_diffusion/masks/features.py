@@ -15,6 +15,7 @@ from ..progress import Progress
 from ..runtime import make_runtime
 from ..seeds import generator
 from ..storage.files import About
+from ..storage.rows import in_memory
 from ..storage.tensors import read_tensors, write_tensors
 from .pairs import GuideFiles, Pairs
 from .row import GuideKey
@@ -52,19 +53,21 @@ def mask_features(
         method: ``exact``: one label, ``taps.feature_timestep``; ``readout``: the noise of each label of
             ``settings.readout_timesteps``, ``settings.readout_draws`` times.
         taps: Modules to read.
-        settings: Flips, levels and draws.
+        settings: Flips, brightness, levels and draws.
     """
     seen, noised = pairs.mirrored() if settings.flip else pairs, method == "readout"
     timesteps = sorted(set(settings.readout_timesteps)) if noised else [taps.feature_timestep]
     draws = settings.readout_draws if noised else 1
-    clean = denoiser.encode(seen.images).repeat(draws, 1, 1, 1)
+    if settings.brightness:
+        seen = seen.brightened(settings.seed)
+    clean = denoiser.encode(in_memory(seen.images)).repeat(draws, 1, 1, 1)
     levels = []
     for timestep in Progress(timesteps, desc="noise levels", unit="level"):
         samples = noised_to(denoiser, clean, timestep, "readout pairs", timestep) if noised else clean
         levels.append(_maps_of(denoiser, samples, timestep, taps.taps))
     maps = [torch.stack(found) for found in zip(*levels, strict=True)]
     described = denoiser.describe_taps(taps.taps)
-    return MaskFeatures(maps, seen.masks.repeat(draws, 1, 1), timesteps, described, pairs.classes)
+    return MaskFeatures(maps, in_memory(seen.masks).repeat(draws, 1, 1), timesteps, described, pairs.classes)
 
 
 def noised_to(denoiser: Denoiser, clean: Tensor, timestep: int, purpose: str, seed: int) -> Tensor:

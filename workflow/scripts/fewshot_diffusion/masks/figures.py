@@ -69,16 +69,16 @@ def draw_masks_figure(
     shown = masks.first(COLUMNS)
     rows = []
     if files.real:
-        rows.append(("real", load_image_set(files.real).by_ids(shown.ids.tolist()).images))
+        rows.append(("real", load_image_set(files.real).by_ids(shown.ids.tolist()).pixels))
     for method, path in zip(methods, files.samples, strict=True):
         expected = {"method": method, "preset": preset, "shots": shots, "masks": pixel_digest(masks.masks)}
-        images = load_samples([path], expected=expected).images
+        images = load_samples([path], expected=expected).pixels
         for k in range(min(SEEDS, len(images) // len(masks))):
             first = k * len(masks)
             label = f"{method}\nsample {k + 1} of each mask, n = {len(images)}"
             rows.append((label, images[first : first + len(shown)]))
     note = segmenter_note(read_csv(files.table, "miou_real")["miou_real"].iloc[0])
-    save_figure(masks_figure(shown.masks, rows, note), output)
+    save_figure(masks_figure(shown.pixels, rows, note), output)
 
 
 def draw_masks_shots_figure(table: Path, preset: str, output: list[Path]) -> None:

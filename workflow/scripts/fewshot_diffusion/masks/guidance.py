@@ -182,7 +182,7 @@ def predictors(steering: Steering, wanted: MaskSet, interval: tuple[int, int]) -
     of_masks = _predictor_of(steering, interval)
 
     def of_unit(unit: WorkUnit) -> Predictor:
-        masks = wanted.masks[[seed % len(wanted) for seed in unit.seeds]]
+        masks = wanted.pixels[[seed % len(wanted) for seed in unit.seeds]]
         return of_masks(masks.to(steering.denoiser.device))
 
     return of_unit

@@ -186,5 +186,9 @@ def _draws(number_of_levels: int, number_of_rows: int, settings: MaskHeadConfig)
     for update in range(settings.updates):
         stream = generator(f"segmentation head {settings.seed}", update)
         levels.append(int(torch.randint(number_of_levels, (), generator=stream)))
-        rows.append(torch.randint(number_of_rows, (settings.batch_size,), generator=stream))
+        drawn = torch.randint(number_of_rows, (settings.batch_size,), generator=stream)
+        if settings.brightness:  # every second row is the one before it, brighter or darker
+            changed = torch.rand(settings.batch_size, generator=stream) < settings.brightness
+            drawn = drawn - drawn % 2 + changed.long()
+        rows.append(drawn)
     return levels, torch.stack(rows)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from ..data import shots as few
 from ..data.image_set import load_image_set
 from ..data.mask_set import flip_masks, load_masks
+from ..seeds import generator
+from ..storage.rows import Rows, in_memory
 from ..storage.tables import write_csv
 from ..storage.tensors import pixel_digest
 
@@ -19,14 +20,14 @@ class Pairs:
     """Image-mask pairs.
 
     Attributes:
-        images: uint8 [N, 3, H, W], 0..255.
-        masks: Class ids, uint8 [N, H, W].
+        images: uint8 [N, 3, H, W], 0..255; of a large split, in a file.
+        masks: Class ids, uint8 [N, H, W]; likewise.
         classes: Names of the class ids.
         flip_pairs: Class ids of left and right that a mirror exchanges.
     """
 
-    images: Tensor
-    masks: Tensor
+    images: Rows
+    masks: Rows
     classes: list[str]
     flip_pairs: list[tuple[int, int]] = field(default_factory=list)
 
@@ -39,9 +40,22 @@ class Pairs:
         return pixel_digest(self.images, self.masks)
 
     def mirrored(self) -> "Pairs":
-        """Return the pairs, and behind them their mirror images."""
-        images = torch.cat([self.images, self.images.flip(-1)])
-        return replace(self, images=images, masks=torch.cat([self.masks, flip_masks(self.masks, self.flip_pairs)]))
+        """Return the pairs, which are few, and behind them their mirror images."""
+        images, masks = in_memory(self.images), in_memory(self.masks)
+        flipped = flip_masks(masks, self.flip_pairs)
+        return replace(self, images=torch.cat([images, images.flip(-1)]), masks=torch.cat([masks, flipped]))
+
+    def brightened(self, seed: int) -> "Pairs":
+        """Return the pairs, which are few, and behind each its copy of another brightness: times 0.5 to 1.5.
+
+        Args:
+            seed: Of the factors, one of each pair.
+        """
+        images, masks = in_memory(self.images), in_memory(self.masks)
+        factors = 0.5 + torch.rand(len(images), 1, 1, 1, generator=generator("pair brightness", seed))
+        changed = (images * factors).round().clamp(0, 255).to(torch.uint8)
+        both = torch.stack([images, changed], dim=1).flatten(0, 1)
+        return replace(self, images=both, masks=masks.repeat_interleave(2, dim=0))
 
 
 @dataclass(frozen=True, kw_only=True)

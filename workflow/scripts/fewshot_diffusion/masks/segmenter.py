@@ -15,6 +15,7 @@ from ..diffusion.schedule import label_of
 from ..images import to_signed
 from ..runtime import Runtime, make_runtime
 from ..storage.files import About
+from ..storage.rows import Rows
 from ..storage.weights import load_module, save_module
 from ..supervised import fit, shift
 from .pairs import PairFiles, Pairs
@@ -60,7 +61,7 @@ class Segmenter(nn.Module):
         """Return class logits [B, K, H, W] of uint8 images [B, 3, H, W], 0..255."""
         return self.logits(to_signed(images))
 
-    def segment(self, images: Tensor, batch_size: int = 50) -> Tensor:
+    def segment(self, images: Rows, batch_size: int = 50) -> Tensor:
         """Return the likeliest class of every pixel, uint8 [N, H, W], of uint8 images [N, 3, H, W]."""
         device = next(self.parameters()).device
         with torch.inference_mode():

@@ -85,14 +85,14 @@ def _scores(
     drawn: Mapping[float, SampleSet], wanted: MaskSet, segmenter: Segmenter, guide: MaskGuide
 ) -> list[dict[str, object]]:
     def score(samples: SampleSet, found: Tensor) -> float:
-        shown = wanted.masks[[int(seed) % len(wanted) for seed in samples.seeds]]
+        shown = wanted.pixels[[int(seed) % len(wanted) for seed in samples.seeds]]
         return miou(confusion(shown, found, len(wanted.classes)))
 
     return [
         {
             "guidance_scale": scale,
             "tuning_miou": score(samples, segmenter.segment(samples.images)),
-            "own_miou": score(samples, guide.segment(samples.images)),
+            "own_miou": score(samples, guide.segment(samples.pixels)),
             "n": len(samples.seeds),
             "seeds": seed_range(samples.seeds),
         }

@@ -1,8 +1,10 @@
 """What every image is reduced to once: features of each extractor, the judge's opinion, and what it cost to make."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,10 +15,14 @@ from ..judges import AttributeClassifier, load_judge
 from ..progress import Progress
 from ..runtime import make_runtime
 from ..storage.files import About
-from ..storage.tensors import read_tensors, write_tensors
+from ..storage.records import count_records
+from ..storage.rows import Rows, in_memory, select_rows
+from ..storage.tensors import open_tensors, write_rows, writing_rows
 from .extractors import FeatureExtractor, extract_features, make_extractor
 
 GALLERY_SIZE = 64
+
+Values = TypeVar("Values", bound=Rows)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Description:
     Attributes:
         method: Name of the method, as in the configuration; ``real`` for images of the data set.
         ids: Image ids or sample seeds, int64 [N].
-        features: Extractor name -> float32 [N, D].
+        features: Extractor name -> float32 [N, D]; of many images, in the file that describes them.
         probabilities: Attribute -> p(attribute | image) of the judge, float32 [N].
         gallery: The first images, for figures, uint8 [G, 3, H, W]; ``select`` leaves it as it is.
         cost: What one of the images cost.
@@ -52,7 +58,7 @@ class Description:
 
     method: str
     ids: Tensor
-    features: Mapping[str, Tensor]
+    features: Mapping[str, Rows]
     probabilities: Mapping[str, Tensor]
     gallery: Tensor
     cost: Cost
@@ -62,7 +68,7 @@ class Description:
 
     def select(self, index: Tensor) -> "Description":
         """Return the images at ``index`` (bool [N] or int64 positions)."""
-        features = {name: values[index] for name, values in self.features.items()}
+        features = {name: select_rows(values, index) for name, values in self.features.items()}
         probabilities = {name: values[index] for name, values in self.probabilities.items()}
         return replace(self, ids=self.ids[index], features=features, probabilities=probabilities)
 
@@ -98,20 +104,32 @@ def describe(
     return Description(method, ids, features, probabilities, images[:GALLERY_SIZE], cost)
 
 
-def join(parts: Iterable[Description]) -> Description:
-    """Return the description of images that were described in parts, one behind the other; none keeps its images."""
-    first, *others = (part if position == 0 else _without_images(part) for position, part in enumerate(parts))
-    found = [first, *others]
-    return replace(
-        first,
-        ids=torch.cat([part.ids for part in found]),
-        features={name: torch.cat([part.features[name] for part in found]) for name in first.features},
-        probabilities={name: torch.cat([part.probabilities[name] for part in found]) for name in first.probabilities},
-    )
+DescribePart = Callable[[Tensor, Tensor], Description]
+"""(images, ids) -> their description."""
 
 
-def _without_images(part: Description) -> Description:
-    return replace(part, gallery=torch.empty(0, dtype=torch.uint8))
+def describe_into(
+    path: Path, parts: Iterable[tuple[Tensor, Tensor]], number: int, describe_part: DescribePart, about: About
+) -> None:
+    """Describe images that come in parts, and write their description as ``save_description`` does; none is kept.
+
+    Args:
+        path: Description to write, safetensors.
+        parts: Images and ids, at least one part; all but the last of a multiple of what networks take at a time.
+        number: Images of all parts.
+        describe_part: Describes one part.
+        about: What the file says of itself beside method and cost.
+    """
+    described = (describe_part(images, ids) for images, ids in parts)
+    first = next(described)
+    tensors = _tensors(first)
+    shapes = {name: (rows.dtype, (number, *rows.shape[1:])) for name, rows in tensors.items()}
+    shapes["gallery"] = (first.gallery.dtype, first.gallery.shape)
+    with writing_rows(path, shapes, _about(first, about)) as writer:
+        for position, part in enumerate(chain([first], described)):
+            for name, rows in _tensors(part).items():
+                if name != "gallery" or position == 0:
+                    writer.append(name, in_memory(rows))
 
 
 def describe_images(
@@ -129,16 +147,27 @@ def describe_images(
     runtime = make_runtime(device, "float32", cpu_threads=1, feature_batch=settings.feature_batch)
     network = load_judge(judge, "judge").to(runtime.device) if judge else None
     extractors = [make_extractor(extractor, runtime) for extractor in settings.extractors]
-    parts = (describe(part.images, part.ids, "real", extractors, network) for part in iter_image_set(images))
-    save_description(join(Progress(parts, desc="describing images", unit="batch")), output)
+    parts = ((part.pixels, part.ids) for part in Progress(iter_image_set(images), desc="describing images"))
+
+    def describe_part(pixels: Tensor, ids: Tensor) -> Description:
+        return describe(pixels, ids, "real", extractors, network)
+
+    describe_into(output, parts, count_records(images), describe_part, {})
 
 
 def save_description(description: Description, path: Path, about: About | None = None) -> None:
     """Write a description as one tensor file; method and cost stand in its header, beside ``about``."""
-    tensors = {"ids": description.ids, "gallery": description.gallery}
+    write_rows(path, _tensors(description), _about(description, about or {}))
+
+
+def _tensors(description: Description) -> dict[str, Rows]:
+    tensors: dict[str, Rows] = {"ids": description.ids, "gallery": description.gallery}
     tensors |= {f"features.{name}": values for name, values in description.features.items()}
-    tensors |= {f"judge.{name}": values for name, values in description.probabilities.items()}
-    write_tensors(path, tensors, {**(about or {}), "method": description.method, "cost": vars(description.cost)})
+    return tensors | {f"judge.{name}": values for name, values in description.probabilities.items()}
+
+
+def _about(description: Description, about: About) -> dict[str, Any]:
+    return {**about, "method": description.method, "cost": vars(description.cost)}
 
 
 def load_description(path: Path, expected: About | None = None) -> Description:
@@ -147,12 +176,12 @@ def load_description(path: Path, expected: About | None = None) -> Description:
     Raises:
         CorruptFileError: If the file is damaged, or of another method or target than expected.
     """
-    tensors, about = read_tensors(path, "ids", "gallery", expected=expected)
-    features, probabilities = _with_prefix(tensors, "features."), _with_prefix(tensors, "judge.")
-    return Description(
-        about["method"], tensors["ids"], features, probabilities, tensors["gallery"], Cost(**about["cost"])
-    )
+    tensors, about = open_tensors(path, "ids", "gallery", expected=expected)
+    small = {name: in_memory(rows) for name, rows in tensors.items() if not name.startswith("features.")}
+    probabilities = _with_prefix(small, "judge.")
+    features = _with_prefix(tensors, "features.")
+    return Description(about["method"], small["ids"], features, probabilities, small["gallery"], Cost(**about["cost"]))
 
 
-def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Values], prefix: str) -> dict[str, Values]:
     return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from ..config.evaluation import EvaluationConfig
 from ..seeds import generator
+from ..storage.rows import Rows, in_memory
 from .distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
 from .intervals import Interval
 from .moments import StreamingStatistics
+
+REFERENCE_PART = 2**12  # images of a reference in memory at a time, in float64
 
 Measure = Callable[[Tensor], Interval]
 """Features of generated images, [n, D] -> the metric with its 95 % interval."""
@@ -37,22 +40,23 @@ class Metric:
     inception_name: str
     direction: Literal["lower", "higher"]
     digits: int
-    prepare: Callable[[Tensor, EvaluationConfig], Measure]
+    prepare: Callable[[Rows, EvaluationConfig], Measure]
 
     def column(self, extractor: str) -> str:
         """Return the metric's name with an extractor's features: ``fid`` for Inception alone."""
         return self.inception_name if extractor == "inception" else f"{self.name}_{extractor}"
 
 
-def frechet_measure(reference: Tensor, settings: EvaluationConfig) -> Measure:
-    """Return the Frechet distance to a reference, whose root is computed once."""
+def frechet_measure(reference: Rows, settings: EvaluationConfig) -> Measure:
+    """Return the Frechet distance to a reference, of which the moments are kept, and their root."""
     statistics = StreamingStatistics(reference.shape[1])
-    statistics.update(reference)
+    for part in reference.split(REFERENCE_PART):
+        statistics.update(part)
     root = ReferenceRoot.from_statistics(statistics.result())
     return lambda features: bootstrap_frechet(features, root, settings.bootstrap, settings.seed)
 
 
-def kernel_measure(reference: Tensor, settings: EvaluationConfig) -> Measure:
+def kernel_measure(reference: Rows, settings: EvaluationConfig) -> Measure:
     """Return the kernel distance to ``settings.kernel_subset`` images of a reference."""
     order = torch.randperm(len(reference), generator=generator("kernel subset", settings.seed))
     subset = reference[order[: settings.kernel_subset]]
@@ -65,9 +69,12 @@ METRICS = (
 )
 
 
-def measured(measure: Measure, features: Tensor) -> Interval:
-    """Return a metric of features, [n, D]; NaN for fewer than two images: a filter that keeps nothing is a result."""
-    return measure(features) if len(features) >= 2 else Interval(nan, nan, nan)
+def measured(measure: Measure, features: Rows) -> Interval:
+    """Return a metric of features, [n, D], in memory or not; NaN for fewer than two images.
+
+    A filter that keeps nothing is a result.
+    """
+    return measure(in_memory(features)) if len(features) >= 2 else Interval(nan, nan, nan)
 
 
 def metric_of(column: str) -> Metric:

@@ -41,7 +41,7 @@ def extract_features(run: Run, mode: str, preset: str, shots: str) -> Work:
     section = _section(run)
     head, taps = section.head, section.presets[preset].taps
     levels = len(set(head.readout_timesteps)) * head.readout_draws if mode == "readout" else 1
-    rows, side = levels * int(shots) * (1 + head.flip), run.config.data.image_size
+    rows, side = levels * int(shots) * (1 + head.flip) * (2 if head.brightness else 1), run.config.data.image_size
     numbers = sum(tap.num_chs * (side // tap.reduction) ** 2 for tap in run.networks.described(tuple(taps)))
     return Work(rows * run.networks.to_taps(tuple(taps)), rows * numbers * HALF)
 

@@ -97,6 +97,29 @@ def iter_records(
     _require_whole(path, digests, digest)
 
 
+def read_beside(path: Path, heavy: str) -> pd.DataFrame:
+    """Read all columns but a heavy one of a file that ``iter_records`` found to be whole.
+
+    Kept from its parts, they would keep these parts' memory from being used again.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        frame: pd.DataFrame = file.read([name for name in file.schema_arrow.names if name != heavy]).to_pandas()
+    return frame
+
+
+def count_records(path: Path) -> int:
+    """Return how many records a file holds, without reading any.
+
+    Raises:
+        CorruptFileError: If it is missing or no such file.
+    """
+    require_file(path)
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise corrupt(path, f"cannot be read as a record file ({error})") from error
+
+
 def _groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
     """Yield the row groups; of a file without any, an empty table."""
     return map(file.read_row_group, range(file.num_row_groups)) if file.num_row_groups else iter([file.read()])
