@@ -124,6 +124,7 @@ TRAININGS = {
 OF_HOST = {"mixed classifier": "host draw", "mask head": "host draw"}  # torchvision's numbers; all before the loop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_steps_of_a_training_never_wait_and_learn_what_the_cpu_s_do(name: str, tmp_path: Path) -> None:
     """What three steps or epochs count more than one is what two count."""

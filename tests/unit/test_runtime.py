@@ -46,6 +46,25 @@ def test_the_number_of_threads_is_the_job_s(monkeypatch: pytest.MonkeyPatch) -> 
     assert chosen == [3]
 
 
+class Elsewhere(torch.nn.Conv2d):
+    """A network that says where it was put, and stays here."""
+
+    def to(self, *device: torch.device, **how: torch.memory_format) -> "Elsewhere":
+        self.place = device or self.place
+        return super().to(**how) if how else self
+
+
+@pytest.mark.parametrize(("device", "last"), [("cpu", False), ("cuda:1", True)])
+def test_a_network_lies_with_its_channels_last_on_a_gpu_only(device: str, last: bool) -> None:
+    network = Elsewhere(4, 4, 3)
+    weight = network.weight.detach().clone()
+    assert runtime.Runtime(torch.device(device), torch.float32).place(network) is network
+    assert network.place == (torch.device(device),)
+    assert network.weight.is_contiguous(memory_format=torch.channels_last) == last
+    assert network.weight.is_contiguous() != last
+    assert torch.equal(network.weight, weight)
+
+
 def test_rows_of_noise_depend_on_their_own_seed_alone() -> None:
     together = SampleNoise([5, 2, 9], (3, 4, 4), CPU.device)
     alone = {seed: SampleNoise([seed], (3, 4, 4), CPU.device) for seed in (9, 2, 5)}

@@ -95,6 +95,8 @@ PLANS = {  # configuration files -> a target, and jobs that it must plan
     ("celebahq.yaml", "celebahq64.yaml"): ("all", {"train_denoiser": 1, "evaluate_attributes": 4}),
     ("celebamask.yaml",): ("all", {"train_segmenter": 1, "train_controlnet": 1}),
     ("tinyimagenet20.yaml",): ("all", {"train_denoiser": 1, "train_cell": 27}),
+    ("train.yaml", "gpu.yaml"): ("all", {"train_denoiser": 1, "train_controlnet": 3, "train_generator": 1}),
+    ("celebahq.yaml", "celebahq64.yaml", "gpu.yaml"): ("all", {"train_denoiser": 1, "evaluate_attributes": 4}),
 }
 
 OWN_DENOISERS = {
@@ -127,6 +129,20 @@ def test_every_overlay_is_planned(tree: Path, names: tuple[str, ...]) -> None:
     # `make estimate` reads what Snakemake prints for people: every planned job that has a benchmark.
     targets = {"all", "attributes", "masks", "classes", "celeba_fid"}  # these have none
     assert len(planned_steps(done.text)) == sum(jobs[rule] for rule in jobs.keys() - targets) > 15
+
+
+@pytest.mark.slow
+def test_jobs_take_turns_on_the_one_gpu_of_its_profile(tree: Path) -> None:
+    """Two at a time find a lock."""
+    take = "mkdir gpu.lock && sleep 1 && rmdir gpu.lock && touch {output:q}"
+    (tree / "turns").write_text(
+        "rule all:\n    input: expand('on_gpu.{n}', n=range(3))\n"
+        f"rule on_gpu:\n    output: 'on_gpu.{{n}}'\n    resources: gpu=1\n    shell: '{take}'\n"
+    )
+    command = ("--snakefile", "turns", "--cores", "6", "--forceall")
+    done = snakemake(tree, *command, "--profile", "profiles/gpu")
+    assert done.status == 0, done.text
+    assert snakemake(tree, *command).status != 0, "by default no job waits for another"
 
 
 @pytest.mark.slow

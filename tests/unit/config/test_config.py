@@ -68,6 +68,17 @@ def test_the_default_is_valid_for_the_model_and_for_the_schema() -> None:
     jsonschema.validate(default(), json.loads((CONFIG / "schema.json").read_text()))
 
 
+def test_one_key_sets_the_batch_of_every_frozen_network_and_unset_keys_are_not_written() -> None:
+    """Parameters of rules, and what stored products say of themselves, have the words that they had."""
+    plain, raised = load_config(default()), load_config(changed("compute.feature_batch", 256))
+    own = load_config(changed("evaluation.feature_batch", 8) | {"compute": {"feature_batch": 256}})
+    sections = (raised.attributes.head, raised.masks.head, raised.classes.filter, raised.classes.sampling)
+    assert {section.feature_batch for section in (*sections, raised.evaluation)} == {256}
+    assert (own.evaluation.feature_batch, own.masks.head.feature_batch) == (8, 256)
+    written = plain.model_dump_json(exclude={"compute"})
+    assert not [key for key in ("feature_batch", "micro_batch", "compile") if f'"{key}"' in written]
+
+
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_every_overlay_is_valid(path: Path) -> None:
     config = load_config(default(**yaml.safe_load(path.read_text())))

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot_diffusion import runtime as runtimes
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
 from fewshot_diffusion.diffusion.guidance import ExactGuidance, Predictor, ReadoutGuidance, guided, unguided
@@ -45,6 +44,7 @@ def predictor(mode: str, architecture: ArchitectureConfig, runtime: Runtime) -> 
     return denoiser, guided(guidances[mode], 50.0, "v_prediction", plain) if mode in guidances else plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "compiles"), [("unguided", True), ("exact", True), ("readout", False)])
 def test_steps_say_the_same_and_costs_are_counted_without_a_compiler(
     mode: str, compiles: bool, tiny_architecture: ArchitectureConfig, compiled_frames: dict[str, int]
@@ -61,6 +61,7 @@ def test_steps_say_the_same_and_costs_are_counted_without_a_compiler(
     assert compiled_frames.get("ok", 0) <= 3, "not anew at every timestep"
 
 
+@pytest.mark.slow
 def test_a_training_step_is_compiled_and_learns_the_same(
     tiny_architecture: ArchitectureConfig, tmp_path: Path, compiled_frames: dict[str, int]
 ) -> None:
@@ -81,14 +82,14 @@ def test_a_training_step_is_compiled_and_learns_the_same(
 
 def test_what_cannot_compile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_runtime("cpu", "float32", 1).compiler is None
-    monkeypatch.setattr(runtimes.shutil, "which", {"clang++": "/usr/bin/clang++"}.get)
+    monkeypatch.setattr("shutil.which", {"clang++": "/usr/bin/clang++"}.get)
     assert make_runtime("cpu", "float32", 1, compile=True).compiler == "inductor"
-    monkeypatch.setattr(runtimes.shutil, "which", {}.get)
+    monkeypatch.setattr("shutil.which", {}.get)
     with pytest.raises(
         ConfigError, match=r"compile: found true, but cpu takes a C\+\+ compiler.* set compile to false"
     ):
         make_runtime("cpu", "float32", 1, compile=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(runtimes._triton, "has_triton", lambda: False)
+    monkeypatch.setattr("torch.utils._triton.has_triton", lambda: False)
     with pytest.raises(ConfigError, match="cuda:1 takes Triton"):
         make_runtime("cuda:1", "float32", 1, compile=True)

@@ -225,6 +225,42 @@ def test_the_batch_size_hardly_changes_a_sample(tiny_denoiser: Denoiser) -> None
     assert float((by_one[0] - by_one[1]).abs().mean()) > 0.05
 
 
+@given(size=st.integers(0, 60), micro_batch=st.integers(1, 70) | st.none())
+def test_parts_of_a_unit_are_the_unit_and_fit(size: int, micro_batch: int | None) -> None:
+    parts = WorkUnit(3, range(7, 7 + size)).parts(micro_batch)
+    assert [seed for part in parts for seed in part.seeds] == list(range(7, 7 + size))
+    assert {part.index for part in parts} <= {3}
+    assert max((len(part.seeds) for part in parts), default=0) == min(size, micro_batch or size)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 7])
+def test_a_unit_that_is_drawn_in_parts_shows_the_same_samples(
+    tiny_denoiser: Denoiser, tmp_path: Path, micro_batch: int
+) -> None:
+    """Each part asks for the predictor of its own seeds, as those of masks are; noise is drawn in every step."""
+    batches: list[int] = []
+
+    def predictor_of(unit: WorkUnit) -> Predictor:
+        def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+            batches.append(len(x_t))
+            shift = torch.tensor(unit.seeds).view(-1, 1, 1, 1) / 100
+            return guided_by_readout(tiny_denoiser)(x_t, timestep, alpha_bar_t) + shift
+
+        return predict
+
+    def drawn(size: int | None) -> Tensor:
+        units, folder = plan_units(4, 1, 5), CheckpointFolder(tmp_path, str(size))
+        chosen = settings(micro_batch=size, unit_size=5)
+        return draw_units(units, predictor_of, tiny_denoiser, chosen, CPU, folder)[0].images
+
+    whole = drawn(None)
+    batches.clear()
+    apart = (drawn(micro_batch).int() - whole.int()).abs()
+    assert max(batches) == min(micro_batch, 5)
+    assert apart.max() <= 1 and float((apart > 0).float().mean()) < 0.01
+    assert "micro_batch" not in settings().model_dump(mode="json"), "identities of earlier samples stay"
+
+
 def test_a_unit_is_drawn_by_the_sampler_with_its_own_predictor_and_seeds(
     tiny_denoiser: Denoiser, tmp_path: Path
 ) -> None:

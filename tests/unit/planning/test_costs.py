@@ -35,6 +35,18 @@ CELEBA64: dict[str, Any] = {  # github.com/ermongroup/ddim
 }
 
 
+def test_the_overlay_for_a_gpu_says_the_size_of_its_network_and_of_its_training() -> None:
+    text = (ROOT / "config/gpu.yaml").read_text()
+    default, overlay = yaml.safe_load((ROOT / "config/config.yaml").read_text()), yaml.safe_load(text)
+    denoiser = load_config(merged(default, overlay)).denoiser
+    unet = built(lambda: build_unet(denoiser.architecture, 64))
+    assert f"# {parameters(unet):,} parameters" in text
+    steps = denoiser.training.num_images // denoiser.training.batch_size
+    per_image = [denoiser.training.num_images // images for images in (20_000, 16_000)]
+    assert f"{steps:,} steps, each of the 16,000 or 20,000 images {per_image[0]} to {per_image[1]} times" in text
+    assert default["data"]["splits"]["train"] == 20_000
+
+
 @cache
 def run(**changes: Any) -> Run:
     return counted_runs([smoke(**changes)])["smoke"]

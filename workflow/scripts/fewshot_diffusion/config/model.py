@@ -47,7 +47,7 @@ class Config(Section):
     evaluation: EvaluationConfig
     report: ReportConfig
     downloads: DownloadsConfig
-    compute: ComputeConfig = Field(default_factory=ComputeConfig)
+    compute: ComputeConfig
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
