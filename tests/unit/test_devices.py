@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from fewshot_diffusion import residence
 from fewshot_diffusion.classes.classifier import ClassifierRecipe, train_classifier
-from fewshot_diffusion.classes.conditional import classifier_free, finetune, make_conditional
+from fewshot_diffusion.classes.conditional import ClassDenoiser, classifier_free, finetune, make_conditional
 from fewshot_diffusion.classes.filter import ClassFeatures, fit_filter
 from fewshot_diffusion.config.classes import FilterConfig, FinetuningConfig
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
 from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig, SegmenterConfig
 from fewshot_diffusion.config.supervised import SupervisedConfig
 from fewshot_diffusion.data.class_set import ClassSet
-from fewshot_diffusion.diffusion.denoiser import Denoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, build_unet
 from fewshot_diffusion.diffusion.features import FeatureTap
 from fewshot_diffusion.diffusion.guidance import (
     CleanImageGuidance,
@@ -57,10 +57,10 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "Generator", Stream)
 
 
-def tiny_denoiser(runtime: Runtime) -> Denoiser:
+def tiny_denoiser(runtime: Runtime) -> PixelDenoiser:
     torch.manual_seed(0)
     unet = build_unet(ARCHITECTURE, 16).requires_grad_(False).eval()
-    return Denoiser(runtime.place(unet), ScheduleConfig(), "0" * 64)
+    return PixelDenoiser(ScheduleConfig(), "0" * 64, runtime, runtime.place(unet))
 
 
 # --- training: what it takes `steps` steps to make --------------------------------------------------------------------
@@ -75,12 +75,12 @@ def train_unconditional(steps: int, runtime: Runtime, folder: Path) -> nn.Module
 def train_conditional(steps: int, runtime: Runtime, folder: Path) -> nn.Module:
     settings = FinetuningConfig(**RECIPE, num_images=4 * steps, random_flip=False, label_dropout=0.3, label_rate=9)
     real = ClassSet(IMAGES, LABELS, torch.arange(12), list("abc"))
-    return finetune(tiny_denoiser(runtime), real, settings, CheckpointFolder(folder, f"{steps}"), runtime)
+    return finetune(tiny_denoiser(runtime), real, settings, CheckpointFolder(folder, f"{steps}"))
 
 
 def train_controlnet(steps: int, runtime: Runtime, folder: Path) -> nn.Module:
     settings = DenoiserTrainingConfig(**RECIPE, num_images=4 * steps, random_flip=False)
-    return fit_controlnet(tiny_denoiser(runtime), PAIRS, settings, CheckpointFolder(folder, f"{steps}"), runtime)
+    return fit_controlnet(tiny_denoiser(runtime), PAIRS, settings, CheckpointFolder(folder, f"{steps}"))
 
 
 def train_classes(epochs: int, runtime: Runtime, _folder: Path) -> nn.Module:
@@ -106,7 +106,7 @@ def train_head(updates: int, runtime: Runtime, _folder: Path) -> nn.Module:
         updates=updates, batch_size=4, learning_rate=2e-3, flip=True, readout_timesteps=[50, 500], readout_draws=1
     )
     taps = MaskTapsConfig(taps=["up_blocks.1", "mid_block"], feature_timestep=100)
-    features = mask_features(tiny_denoiser(CPU), PAIRS, "readout", taps, settings, CPU)
+    features = mask_features(tiny_denoiser(CPU), PAIRS, "readout", taps, settings)
     return fit_mask_head(features, "nearest", settings, runtime)[0]
 
 
@@ -153,7 +153,7 @@ def test_steps_of_a_training_never_wait_and_learn_what_the_cpu_s_do(name: str, t
 def steered(method: str, runtime: Runtime) -> Predictor:
     """Return a predictor of three samples."""
     denoiser, taps = tiny_denoiser(runtime), ["up_blocks.1", "mid_block"]
-    masks, plain = PAIRS.masks[:3].to(runtime.device), unguided(denoiser, runtime)
+    masks, plain = PAIRS.masks[:3].to(runtime.device), unguided(denoiser)
     torch.manual_seed(1)
     read = [FeatureTap("up_blocks.1", 16, 1), FeatureTap("mid_block", 32, 2)]
     head = MaskHead(read, PAIRS.classes, [100, 900], 16).requires_grad_(False).to(runtime.device)
@@ -163,13 +163,13 @@ def steered(method: str, runtime: Runtime) -> Predictor:
         return mask_log_likelihood(logits, masks)
 
     guidance = {
-        "exact": ExactGuidance(denoiser, log_likelihood, taps, 100, runtime),
-        "readout": ReadoutGuidance(denoiser, log_likelihood, taps, runtime),
-        "clean_image": CleanImageGuidance(denoiser, log_likelihood, runtime),
+        "exact": ExactGuidance(denoiser, log_likelihood, taps, 100),
+        "readout": ReadoutGuidance(denoiser, log_likelihood, taps),
+        "clean_image": CleanImageGuidance(denoiser, log_likelihood),
     }
     if method == "controlnet":
         controlnet = ControlNet(dict(denoiser.unet.config), PAIRS.classes).requires_grad_(False)
-        return controlled_predictor(denoiser, runtime.place(controlnet), masks, runtime)
+        return controlled_predictor(denoiser, runtime.place(controlnet), masks)
     return guided(guidance[method], 9.0, "v_prediction", plain) if method in guidance else plain
 
 
@@ -194,7 +194,7 @@ def test_steps_of_sampling_never_wait_and_draw_what_the_cpu_s_do(method: str) ->
 
 def test_labels_of_classes_are_there_before_the_first_step() -> None:
     unet = THERE.place(make_conditional(tiny_denoiser(CPU).unet, 3))
-    predict = classifier_free(Denoiser(unet, ScheduleConfig(), ""), torch.tensor([0, 2]), 2.0, THERE)
+    predict = classifier_free(ClassDenoiser(ScheduleConfig(), "", THERE, unet), torch.tensor([0, 2]), 2.0)
     x_t, alpha_bar_t = torch.zeros(2, 3, 16, 16, device=DEVICE), torch.ones((), device=DEVICE)
     with Watch() as watch:
         predict(x_t, 500, alpha_bar_t)

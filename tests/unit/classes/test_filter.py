@@ -39,8 +39,8 @@ SETTINGS = FilterConfig(
 )
 
 
-def class_features(denoiser: Denoiser, data: ClassSet, settings: FilterConfig, runtime: Runtime) -> ClassFeatures:
-    maps = torch.cat([*class_maps(denoiser, data, settings, runtime)])
+def class_features(denoiser: Denoiser, data: ClassSet, settings: FilterConfig) -> ClassFeatures:
+    maps = torch.cat([*class_maps(denoiser, data, settings)])
     return ClassFeatures(maps.unflatten(0, (2, len(data))), data.labels, data.classes)
 
 

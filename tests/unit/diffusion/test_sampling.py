@@ -251,7 +251,7 @@ def test_a_unit_that_is_drawn_in_parts_shows_the_same_samples(
     def drawn(size: int | None) -> Tensor:
         units, folder = plan_units(4, 1, 5), CheckpointFolder(tmp_path, str(size))
         chosen = settings(micro_batch=size, unit_size=5)
-        return draw_units(units, predictor_of, tiny_denoiser, chosen, CPU, folder)[0].images
+        return draw_units(units, predictor_of, tiny_denoiser, chosen, folder)[0].images
 
     whole = drawn(None)
     batches.clear()
