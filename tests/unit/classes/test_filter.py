@@ -27,7 +27,7 @@ from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.diffusion.denoiser import Denoiser, PixelDenoiser, build_unet
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
-from fewshot_diffusion.runtime import CPU, Runtime
+from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import generator
 from fewshot_diffusion.storage.weights import save_module
 

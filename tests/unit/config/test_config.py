@@ -148,7 +148,11 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
         ("data.image_size", 60, "multiple of 8"),
         ("data.image_size", "big", "integer"),
         ("data.name", "../up", "pattern"),
-        ("data.kind", "faces", "'avatars', 'celebahq', 'mask_folder', 'image_folder' or 'folder'"),
+        (
+            "data.kind",
+            "faces",
+            "'avatars', 'celebahq', 'celebamask', 'mask_folder', 'parquet', 'image_folder' or 'folder'",
+        ),
         ("denoiser.source", "dvc", "'train', 'store', 'folder' or 'checkpoint'"),
         ("denoiser.architecture.block_out_channels", [32], "at least 2"),
         ("attributes.head.l2", [], "at least 1"),

@@ -40,7 +40,7 @@ def test_the_overlay_for_a_gpu_says_the_size_of_its_network_and_of_its_training(
     default, overlay = yaml.safe_load((ROOT / "config/config.yaml").read_text()), yaml.safe_load(text)
     denoiser = load_config(merged(default, overlay)).denoiser
     unet = built(lambda: build_unet(denoiser.architecture, 64))
-    assert f"# {parameters(unet):,} parameters" in text
+    assert f"# {sum(parameter.numel() for parameter in unet.parameters()):,} parameters" in text
     steps = denoiser.training.num_images // denoiser.training.batch_size
     per_image = [denoiser.training.num_images // images for images in (20_000, 16_000)]
     assert f"{steps:,} steps, each of the 16,000 or 20,000 images {per_image[0]} to {per_image[1]} times" in text

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from .base import Count, Name, Positive, Section
-from .sources import CelebAMaskConfig, FilesConfig, ParquetConfig, SourceConfig
+from .sources import CelebAMaskConfig, FilesConfig, ParquetConfig, PublishedConfig, SourceConfig
 from .splits import SplitsConfig
 
 
@@ -182,13 +182,7 @@ class FolderConfig(FilesConfig):
 
 
 Source = Annotated[
-    AvatarsConfig
-    | CelebAHQConfig
-    | CelebAMaskConfig
-    | MaskFolderConfig
-    | ParquetConfig
-    | ImageFolderConfig
-    | FolderConfig,
+    AvatarsConfig | CelebAHQConfig | MaskFolderConfig | PublishedConfig | ImageFolderConfig | FolderConfig,
     Field(discriminator="kind"),
 ]
 """Any kind of data set."""

@@ -97,3 +97,7 @@ class ParquetConfig(FilesConfig):
         if unknown := {split for splits in self.parts.values() for split in splits} - set(SHARES):
             raise ValueError(f"parts: found the split {min(unknown)!r}, expected some of {', '.join(SHARES)}")
         return self
+
+
+PublishedConfig = CelebAMaskConfig | ParquetConfig
+"""Data sets that are read as others publish them."""
