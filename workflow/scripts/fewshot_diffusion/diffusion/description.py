@@ -193,7 +193,29 @@ def require_fits(found: Description, settings: DenoiserConfig, image_size: int) 
         raise WeightsError("\n".join([f"{found.config.parent}: this denoiser cannot serve:", *reasons]))
 
 
-def _unfit(found: Description, image_size: int) -> Iterator[str]:
+def require_steerable(found: Description) -> ScheduleConfig:
+    """Return the schedule of a denoiser that can serve whatever its size and architecture are.
+
+    Raises:
+        WeightsError: With every reason why it cannot: a network or schedule of another kind, or none that is known.
+    """
+    reasons, said = list(_unfit(found)), found.schedule
+    if said is None:
+        where = found.config.parent.parent / "scheduler"
+        reasons.append(
+            f"  {where}: found no {_SCHEDULER}, so that its noise schedule is unknown. Put the training's file there, or "
+            "name it: from_pretrained(..., scheduler=DDPMScheduler(...))"
+        )
+    elif reason := _another_kind(said):
+        reasons.append(f"  {found.scheduler}: {reason}")
+    if reasons or said is None:
+        raise WeightsError("\n".join([f"{found.config.parent}: this denoiser cannot serve:", *reasons]))
+    cosine = said.beta_schedule == "squaredcos_cap_v2"
+    keys = [key for key in ScheduleConfig.model_fields if not (cosine and key in _USUAL_BETAS)]
+    return ScheduleConfig.model_validate({key: getattr(said, key) for key in keys})
+
+
+def _unfit(found: Description, image_size: int | None = None) -> Iterator[str]:
     unet, size = found.unet, found.unet.sample_size
     for coder in ("vae", "vqvae"):
         if (found.config.parent.with_name(coder) / "config.json").is_file():
@@ -208,7 +230,10 @@ def _unfit(found: Description, image_size: int) -> Iterator[str]:
     for key in ("class_embed_type", "num_class_embeds"):
         if (value := getattr(unet, key)) is not None:
             yield f"  {key}: found {value}, expected null: it is conditioned on a class"
-    if size not in (image_size, [image_size], [image_size] * 2):
+    if image_size is None:
+        if size is None or (isinstance(size, list) and len(set(size)) > 1):
+            yield f"  sample_size: found {size}, expected the height and width of its square images"
+    elif size not in (image_size, [image_size], [image_size] * 2):
         yield f"  sample_size: found {size}, expected data.image_size ({image_size})"
 
 

@@ -1,0 +1,126 @@
+"""What samples are to show: several heads at once, each with its value and weight, as one likelihood.
+
+log p(y_1, y_2, ... | x) = sum over heads of weight * log p(y_k | x), as if they were independent given the image.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from ..attributes.heads import AttributeHead
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.guidance import ExactGuidance, Guidance, LogLikelihood, ReadoutGuidance
+from ..errors import ConfigError
+from ..masks.heads import mask_log_likelihood
+from .heads import MASKS, FittedHead
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one head asks for.
+
+    Attributes:
+        fitted: The head.
+        weight: Multiplies its log-likelihood, beside the scale of all.
+        value: Whether the attribute is wanted.
+        masks: Wanted masks, class ids uint8 [M, H, W]: sample i shows mask i modulo M.
+    """
+
+    fitted: FittedHead
+    weight: float = 1.0
+    value: bool = True
+    masks: Tensor | None = None
+
+    def log_prob(self, maps: Sequence[Tensor], timestep: int, first: int) -> Tensor:
+        """Return log p(y | activations) of each sample, nats, [B]; ``first`` is the position of the batch."""
+        head = self.fitted.head
+        if isinstance(head, AttributeHead):
+            return head.log_prob(maps, timestep, self.value)
+        assert self.masks is not None
+        shown = (torch.arange(len(maps[0])) + first) % len(self.masks)
+        return mask_log_likelihood(head(maps, timestep), self.masks[shown].to(maps[0].device))
+
+
+def terms_of(
+    heads: Mapping[str, Mapping[str, FittedHead]],
+    wanted: str | Mapping[str, bool] | None,
+    mode: str | None,
+    weights: Mapping[str, float] = MappingProxyType({}),
+    masks: Tensor | None = None,
+) -> list[Term]:
+    """Return what is wanted of which head.
+
+    Args:
+        heads: Name -> mode -> head.
+        wanted: An attribute, or several and whether each is wanted.
+        mode: exact or readout; None: exact if all have it, else what they have.
+        weights: Name -> what multiplies its log-likelihood.
+        masks: Wanted masks, class ids uint8 [M, H, W].
+
+    Raises:
+        ConfigError: If a head or its mode was not fitted, or a weight is of none of them.
+    """
+    values = {wanted: True} if isinstance(wanted, str) else dict(wanted or {})
+    names = [*values, *([MASKS] if masks is not None else [])]
+    for name in names:
+        _require_head(heads, name)
+    if unknown := sorted(set(weights) - set(names)):
+        raise ConfigError(f"weights: found {unknown[0]!r}, expected what is wanted: {', '.join(names) or 'nothing'}.")
+    if not names:
+        return []
+    mode = _shared_mode({name: heads[name] for name in names}, mode)
+    of_masks = {MASKS: masks}
+    return [
+        Term(heads[name][mode], weights.get(name, 1.0), values.get(name, True), of_masks.get(name)) for name in names
+    ]
+
+
+def _require_head(heads: Mapping[str, Mapping[str, FittedHead]], name: str) -> None:
+    if name not in heads:
+        how = "fit_masks(images, masks, classes)" if name == MASKS else f"fit({name!r}, images, labels)"
+        known = ", ".join(sorted(heads)) or "none"
+        raise ConfigError(f"{name}: found no head of this name (there are: {known}). Call {how} first.")
+
+
+def _shared_mode(heads: Mapping[str, Mapping[str, FittedHead]], mode: str | None) -> str:
+    shared = [one for one in ("exact", "readout") if all(one in modes for modes in heads.values())]
+    if mode is None and shared:
+        return shared[0]
+    if mode not in shared:
+        fitted = "; ".join(f"{name} in {' and '.join(modes)}" for name, modes in heads.items())
+        wanted = mode or "exact"
+        raise ConfigError(f"mode: found {mode}, but fitted are {fitted}. Fit what lacks it with mode={wanted!r}.")
+    return str(mode)
+
+
+def guidance_of(denoiser: Denoiser, terms: Sequence[Term], first: int) -> Guidance:
+    """Return the guidance of a batch towards all that is wanted.
+
+    Args:
+        denoiser: Frozen denoiser.
+        terms: At least one; their heads read in one mode.
+        first: Position of the batch's first sample among all.
+
+    Raises:
+        ConfigError: If heads cannot be joined: they read at different timesteps.
+    """
+    taps = list(dict.fromkeys(tap for term in terms for tap in term.fitted.taps))
+    likelihood = _joint(terms, taps, first)
+    if terms[0].fitted.mode == "readout":
+        return ReadoutGuidance(denoiser, likelihood, taps)
+    labels = {term.fitted.name: term.fitted.feature_timestep for term in terms}
+    if len(set(labels.values())) > 1:
+        raise ConfigError(f"feature_timestep: found {labels}, expected one; fit these heads with the same.")
+    return ExactGuidance(denoiser, likelihood, taps, terms[0].fitted.feature_timestep)
+
+
+def _joint(terms: Sequence[Term], taps: Sequence[str], first: int) -> LogLikelihood:
+    def log_likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
+        of = dict(zip(taps, maps, strict=True))
+        parts = [t.weight * t.log_prob([of[tap] for tap in t.fitted.taps], timestep, first) for t in terms]
+        return torch.stack(parts).sum(0)
+
+    return log_likelihood
