@@ -203,8 +203,8 @@ def require_steerable(found: Description) -> ScheduleConfig:
     if said is None:
         where = found.config.parent.parent / "scheduler"
         reasons.append(
-            f"  {where}: found no {_SCHEDULER}, so that its noise schedule is unknown. Put the training's file there, or "
-            "name it: from_pretrained(..., scheduler=DDPMScheduler(...))"
+            f"  {where}: found no {_SCHEDULER}, so that its noise schedule is unknown. Put the training's file there, "
+            "or name it: from_pretrained(..., scheduler=DDPMScheduler(...))"
         )
     elif reason := _another_kind(said):
         reasons.append(f"  {found.scheduler}: {reason}")

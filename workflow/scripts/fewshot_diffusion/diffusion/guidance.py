@@ -117,7 +117,9 @@ def likelihood_gradient(log_prob: Tensor, x_t: Tensor) -> Tensor:
     """
     if not log_prob.requires_grad:
         raise GuidanceError("log_prob does not depend on x_t: x_t needs requires_grad, and no pass may be detached.")
-    (gradient,) = torch.autograd.grad(log_prob.sum(), x_t, allow_unused=True)
+    with torch.enable_grad():  # whatever the caller's mode
+        total = log_prob.sum()
+    (gradient,) = torch.autograd.grad(total, x_t, allow_unused=True)
     if gradient is None:
         raise GuidanceError("log_prob does not depend on x_t: the features come from another pass.")
     return gradient

@@ -13,6 +13,7 @@ from ..data.files import is_image
 from ..data.loading import image_pixels, load_image
 from ..data.mask_set import check_classes
 from ..errors import DataError
+from ..images import stack_pixels
 
 Images = Any
 """Tensor [N, 3, H, W] or array [N, H, W, 3], uint8; a list of PIL images, paths or arrays; a folder."""
@@ -105,7 +106,7 @@ def _stacked(images: Iterable[Any], image_size: int) -> Tensor:
     found = [_pixels(image, f"images[{i}]", image_size) for i, image in enumerate(images)]
     if not found:
         raise DataError("images: found none, expected some dozens.")
-    return torch.from_numpy(np.stack(found))
+    return stack_pixels(found)
 
 
 def _pixels(image: Any, where: str, image_size: int) -> np.ndarray[Any, Any]:

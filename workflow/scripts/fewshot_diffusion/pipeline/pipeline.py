@@ -48,6 +48,8 @@ class FewShotPipeline(DiffusionPipeline):
         """
         super().__init__()
         self._schedule = require_network(unet, scheduler)
+        if not isinstance(size := unet.config.sample_size, int):  # height and width may be given, each
+            unet.register_to_config(sample_size=size[0])
         scheduler = DDIMScheduler.from_config(scheduler.config)
         self.register_modules(unet=unet.requires_grad_(False).eval(), scheduler=scheduler)
         self.precision = precision
