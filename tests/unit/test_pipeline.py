@@ -36,7 +36,7 @@ from fewshot_diffusion.attributes.shots import ShotFiles
 from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.data.mask_set import MaskSet, save_masks
-from fewshot_diffusion.diffusion.denoiser import PixelDenoiser
+from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, unet_config
 from fewshot_diffusion.diffusion.guidance import guided, unguided
 from fewshot_diffusion.diffusion.sampling import draw_units, plan_units
 from fewshot_diffusion.errors import ConfigError, DataError, FewshotError, WeightsError
@@ -49,6 +49,7 @@ from fewshot_diffusion.masks.row import GuideKey
 from fewshot_diffusion.pipeline import layout
 from fewshot_diffusion.pipeline.steering import guidance_of, terms_of
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
+from fewshot_diffusion.storage.weights import weights_digest
 from support import ROOT, smoke_config
 
 TRAINED = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
@@ -150,13 +151,12 @@ def test_with_seeds_it_draws_the_samples_of_the_rules(fitted: FewShotPipeline, t
 def test_several_heads_add_their_log_likelihoods_by_value_and_weight(fitted: FewShotPipeline) -> None:
     denoiser, x_t, alpha_bar_t = fitted.denoiser, torch.randn(3, 3, 16, 16), torch.tensor(0.3)
     for mode in ("exact", "readout"):
-        terms = terms_of(
-            fitted.heads, {"Bright": True, "First": False}, mode, {"Bright": 2.5, "masks": 7.0}, masks()[:2]
-        )
+        wanted, weights = {"Bright": True, "First": False}, {"Bright": 2.5, "masks": 7.0}
+        terms = terms_of(fitted.heads, wanted, mode, weights, masks()[:2])
         output, found = guidance_of(denoiser, terms, first=1)(x_t, 600, alpha_bar_t)
         alone = {
             name: attribute_guidance(mode, denoiser, fitted.heads[name][mode].head, value)(x_t, 600, alpha_bar_t)[1]
-            for name, value in (("Bright", True), ("First", False))
+            for name, value in wanted.items()
         }
         guide = {"exact": ExactGuide, "readout": ReadoutGuide}[mode](denoiser, fitted.heads["masks"][mode].head)
         shown = guide.guidance(masks()[[1, 0, 1]])(x_t, 600, alpha_bar_t)[1]
@@ -194,15 +194,9 @@ def test_heads_have_the_bytes_of_the_rules_heads(tiny_denoiser: PixelDenoiser, t
     )
     extract_mask_features(recipe, taps, row, pairs, tmp_path / "maps", "cpu")
     train_mask_head(recipe, "nearest", row, tmp_path / "maps", tmp_path / "mask_head", "cpu")
-    wanted = load_mask_head(tmp_path / "mask_head", row, tiny_denoiser_digest(folder), CLASSES).state_dict()
+    wanted = load_mask_head(tmp_path / "mask_head", row, weights_digest(folder), CLASSES).state_dict()
     options = recipe.model_dump(exclude={"precision"}) | taps.model_dump() | {"flip_pairs": [(0, 1)]}
     assert_equal(pipe.fit_masks(shots(), masks(), CLASSES, mode, **options).head.state_dict(), wanted)
-
-
-def tiny_denoiser_digest(folder: Path) -> str:
-    from fewshot_diffusion.storage.weights import weights_digest
-
-    return weights_digest(folder)
 
 
 def assert_equal(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -245,9 +239,8 @@ def test_the_tap_that_predicts_the_shots_best_is_chosen_and_said(
 def test_heads_tell_of_images_what_they_see(fitted: FewShotPipeline) -> None:
     for mode in ("exact", "readout"):
         probability = fitted.predict_proba("Bright", shots(), mode)
-        assert (
-            fitted.score("Bright", shots(), BRIGHT, mode) == float(((probability > 0.5) == BRIGHT).float().mean()) > 0.7
-        )
+        right = float(((probability > 0.5) == BRIGHT).double().mean())
+        assert fitted.score("Bright", shots(), BRIGHT, mode) == right > 0.7
         found = fitted.predict_masks(shots(), mode)
         assert found.shape == (12, 16, 16) and found.dtype == torch.uint8
         assert 0 < fitted.score("masks", shots(), masks(), mode) <= 1
@@ -261,16 +254,14 @@ def test_a_judge_says_which_share_is_as_wanted(fitted: FewShotPipeline, tmp_path
     class Judge(AttributeClassifier):
         def probability(self, images: Tensor, attribute: str, batch_size: int = 128) -> Tensor:
             seen.append(images)
-            return {"Bright": torch.tensor([0.9, 0.8, 0.1, 0.7]), "First": torch.tensor([0.1, 0.9, 0.1, 0.2])}[
-                attribute
-            ]
+            return torch.tensor({"Bright": [0.9, 0.8, 0.1, 0.7], "First": [0.1, 0.9, 0.1, 0.2]}[attribute])
 
     judge: Any = Judge(["Bright", "First"])
     if kind == "function":
         judge = lambda images: seen.append(images) or torch.tensor([0.9, 0.1, 0.3, 0.7])  # noqa: E731
     options = {"seeds": range(4), "num_inference_steps": 2, "guidance_scale": 5.0}
     if kind == "folder":
-        with pytest.raises(WeightsError, match="config.json"):
+        with pytest.raises(WeightsError, match=r"config\.json"):
             fitted.evaluate(tmp_path, "Bright", **options)
         return
     found = fitted.evaluate(judge, {"Bright": True, "First": False}, **options)
@@ -373,9 +364,7 @@ def test_a_scheduler_may_be_named_and_of_a_learned_variance_the_mean_is_kept(tmp
     six = UNet2DModel(sample_size=[16, 16], out_channels=6, **tiny)
     six.save_pretrained(tmp_path / "unet")
     learned = DDPMScheduler(**TRAINED, variance_type="learned_range")
-    with pytest.raises(
-        WeightsError, match=r"scheduler: found no scheduler_config.json.*from_pretrained\(..., scheduler="
-    ):
+    with pytest.raises(WeightsError, match=r"found no scheduler_config\.json.*from_pretrained\(..., scheduler="):
         FewShotPipeline.from_pretrained(tmp_path)
     pipe = quiet(FewShotPipeline.from_pretrained(tmp_path, scheduler=learned))
     assert pipe.denoiser.sample_shape == (3, 16, 16)
@@ -388,12 +377,12 @@ def test_a_scheduler_may_be_named_and_of_a_learned_variance_the_mean_is_kept(tmp
 
 def wrong(tmp_path: Path, unet: UNet2DModel, what: str) -> FewShotPipeline:
     """Read a folder of another kind."""
-    network, scheduler, trained = {"config": dict(unet.config)}, DDPMScheduler(**TRAINED), dict(TRAINED)
+    config, scheduler = unet_config(unet), DDPMScheduler(**TRAINED)
     made: Any = unet
     if what == "classes":
-        made = UNet2DModel.from_config({**network["config"], "num_class_embeds": 4})
+        made = UNet2DModel.from_config({**config, "num_class_embeds": 4})
     if what == "latents":
-        made = UNet2DModel.from_config({**network["config"], "in_channels": 4, "out_channels": 4})
+        made = UNet2DModel.from_config({**config, "in_channels": 4, "out_channels": 4})
     if what == "text":
         made = UNet2DConditionModel(
             sample_size=8, block_out_channels=(8, 16), norm_num_groups=4, cross_attention_dim=8,
@@ -402,7 +391,7 @@ def wrong(tmp_path: Path, unet: UNet2DModel, what: str) -> FewShotPipeline:
     if what == "flow":
         scheduler = FlowMatchEulerDiscreteScheduler()
     if what == "betas":
-        scheduler = DDPMScheduler(trained_betas=[0.1, 0.2], **trained)
+        scheduler = DDPMScheduler(trained_betas=[0.1, 0.2], **TRAINED)
     folder = saved(made, tmp_path / "mine" / "unet").parent
     if what != "no scheduler":
         scheduler.save_pretrained(folder / "scheduler")
@@ -433,7 +422,7 @@ def test_layouts_that_cannot_serve_are_refused_in_one_message(
 def test_parts_that_cannot_serve_are_refused_too(tiny_unet: UNet2DModel) -> None:
     for unet, scheduler, said in [
         (tiny_unet, FlowMatchEulerDiscreteScheduler(), "flow-matching"),
-        (UNet2DModel.from_config({**tiny_unet.config, "num_class_embeds": 2}), DDPMScheduler(**TRAINED), "class"),
+        (UNet2DModel.from_config({**unet_config(tiny_unet), "num_class_embeds": 2}), DDPMScheduler(**TRAINED), "class"),
         (torch.nn.Linear(1, 1), DDPMScheduler(**TRAINED), "found a Linear, expected a UNet2DModel"),
         (UNet2DModel.from_config(tiny_unet.config).half(), DDPMScheduler(**TRAINED), 'say precision="bfloat16"'),
     ]:
@@ -452,11 +441,7 @@ Pipe = FewShotPipeline
         (lambda p: p.fit("A", shots(), [True] * 12), DataError, "labels: found 12 true of 12, expected both"),
         (lambda p: p.fit("A", shots(), [True, False]), DataError, "labels: found 2 of 12 images"),
         (lambda p: p.fit("A", shots(), [2] * 12), DataError, "each true or false, 1 or 0"),
-        (
-            lambda p: p.fit("A", shots()[..., :8], BRIGHT),
-            DataError,
-            r"found torch.uint8 \[12, 3, 16, 8\], expected uint8",
-        ),
+        (lambda p: p.fit("A", shots()[..., :8], BRIGHT), DataError, r"found torch.uint8 \[12, 3, 16, 8\]"),
         (lambda p: p.fit("A", shots().float(), BRIGHT), DataError, "found torch.float32"),
         (lambda p: p.fit("A", [3] * 12, BRIGHT), DataError, r"images\[0\]: found a int"),
         (lambda p: p.fit("A", ROOT / "nowhere", BRIGHT), DataError, "nowhere: found no images"),
@@ -477,9 +462,9 @@ Pipe = FewShotPipeline
         (lambda p: p(output_type="latent", num_inference_steps=1), ConfigError, "expected pil, np or pt"),
         (lambda p: p.predict_proba("Beard", shots()), ConfigError, "found no head"),
         (
-            lambda p: p.evaluate(lambda _: [True], "Bright", num_images=2, num_inference_steps=1),
+            lambda p: p.evaluate(lambda _: [1], "Bright", num_images=2, num_inference_steps=1),
             DataError,
-            r"\[1\], .*\[2\]",
+            r"\[1\].*\[2\]",
         ),
     ],
 )
@@ -494,7 +479,7 @@ def test_what_cannot_be_done_is_said(
 def test_heads_that_read_at_different_timesteps_are_not_joined(pipe: FewShotPipeline) -> None:
     for name, timestep in (("A", 50), ("B", 100)):
         pipe.fit(name, shots(), BRIGHT, feature_timestep=timestep, **QUICK)
-    with pytest.raises(ConfigError, match="found {'A': 50, 'B': 100}, expected one"):
+    with pytest.raises(ConfigError, match=r"found \{'A': 50, 'B': 100\}, expected one"):
         pipe({"A": True, "B": True}, num_inference_steps=1)
 
 
