@@ -448,7 +448,11 @@ Pipe = FewShotPipeline
         (lambda p: p.fit("A", shots(), {"a.png": True}), DataError, "expected images to be their folder"),
         (lambda p: p.fit("A", shots(), BRIGHT, taps="mid_blok"), ConfigError, "no module 'mid_blok'"),
         (lambda p: p.fit("A", shots(), BRIGHT, poolsize=2), ConfigError, "fit: poolsize: Extra inputs"),
-        (lambda p: p.fit("A", shots(), BRIGHT, "fast"), ConfigError, "found 'fast', expected exact or readout"),
+        (
+            lambda p: p.fit("A", shots(), BRIGHT, "fast"),
+            ConfigError,
+            "found 'fast', expected exact or readout or steering",
+        ),
         (lambda p: p.fit("masks", shots(), BRIGHT), ConfigError, "the head of fit_masks"),
         (lambda p: p.fit("Bright ", shots(), BRIGHT), ConfigError, "'Bright' is called so in files"),
         (lambda p: p.fit_masks(shots(), masks()[:, :8], CLASSES), DataError, r"masks: found torch.uint8 \[12, 8, 16\]"),

@@ -1,5 +1,6 @@
 """Head inputs of the labelled shots, computed once: clean for exact guidance, noised for readout."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,17 +78,22 @@ def readout_features(
     denoiser: Denoiser, images: Tensor, labels: Tensor, ids: Tensor, settings: AttributeHeadConfig
 ) -> ShotFeatures:
     """Cache head inputs of the noised shots at every noise level; arguments as for ``exact_features``."""
+    levels, timesteps = [], []
+    for timestep, noisy in noised_shots(denoiser, images, settings):
+        levels.append(_head_inputs(denoiser, noisy, timestep, settings))
+        timesteps.append(timestep)
+    repeats = len(noisy) // len(images)
+    return ShotFeatures(torch.stack(levels), labels.repeat(repeats), ids.repeat(repeats), torch.tensor(timesteps))
+
+
+def noised_shots(denoiser: Denoiser, images: Tensor, settings: AttributeHeadConfig) -> Iterator[tuple[int, Tensor]]:
+    """Yield each noise level, ascending, and the shots with its noise, x_t [R, C, H, W]: shots x flips x draws."""
     clean = denoiser.encode(_with_flips(images, settings.flip)).repeat(settings.readout_draws, 1, 1, 1)
     alphas_cumprod = make_scheduler(denoiser.schedule).alphas_cumprod
-    levels = []
-    timesteps = sorted(set(settings.readout_timesteps))
-    for timestep in Progress(timesteps, desc="noise levels", unit="level"):
+    for timestep in Progress(sorted(set(settings.readout_timesteps)), desc="noise levels", unit="level"):
         stream = generator("readout shots", timestep)
         noise = torch.randn(clean.shape, generator=stream).to(denoiser.device)
-        noisy = add_noise(clean, noise, alphas_cumprod[timestep])
-        levels.append(_head_inputs(denoiser, noisy, timestep, settings))
-    repeats = len(clean) // len(images)
-    return ShotFeatures(torch.stack(levels), labels.repeat(repeats), ids.repeat(repeats), torch.tensor(timesteps))
+        yield timestep, add_noise(clean, noise, alphas_cumprod[timestep])
 
 
 def _head_inputs(denoiser: Denoiser, samples: Tensor, timestep: int, settings: AttributeHeadConfig) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..diffusion.denoiser import Denoiser
@@ -31,6 +32,24 @@ class Steering:
     def about(self) -> dict[str, Any]:
         """What a file of such samples says of itself."""
         return dict(vars(self)) if self.attribute else {"method": self.method}
+
+
+def share_divergence(probability: Tensor, share: float) -> Tensor:
+    """Return how far a batch is from showing an attribute in a wanted share, nats, scalar; 0 where the mean is right.
+
+    KL(share || p) = share log(share / p) + (1 - share) log((1 - share) / (1 - p)), p the mean of the probabilities
+
+    Args:
+        probability: p(attribute) of each sample of the batch, [B].
+        share: Wanted share, 0..1.
+
+    Source: after Parihar et al. 2024, "Balancing Act: Distribution-Guided Debiasing in Diffusion Models", with the
+    Kullback-Leibler divergence of two Bernoulli distributions.
+    """
+    mean = probability.mean().clamp(1e-6, 1 - 1e-6)
+    wanted = torch.tensor([share, 1 - share], dtype=mean.dtype, device=mean.device)
+    found = torch.stack([mean, 1 - mean])
+    return (torch.xlogy(wanted, wanted) - wanted * found.log()).sum()
 
 
 def attribute_guidance(mode: str, denoiser: Denoiser, head: AttributeHead, value: bool) -> Guidance:

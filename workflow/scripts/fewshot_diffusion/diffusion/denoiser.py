@@ -6,7 +6,7 @@ prompt, is a subclass: it keeps its coder and its conditions to itself.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,11 +16,11 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from ..config.denoiser import ArchitectureConfig, ScheduleConfig
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from ..images import to_signed, to_uint8
 from ..runtime import Runtime, make_runtime
 from ..storage.weights import load_module, weights_digest
-from .features import FeatureTap, extract, forward_with_features
+from .features import FeatureTap, extract, forward_shifted, forward_with_features
 from .schedule import label_of
 from .unets import unet_of_config
 
@@ -96,6 +96,14 @@ class Denoiser(ABC):
         self, x_t: Tensor, timestep: int | Tensor, taps: Sequence[str]
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the raw output and activations of the same pass; arguments as for ``features``."""
+
+    def predict_shifted(self, x_t: Tensor, timestep: int | Tensor, shifts: Mapping[str, Tensor]) -> Tensor:
+        """Return the raw output with ``shifts`` added to activations: tap -> [num_chs, h, w].
+
+        Raises:
+            ConfigError: If this kind of denoiser cannot, or has no such module.
+        """
+        raise ConfigError(f"steering: a {type(self).__name__} adds nothing to its activations; use exact or readout.")
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
@@ -178,6 +186,11 @@ class PixelDenoiser(Denoiser):
         with self.runtime.autocast():
             output, maps = forward_with_features(self.unet, x_t, timestep, taps)
         return output.to(x_t.dtype), maps
+
+    def predict_shifted(self, x_t: Tensor, timestep: int | Tensor, shifts: Mapping[str, Tensor]) -> Tensor:
+        """Return the raw output with ``shifts`` added to activations."""
+        with self.runtime.autocast():
+            return forward_shifted(self.unet, x_t, timestep, shifts).to(x_t.dtype)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return images, uint8 [B, 3, H, W], on the [-1, 1] scale."""

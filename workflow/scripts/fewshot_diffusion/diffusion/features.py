@@ -1,7 +1,7 @@
 """Activations of the frozen denoiser: one function for training heads and for guidance."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -63,6 +63,37 @@ def forward_with_features(
     with _collecting(network, modules, stop=False) as maps:
         output = network.forward(sample, label_of(timestep, sample), **conditions).sample
     return output, [maps[name] for name in modules]
+
+
+def forward_shifted(
+    network: nn.Module, sample: Tensor, timestep: int | Tensor, shifts: Mapping[str, Tensor], **conditions: Tensor
+) -> Tensor:
+    """Return the network's output with something added to activations on the way.
+
+    Args:
+        network: Frozen network of diffusers.
+        sample: What is fed to it, [B, C, H, W].
+        timestep: Timestep label, scalar or [B].
+        shifts: Name of a module -> what is added to its output, [num_chs, h, w].
+        conditions: As for ``extract``.
+
+    Raises:
+        ConfigError: If the denoiser has no such module.
+    """
+
+    def hook_for(shift: Tensor) -> Callable[..., Any]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            if isinstance(output, tuple):  # of down blocks; their skips stay
+                return (output[0] + shift.to(output[0]), *output[1:])
+            return output + shift.to(output)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, shift in shifts.items():
+            hooks.callback(_submodule(network, name).register_forward_hook(hook_for(shift)).remove)
+        output: Tensor = network(sample, timestep, **conditions).sample
+    return output
 
 
 @contextmanager

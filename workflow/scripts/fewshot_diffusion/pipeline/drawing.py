@@ -14,7 +14,8 @@ from ..diffusion.guidance import Predictor, guided, unguided
 from ..diffusion.sampling import sample_ddim
 from ..errors import ConfigError
 from ..seeds import SampleNoise
-from .steering import Term, guidance_of
+from .heads import STEERING
+from .steering import Term, direction_of, guidance_of
 
 
 class PlainDDIM(DDIMScheduler):
@@ -88,6 +89,11 @@ class Drawing:
         return sample_ddim(step, own, noise, self.num_inference_steps, self.eta, plain)
 
     def _predictor(self, denoiser: Denoiser, terms: Sequence[Term], batch: range, plain: Predictor) -> Predictor:
+        if terms[0].fitted.mode == STEERING:
+            pushed, (low, high) = direction_of(denoiser, terms, self.guidance_scale), self.interval
+            return lambda x_t, timestep, alpha_bar_t: (pushed if low <= timestep <= high else plain)(
+                x_t, timestep, alpha_bar_t
+            )
         guidance = guidance_of(denoiser, terms, batch.start)
         return guided(guidance, self.guidance_scale, denoiser.schedule.prediction_type, plain, self.interval)
 

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from ..attributes.directions import AttributeDirection, find_direction
 from ..attributes.features import FEATURES
 from ..attributes.heads import AttributeHead, train_head
 from ..config.attributes import AttributeHeadConfig, attribute_name
@@ -24,7 +25,7 @@ from ..masks.heads import MaskHead, fit_mask_head
 from ..masks.pairs import Pairs
 from ..storage.weights import load_module, save_module
 
-HEADS, MASKS = "heads", "masks"
+HEADS, MASKS, STEERING = "heads", "masks", "steering"
 Settings = TypeVar("Settings", bound=Section)
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,14 @@ class FittedHead:
 
     Attributes:
         name: Attribute that it knows, or ``masks``.
-        mode: exact or readout: what it reads.
+        mode: exact or readout: what it reads; steering: it is a direction.
         head: The head.
         report: How it was chosen and how well it fits the shots, cross-validated where it is of an attribute.
     """
 
     name: str
     mode: str
-    head: AttributeHead | MaskHead
+    head: AttributeHead | MaskHead | AttributeDirection
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -71,12 +72,14 @@ def fit_attribute(
         denoiser: Frozen denoiser.
         name: The attribute.
         shots: Images, uint8 [N, 3, H, W], and whether each has it, bool [N].
-        mode: exact or readout.
+        mode: exact, readout or steering.
         options: Settings of ``attributes.head`` beyond the usual ones; ``taps`` may be one, several, or "auto".
 
     Raises:
         ConfigError: If a setting is unknown or out of range, or the denoiser has no such module.
     """
+    if mode == STEERING:
+        return _fit_direction(denoiser, name, shots, options)
     images, labels = shots
     usual = "up_blocks.1" if "up_blocks.1" in denoiser.usual_taps else "mid_block"
     candidates = _candidates(denoiser, options.get("taps") or [usual])
@@ -90,6 +93,15 @@ def fit_attribute(
     log.info("%s (%s) reads %s: accuracy %.3f.", name, mode, ", ".join(settings.taps), report["accuracy"])
     settled = settings.model_dump(mode="json")
     return FittedHead(name, mode, head, {"cross_validation": report, "settings": settled, **compared})
+
+
+def _fit_direction(
+    denoiser: Denoiser, name: str, shots: tuple[Tensor, Tensor], options: Mapping[str, Any]
+) -> FittedHead:
+    (taps,) = _candidates(denoiser, options.get("taps") or ["mid_block"])[:1]
+    settings = _settings(AttributeHeadConfig, {**_usual(denoiser, shots[1]), **options, "taps": taps})
+    found = find_direction(denoiser, *shots, settings, name)
+    return FittedHead(name, STEERING, found, {"settings": settings.model_dump(mode="json")})
 
 
 def fit_masks(denoiser: Denoiser, pairs: Pairs, mode: str, options: Mapping[str, Any]) -> FittedHead:
@@ -122,9 +134,9 @@ def probability(denoiser: Denoiser, fitted: FittedHead, images: Tensor, batch_si
     Raises:
         ConfigError: If the head is not of an attribute.
     """
-    head = fitted.head
+    head = fitted.head.to(denoiser.device)
     if not isinstance(head, AttributeHead):
-        raise ConfigError(f"{fitted.name}: is a head of masks; expected an attribute. Call predict_masks.")
+        raise ConfigError(f"{fitted.name}: found a {type(head).__name__}, expected a head of an attribute.")
     found, timestep = [], fitted.feature_timestep
     for k, batch in enumerate(images.split(batch_size)):
         with torch.no_grad():
@@ -138,7 +150,7 @@ def segment(denoiser: Denoiser, fitted: FittedHead, images: Tensor) -> Tensor:
     """Return the class of every pixel, uint8 [N, H, W], of images, uint8 [N, 3, H, W]."""
     assert isinstance(fitted.head, MaskHead)
     guide = ReadoutGuide if fitted.mode == "readout" else ExactGuide
-    return guide(denoiser, fitted.head).segment(images)
+    return guide(denoiser, fitted.head.to(denoiser.device)).segment(images)
 
 
 def save_heads(heads: Sequence[FittedHead], folder: Path, denoiser: str) -> None:
@@ -171,7 +183,9 @@ def load_heads(folder: Path, denoiser: str) -> list[FittedHead]:
     return found
 
 
-def _head(config: dict[str, Any]) -> AttributeHead | MaskHead:
+def _head(config: dict[str, Any]) -> AttributeHead | MaskHead | AttributeDirection:
+    if "shape" in config:
+        return AttributeDirection(**config)
     return AttributeHead(**config) if "attribute" in config else MaskHead(**config)
 
 

@@ -21,10 +21,10 @@ from .heads import MASKS, FittedHead, fit_attribute, fit_masks, load_heads, prob
 from .inputs import Images, as_images, as_labelled, as_masks
 from .judging import Judge, judged
 from .layout import denoiser_digest, find_folder, read_folder, require_network
-from .steering import Term, terms_of
+from .steering import MODES, Term, terms_of, usual_scale
 
-Wanted = str | Mapping[str, bool]
-"""An attribute, or several and whether each is wanted."""
+Wanted = str | Mapping[str, bool | float]
+"""An attribute, or several and whether each is wanted: true, false, or the share of a batch that shall have it."""
 
 
 class FewShotPipeline(DiffusionPipeline):
@@ -95,7 +95,7 @@ class FewShotPipeline(DiffusionPipeline):
             name: What it is called from now on.
             images: uint8 tensor [N, 3, H, W] or array [N, H, W, 3]; a list of PIL images or paths; or a folder.
             labels: One for each, true or false; of a folder also a mapping of names of files.
-            mode: exact, the paper's, or readout, half its cost.
+            mode: exact, the paper's; readout, half its cost; or steering, a direction, at the cost of no guidance.
             options: ``taps``: module or modules that are read, or "auto" for the one that predicts the shots best,
                 cross-validated; and the settings of ``attributes.head``, see config/README.md.
 
@@ -108,7 +108,7 @@ class FewShotPipeline(DiffusionPipeline):
         """
         self._require_free(name)
         shots = as_labelled(images, labels, self.denoiser.image_size)
-        return self._keep(fit_attribute(self.denoiser, name, shots, _known(mode), options))
+        return self._keep(fit_attribute(self.denoiser, name, shots, _known(mode, MODES), options))
 
     def fit_masks(
         self, images: Images, masks: Any, classes: Sequence[str], mode: str = "exact", **options: Any
@@ -132,7 +132,7 @@ class FewShotPipeline(DiffusionPipeline):
         if len(found) != len(wanted):
             raise ConfigError(f"masks: found {len(wanted)} of {len(found)} images, expected one for each.")
         pairs = Pairs(found, wanted, list(classes), [(a, b) for a, b in options.get("flip_pairs", [])])
-        return self._keep(fit_masks(self.denoiser, pairs, _known(mode), options))
+        return self._keep(fit_masks(self.denoiser, pairs, _known(mode, MODES[:2]), options))
 
     @torch.no_grad()
     def __call__(
@@ -156,13 +156,14 @@ class FewShotPipeline(DiffusionPipeline):
         """Draw images.
 
         Args:
-            wanted: An attribute, or several and whether each is wanted: ``{"Blond": True, "Beard": False}``.
+            wanted: An attribute, or several and whether each is wanted: ``{"Blond": True, "Beard": False}``; a fraction
+                is the share of each batch that shall have it: ``{"Blond": 0.5}``.
             masks: Wanted masks, class ids [M, H, W]: sample i shows mask i modulo M.
             weights: Name -> what multiplies its log-likelihood beside ``guidance_scale``; 1 where none is named.
             num_images: As many as there are seeds, generators or masks if not given, else 1.
             guidance_scale: lambda; 0 is diffusers' DDIMPipeline. Not given: 10; 400 for masks alone, whose
-                log-likelihood is a mean over pixels.
-            mode: exact or readout. Not given: exact, or the one that was fitted.
+                log-likelihood is a mean over pixels; 1 for steering, the distance between the classes' means.
+            mode: exact, readout or steering. Not given: the first of these that was fitted.
             guidance_interval: First and last guided timestep; not given: from a tenth to 95 % of them, as configured.
             num_inference_steps: DDIM steps.
             eta: 0 is deterministic; 1 has the posterior variance of the steps.
@@ -178,8 +179,8 @@ class FewShotPipeline(DiffusionPipeline):
             SamplingError: If a sample is not finite.
         """
         terms = terms_of(self.heads, wanted, mode, weights or {}, self._shown(masks))
-        usual = 400.0 if terms and all(term.masks is not None for term in terms) else 10.0
-        scale, last = usual if guidance_scale is None else guidance_scale, self._schedule.num_train_timesteps
+        scale, last = guidance_scale, self._schedule.num_train_timesteps
+        scale = usual_scale(terms) if scale is None else scale
         interval = guidance_interval or (last // 10, round(0.95 * last))
         drawing = Drawing(num_inference_steps, eta, scale, interval, seeds, generator)
         number = require_number(num_images, seeds, generator, terms)
@@ -259,11 +260,12 @@ class FewShotPipeline(DiffusionPipeline):
             raise ConfigError(f"fit: found the name {name!r}, expected another: {taken}.")
 
 
-def _known(mode: str) -> str:
-    if mode not in ("exact", "readout"):
-        raise ConfigError(f"mode: found {mode!r}, expected exact or readout.")
+def _known(mode: str, modes: Sequence[str]) -> str:
+    if mode not in modes:
+        raise ConfigError(f"mode: found {mode!r}, expected {' or '.join(modes)}.")
     return mode
 
 
 def _as_mapping(wanted: Wanted) -> dict[str, bool]:
-    return {wanted: True} if isinstance(wanted, str) else dict(wanted)
+    values: dict[str, bool | float] = {wanted: True} if isinstance(wanted, str) else dict(wanted)
+    return {name: isinstance(value, float) or value for name, value in values.items()}  # of a share: those that have it

@@ -10,12 +10,17 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from ..attributes.directions import AttributeDirection, directed
+from ..attributes.guidance import share_divergence
 from ..attributes.heads import AttributeHead
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.guidance import ExactGuidance, Guidance, LogLikelihood, ReadoutGuidance
+from ..diffusion.guidance import ExactGuidance, Guidance, LogLikelihood, Predictor, ReadoutGuidance
 from ..errors import ConfigError
-from ..masks.heads import mask_log_likelihood
-from .heads import MASKS, FittedHead
+from ..masks.heads import MaskHead, mask_log_likelihood
+from .heads import MASKS, STEERING, FittedHead
+
+MODES = ("exact", "readout", STEERING)
+"""How a head steers, the first that is there."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +29,25 @@ class Term:
 
     Attributes:
         fitted: The head.
-        weight: Multiplies its log-likelihood, beside the scale of all.
-        value: Whether the attribute is wanted.
+        weight: Multiplies its log-likelihood, or its direction, beside the scale of all.
+        value: Whether the attribute is wanted; a fraction: the share of the batch that shall have it.
         masks: Wanted masks, class ids uint8 [M, H, W]: sample i shows mask i modulo M.
     """
 
     fitted: FittedHead
     weight: float = 1.0
-    value: bool = True
+    value: bool | float = True
     masks: Tensor | None = None
 
     def log_prob(self, maps: Sequence[Tensor], timestep: int, first: int) -> Tensor:
         """Return log p(y | activations) of each sample, nats, [B]; ``first`` is the position of the batch."""
         head = self.fitted.head
         if isinstance(head, AttributeHead):
-            return head.log_prob(maps, timestep, self.value)
+            if not isinstance(self.value, float):
+                return head.log_prob(maps, timestep, self.value)
+            divergence = share_divergence(head(maps, timestep).sigmoid(), self.value)
+            return -divergence.expand(len(maps[0]))  # summed: what a sample feels does not depend on the batch's size
+        assert isinstance(head, MaskHead)
         assert self.masks is not None
         shown = (torch.arange(len(maps[0])) + first) % len(self.masks)
         return mask_log_likelihood(head(maps, timestep), self.masks[shown].to(maps[0].device))
@@ -46,7 +55,7 @@ class Term:
 
 def terms_of(
     heads: Mapping[str, Mapping[str, FittedHead]],
-    wanted: str | Mapping[str, bool] | None,
+    wanted: str | Mapping[str, bool | float] | None,
     mode: str | None,
     weights: Mapping[str, float] = MappingProxyType({}),
     masks: Tensor | None = None,
@@ -55,15 +64,18 @@ def terms_of(
 
     Args:
         heads: Name -> mode -> head.
-        wanted: An attribute, or several and whether each is wanted.
-        mode: exact or readout; None: exact if all have it, else what they have.
+        wanted: An attribute, or several and whether each is wanted, or in which share of a batch.
+        mode: exact, readout or steering; None: the first of these that all have.
         weights: Name -> what multiplies its log-likelihood.
         masks: Wanted masks, class ids uint8 [M, H, W].
 
     Raises:
         ConfigError: If a head or its mode was not fitted, or a weight is of none of them.
     """
-    values = {wanted: True} if isinstance(wanted, str) else dict(wanted or {})
+    values: dict[str, bool | float] = {wanted: True} if isinstance(wanted, str) else dict(wanted or {})
+    for name, value in values.items():
+        if isinstance(value, float) and not 0 <= value <= 1:
+            raise ConfigError(f"{name}: found {value}, expected true, false, or a share of 0.0 to 1.0.")
     names = [*values, *([MASKS] if masks is not None else [])]
     for name in names:
         _require_head(heads, name)
@@ -86,7 +98,7 @@ def _require_head(heads: Mapping[str, Mapping[str, FittedHead]], name: str) -> N
 
 
 def _shared_mode(heads: Mapping[str, Mapping[str, FittedHead]], mode: str | None) -> str:
-    shared = [one for one in ("exact", "readout") if all(one in modes for modes in heads.values())]
+    shared = [one for one in MODES if all(one in modes for modes in heads.values())]
     if mode is None and shared:
         return shared[0]
     if mode not in shared:
@@ -94,6 +106,28 @@ def _shared_mode(heads: Mapping[str, Mapping[str, FittedHead]], mode: str | None
         wanted = mode or "exact"
         raise ConfigError(f"mode: found {mode}, but fitted are {fitted}. Fit what lacks it with mode={wanted!r}.")
     return str(mode)
+
+
+def usual_scale(terms: Sequence[Term]) -> float:
+    """Return the scale that is used where none is given."""
+    if terms and terms[0].fitted.mode == STEERING:
+        return 1.0
+    return 400.0 if terms and all(term.masks is not None for term in terms) else 10.0
+
+
+def direction_of(denoiser: Denoiser, terms: Sequence[Term], scale: float) -> Predictor:
+    """Return the predictor of samples that are pushed along the directions of attributes.
+
+    Raises:
+        ConfigError: If a share is wanted, which needs probabilities.
+    """
+    directions: dict[AttributeDirection, float] = {}
+    for term in terms:
+        head = term.fitted.head.to(denoiser.device)
+        if not isinstance(head, AttributeDirection) or isinstance(term.value, float):
+            raise ConfigError(f"{term.fitted.name}: steering knows true and false; of a share, use exact or readout.")
+        directions[head] = scale * term.weight * (1 if term.value else -1)
+    return directed(denoiser, directions)
 
 
 def guidance_of(denoiser: Denoiser, terms: Sequence[Term], first: int) -> Guidance:
@@ -107,6 +141,8 @@ def guidance_of(denoiser: Denoiser, terms: Sequence[Term], first: int) -> Guidan
     Raises:
         ConfigError: If heads cannot be joined: they read at different timesteps.
     """
+    for term in terms:
+        term.fitted.head.to(denoiser.device)
     taps = list(dict.fromkeys(tap for term in terms for tap in term.fitted.taps))
     likelihood = _joint(terms, taps, first)
     if terms[0].fitted.mode == "readout":
