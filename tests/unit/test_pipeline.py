@@ -29,16 +29,18 @@ from torch import Tensor
 
 from attribute_helpers import head_settings, save_denoiser
 from fewshot_diffusion import FewShotPipeline
-from fewshot_diffusion.attributes.features import extract_attribute_features
+from fewshot_diffusion.attributes.directions import directed
+from fewshot_diffusion.attributes.features import extract_attribute_features, noised_shots
 from fewshot_diffusion.attributes.guidance import attribute_guidance
 from fewshot_diffusion.attributes.heads import load_head, train_attribute_head
 from fewshot_diffusion.attributes.shots import ShotFiles
+from fewshot_diffusion.config.attributes import AttributeHeadConfig
 from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.data.mask_set import MaskSet, save_masks
 from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, unet_config
 from fewshot_diffusion.diffusion.guidance import guided, unguided
-from fewshot_diffusion.diffusion.sampling import draw_units, plan_units
+from fewshot_diffusion.diffusion.sampling import count_forwards, draw_units, plan_units
 from fewshot_diffusion.errors import ConfigError, DataError, FewshotError, WeightsError
 from fewshot_diffusion.judges import AttributeClassifier
 from fewshot_diffusion.masks.features import extract_mask_features
@@ -164,6 +166,58 @@ def test_several_heads_add_their_log_likelihoods_by_value_and_weight(fitted: Few
         torch.testing.assert_close(output, denoiser.predict(x_t, 600))
     drawn = fitted({"Bright": True, "First": False}, masks=masks()[:2], weights={"masks": 40}, num_inference_steps=2)
     assert len(drawn.images) == 2, "as many as there are masks"
+
+
+def test_a_share_of_the_batch_may_be_wanted(fitted: FewShotPipeline) -> None:
+    """KL(share || mean probability), whose gradient at a sample does not depend on how many there are."""
+    denoiser, x_t, alpha_bar_t = fitted.denoiser, torch.randn(4, 3, 16, 16), torch.tensor(0.3)
+    maps = denoiser.predict_with_features(x_t, 600, ["up_blocks.0"])[1]
+    mean = fitted.heads["First"]["readout"].head(maps, 600).sigmoid().mean().double().detach()
+
+    def divergence(share: float, samples: Tensor = x_t) -> Tensor:
+        terms = terms_of(fitted.heads, {"First": share}, "readout")
+        return -guidance_of(denoiser, terms, first=0)(samples, 600, alpha_bar_t)[1]
+
+    expected = 0.25 * (0.25 / mean).log() + 0.75 * (0.75 / (1 - mean)).log()
+    torch.testing.assert_close(divergence(0.25).double(), expected.expand(4), rtol=1e-4, atol=1e-5)
+    assert float(divergence(float(mean))[0]) == pytest.approx(0, abs=1e-5)
+    assert divergence(0.0).isfinite().all()
+    assert divergence(1.0).isfinite().all()
+    once, twice = x_t.clone().requires_grad_(), torch.cat([x_t, x_t]).requires_grad_()
+    (one,), (two,) = (torch.autograd.grad(divergence(0.9, x).sum(), x) for x in (once, twice))
+    torch.testing.assert_close(two[:4], one, rtol=1e-3, atol=1e-6)
+    drawn = [fitted({"First": wanted}, seeds=range(2), num_inference_steps=2).images for wanted in (0.5, True)]
+    assert not torch.equal(*map(pixels, drawn))
+
+
+def test_steering_adds_the_difference_of_means_at_the_cost_of_no_guidance(
+    pipe: FewShotPipeline, tmp_path: Path
+) -> None:
+    fitted = pipe.fit("Bright", shots(), BRIGHT, "steering", **{**QUICK, "taps": "mid_block", "flip": False})
+    denoiser, settings = pipe.denoiser, AttributeHeadConfig.model_validate(fitted.report["settings"])
+    (_, x_t), (_, later) = noised_shots(denoiser, shots(), settings)
+    maps = denoiser.features(x_t, 40, ["mid_block"])[0].detach()
+    torch.testing.assert_close(fitted.head.at(40), maps[BRIGHT].mean(0) - maps[~BRIGHT].mean(0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(fitted.head.at(220), (fitted.head.at(40) + fitted.head.at(400)) / 2)
+
+    predict, seen = directed(denoiser, {fitted.head: -2.0}), []
+    entered = pipe.unet.up_blocks[0].resnets[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    output = predict(later, 400, torch.tensor(0.5))
+    entered.remove()
+    (plain,) = denoiser.features(later, 400, ["mid_block"])
+    torch.testing.assert_close(seen[0][:, :16], plain - 2 * fitted.head.at(400))  # the skip comes behind it
+    assert not torch.equal(output, denoiser.predict(later, 400))
+    assert count_forwards(predict, denoiser) <= 1.05
+
+    pipe.save_pretrained(tmp_path)
+    found = quiet(FewShotPipeline.from_pretrained(tmp_path))
+    drawn = [one("Bright", seeds=range(2), num_inference_steps=3).images for one in (pipe, found)]
+    assert torch.equal(*map(pixels, drawn)), "by the only mode there is"
+    assert not torch.equal(pixels(drawn[0]), pixels(pipe(seeds=range(2), num_inference_steps=3).images))
+    with pytest.raises(ConfigError, match="steering knows true and false"):
+        pipe({"Bright": 0.5})
+    with pytest.raises(ConfigError, match="expected a head of an attribute"):
+        pipe.predict_proba("Bright", shots())
 
 
 # --- what is learned is what the rules learn ---
@@ -448,11 +502,8 @@ Pipe = FewShotPipeline
         (lambda p: p.fit("A", shots(), {"a.png": True}), DataError, "expected images to be their folder"),
         (lambda p: p.fit("A", shots(), BRIGHT, taps="mid_blok"), ConfigError, "no module 'mid_blok'"),
         (lambda p: p.fit("A", shots(), BRIGHT, poolsize=2), ConfigError, "fit: poolsize: Extra inputs"),
-        (
-            lambda p: p.fit("A", shots(), BRIGHT, "fast"),
-            ConfigError,
-            "found 'fast', expected exact or readout or steering",
-        ),
+        (lambda p: p.fit("A", shots(), BRIGHT, "fast"), ConfigError, "found 'fast', expected exact or readout or"),
+        (lambda p: p({"Bright": 1.5}), ConfigError, "Bright: found 1.5, expected true, false, or a share"),
         (lambda p: p.fit("masks", shots(), BRIGHT), ConfigError, "the head of fit_masks"),
         (lambda p: p.fit("Bright ", shots(), BRIGHT), ConfigError, "'Bright' is called so in files"),
         (lambda p: p.fit_masks(shots(), masks()[:, :8], CLASSES), DataError, r"masks: found torch.uint8 \[12, 8, 16\]"),
