@@ -92,7 +92,7 @@ def forward_shifted(
     with ExitStack() as hooks:
         for name, shift in shifts.items():
             hooks.callback(_submodule(network, name).register_forward_hook(hook_for(shift)).remove)
-        output: Tensor = network(sample, timestep, **conditions).sample
+        output: Tensor = network.forward(sample, label_of(timestep, sample), **conditions).sample
     return output
 
 
