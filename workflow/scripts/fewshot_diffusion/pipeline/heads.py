@@ -81,8 +81,7 @@ def fit_attribute(
     if mode == STEERING:
         return _fit_direction(denoiser, name, shots, options)
     images, labels = shots
-    usual = "up_blocks.1" if "up_blocks.1" in denoiser.usual_taps else "mid_block"
-    candidates = _candidates(denoiser, options.get("taps") or [usual])
+    candidates = _candidates(denoiser, options.get("taps") or [_usual_tap(denoiser)])
     found = []
     for taps in candidates:
         settings = _settings(AttributeHeadConfig, {**_usual(denoiser, labels), **options, "taps": taps})
@@ -98,7 +97,7 @@ def fit_attribute(
 def _fit_direction(
     denoiser: Denoiser, name: str, shots: tuple[Tensor, Tensor], options: Mapping[str, Any]
 ) -> FittedHead:
-    (taps,) = _candidates(denoiser, options.get("taps") or ["mid_block"])[:1]
+    (taps,) = _candidates(denoiser, options.get("taps") or [_usual_tap(denoiser)])[:1]
     settings = _settings(AttributeHeadConfig, {**_usual(denoiser, shots[1]), **options, "taps": taps})
     found = find_direction(denoiser, *shots, settings, name)
     return FittedHead(name, STEERING, found, {"settings": settings.model_dump(mode="json")})
@@ -187,6 +186,10 @@ def _head(config: dict[str, Any]) -> AttributeHead | MaskHead | AttributeDirecti
     if "shape" in config:
         return AttributeDirection(**config)
     return AttributeHead(**config) if "attribute" in config else MaskHead(**config)
+
+
+def _usual_tap(denoiser: Denoiser) -> str:
+    return "up_blocks.1" if "up_blocks.1" in denoiser.usual_taps else "mid_block"
 
 
 def _usual(denoiser: Denoiser, labels: Tensor) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class FewShotPipeline(DiffusionPipeline):
             weights: Name -> what multiplies its log-likelihood beside ``guidance_scale``; 1 where none is named.
             num_images: As many as there are seeds, generators or masks if not given, else 1.
             guidance_scale: lambda; 0 is diffusers' DDIMPipeline. Not given: 10; 400 for masks alone, whose
-                log-likelihood is a mean over pixels; 1 for steering, the distance between the classes' means.
+                log-likelihood is a mean over pixels; 3 for steering, in distances between the classes' means.
             mode: exact, readout or steering. Not given: the first of these that was fitted.
             guidance_interval: First and last guided timestep; not given: from a tenth to 95 % of them, as configured.
             num_inference_steps: DDIM steps.
