@@ -100,6 +100,7 @@ def masks_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]], note: str = 
     figure, axes = plt.subplots(len(strips), squeeze=False, figsize=size, layout=CLOSE)
     for axis, (label, images) in zip(axes.flat, strips, strict=True):
         axis.imshow(image_grid(images, len(images), gap=2), interpolation="nearest")
+        axis.set_anchor("E")  # what the pictures' aspect leaves over is the labels'
         axis.set_ylabel(fitted(label, LABEL_INCHES, 7), fontsize=7, rotation=0, ha="right", va="center")
         axis.set_xticks([])
         axis.set_yticks([])
