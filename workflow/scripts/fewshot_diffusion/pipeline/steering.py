@@ -111,7 +111,7 @@ def _shared_mode(heads: Mapping[str, Mapping[str, FittedHead]], mode: str | None
 def usual_scale(terms: Sequence[Term]) -> float:
     """Return the scale that is used where none is given."""
     if terms and terms[0].fitted.mode == STEERING:
-        return 3.0  # of 32 avatars, the judge then takes 31 for blond, 23 at 1
+        return 3.0  # seen to act on one attribute of one denoiser: a start, not a choice
     return 400.0 if terms and all(term.masks is not None for term in terms) else 10.0
 
 
