@@ -39,7 +39,7 @@ EVALUATION = EvaluationConfig(
 class Projection:
     """A cheap extractor of as many features as Inception has."""
 
-    name, dim = "projection", DIM
+    name, dim, batch_size = "projection", DIM, 64
     weights = torch.randn(3 * 64, DIM, generator=torch.Generator().manual_seed(0))
 
     def __call__(self, images: Tensor) -> Tensor:
