@@ -6,6 +6,7 @@ The images repeat 64 contents of 64 pixels, so that n can be that of CelebA; pri
 """
 
 import io
+import multiprocessing
 import resource
 import sys
 import zipfile
@@ -64,21 +65,29 @@ def split(path: Path, number: int) -> Path:
 
 
 def read(number: int, folder: Path) -> None:
-    """Read a zip and a list, share the images out, write the split that holds all."""
-    coded = [io.BytesIO() for _ in PICTURES]
-    for pixels, buffer in zip(PICTURES.permute(0, 2, 3, 1).numpy(), coded, strict=True):
-        Image.fromarray(pixels).save(buffer, "JPEG")
-    with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
-        for i in range(number):
-            archive.writestr(f"img/{i + 1:06d}.jpg", coded[i % 64].getvalue())
-    rows = [f"{i + 1:06d}.jpg {1 - 2 * (i % 2)}\n" for i in range(number)]
-    (folder / "list.txt").write_text(f"{number}\nMale\n" + "".join(rows))
+    """Read a zip and a list of 40 attributes, share the images out, write the split that holds all."""
+    made = multiprocessing.get_context("spawn").Process(target=archive, args=(number, folder))
+    made.start()
+    made.join()  # its memory is not that of the reader
     images, listed = folder / "faces.zip", folder / "list.txt"
     source = CelebAHQConfig(folder=images, attribute_file=listed, attributes={"Male": "Male"})
     shares = SharesConfig(shares={"controls": 1}, whole=["reference"])
     wanted = ListedSplit("reference", shares, "", ["Male"], promised=True)
     data = DatasetConfig(name="faces", image_size=SIZE, source=source)
     read_images(data, wanted, folder / "reference.parquet", folder / "reference.csv")
+
+
+def archive(number: int, folder: Path) -> None:
+    """Write images and attributes in CelebA's layout."""
+    coded = [io.BytesIO() for _ in PICTURES]
+    for pixels, buffer in zip(PICTURES.permute(0, 2, 3, 1).numpy(), coded, strict=True):
+        Image.fromarray(pixels).save(buffer, "JPEG")
+    with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
+        for i in range(number):
+            archive.writestr(f"img/{i + 1:06d}.jpg", coded[i % 64].getvalue())
+    names = " ".join(["Male", *(f"Other_{i}" for i in range(39))])
+    rows = (f"{i + 1:06d}.jpg {1 - 2 * (i % 2)}{' -1' * 39}\n" for i in range(number))
+    (folder / "list.txt").write_text(f"{number}\n{names}\n" + "".join(rows))
 
 
 def describe(number: int, folder: Path) -> None:

@@ -18,7 +18,7 @@ from ..storage.rows import Rows, gather_rows, in_memory, select_rows
 from .class_set import ClassSet
 
 BATCH = 256  # images in memory at a time; a multiple of what networks take at a time, so that features stay the same
-GROUP_ROWS, GROUP_BYTES = 2**14, 2**27  # of coded images: a part of a file ends with the batch that reaches one of them
+GROUP_ROWS, GROUP_BYTES = 2**14, 2**26  # of coded images: a part of a file ends with the batch that reaches one of them
 
 _ATTRIBUTE = "attribute: "  # marks the columns that the data set names
 

@@ -12,7 +12,7 @@ from ..errors import DataError
 from .files import Place
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One image of a source.
 

@@ -105,25 +105,33 @@ def read_attribute_list(path: Path) -> pd.DataFrame:
 
 def parse_attribute_list(text: str, path: object) -> pd.DataFrame:
     """Return what a text in CelebA's layout says, as ``read_attribute_list`` does; ``path`` names it in errors."""
-    rows = [(number, _words(line)) for number, line in _lines(text)]
-    if len(rows) < 2:
-        raise DataError(f"{path}: found {len(rows)} lines, expected the count, the names of attributes, and images.")
-    (_, count), (_, names), *rows = rows
-    _require_count(path, " ".join(count), len(rows))
+    lines = list(_lines(text))
+    if len(lines) < 2:
+        raise DataError(f"{path}: found {len(lines)} lines, expected the count, the names of attributes, and images.")
+    (_, count), (_, header), *lines = lines
+    names = _words(header)
+    _require_count(path, count.strip(_BLANKS), len(lines))
     _require_header(path, names)
-    _refuse(path, _wrong_lengths(rows, 1 + len(names), f"a file and {len(names)} values"))
+    # Line by line, each time anew: the cells of CelebA's 200,000 lines would take half a gigabyte.
+    _refuse(path, _wrong_lengths(_cells_of(lines), 1 + len(names), f"a file and {len(names)} values"))
     known = {"1", "-1"}
     _refuse(
         path,
         (
             f"line {number}: attribute values other than -1 and 1: {', '.join(sorted(set(cells[1:]) - known))}"
-            for number, cells in rows
+            for number, cells in _cells_of(lines)
             if not known.issuperset(cells[1:])
         ),
     )
-    values = np.array([[cell == "1" for cell in cells[1:]] for _, cells in rows], dtype=bool)
-    index = _unique(path, [(number, cells[0]) for number, cells in rows])
-    return pd.DataFrame(values.reshape(len(rows), len(names)), index=index, columns=names)
+    values = np.empty((len(lines), len(names)), dtype=bool)
+    for row, (_, cells) in zip(values, _cells_of(lines), strict=True):
+        row[:] = [cell == "1" for cell in cells[1:]]
+    index = _unique(path, ((number, cells[0]) for number, cells in _cells_of(lines)))
+    return pd.DataFrame(values, index=index, columns=names)
+
+
+def _cells_of(lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
+    return ((number, _words(line)) for number, line in lines)
 
 
 def _require_count(path: object, count: str, found: int) -> None:

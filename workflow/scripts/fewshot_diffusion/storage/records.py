@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from .files import About, atomic_path, corrupt, require_about, require_file, require_names, seal, unseal
 
 _KEY = b"about"
+_AT_ONCE = 256  # values that are copied at a time
 _OPTIONS: dict[str, Any] = {
     "write_page_checksum": True,
     "store_schema": False,  # of Arrow: everything else twice
@@ -155,6 +156,7 @@ def _values(column: pa.ChunkedArray) -> Iterator[bytes]:
     found = column.drop_null()
     if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
         yield pc.binary_length(found).to_numpy().tobytes()
-        yield b"".join(found.cast(pa.binary()).to_pylist())
+        for start in range(0, len(found), _AT_ONCE):
+            yield b"".join(found.slice(start, _AT_ONCE).cast(pa.binary()).to_pylist())
     else:
         yield np.asarray(found).tobytes()
