@@ -96,8 +96,8 @@ def with_share(images: Description, has_it: Tensor, target: TargetConfig, n: int
     total = most if n is None else n
     if total > most or total < 2:
         raise DataError(
-            f"{target.label}: {max(2, total)} real images are needed, a share of {share:g} with {target.attribute}; found"
-            f" {most}. Raise data.splits.controls and data.splits.reference, or lower evaluation.samples."
+            f"{target.label}: {max(2, total)} real images are needed, a share of {share:g} with {target.attribute}; "
+            f"found {most}. Raise data.splits.controls and data.splits.reference, or lower evaluation.samples."
         )
     wanted = round(share * total)
     first = (has_it & (has_it.cumsum(0) <= wanted)) | (~has_it & ((~has_it).cumsum(0) <= total - wanted))
