@@ -14,7 +14,7 @@ def show_table(tables: Path) -> None:
     Args:
         tables: Its folder of tables.
     """
-    names = ("attributes", "attributes_judge", "masks", "classes")
+    names = ("attributes", "attributes_judge", "attributes_distribution", "masks", "classes")
     found = {name: read_csv(path) for name in names if (path := tables / f"{name}.csv").is_file()}
     if not found:
         raise DataError(f"{tables}: found no table. Name the folder of a data set: `--tables results/DATA/tables`.")

@@ -235,7 +235,7 @@ def test_heads_have_the_bytes_of_the_rules_heads(tiny_denoiser: PixelDenoiser, t
     files = ShotFiles("Bright", tmp_path / "shots.csv", tmp_path / "pool")
     extract_attribute_features(settings, mode, files, folder, tmp_path / "cache", "cpu")
     train_attribute_head(settings, mode, "Bright", tmp_path / "cache", tmp_path / "head")
-    expected = load_head(tmp_path / "head", {"mode": mode}).state_dict()
+    expected = load_head(tmp_path / "head", {"mode": mode})[0].state_dict()
     options = settings.model_dump(exclude={"positive_shots", "negative_shots", "precision"})
     assert_equal(pipe.fit("Bright", shots(), BRIGHT, mode, **options).head.state_dict(), expected)
 

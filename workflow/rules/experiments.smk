@@ -16,6 +16,7 @@ if CONFIG.attributes:
     include: "attributes/sample.smk"
     include: "attributes/baselines.smk"
     include: "attributes/evaluate.smk"
+    include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"
     include: "attributes/figures.smk"
 

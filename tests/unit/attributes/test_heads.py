@@ -196,7 +196,8 @@ def test_a_head_is_trained_on_its_own_features_and_says_so(tmp_path: Path) -> No
     cache, folder = tmp_path / "features.safetensors", tmp_path / "head"
     save_shot_features(shots(), cache, ABOUT)
     heads.train_attribute_head(SETTINGS, "exact", "Beard", cache, folder)
-    found = load_head(folder, ABOUT)
+    found, mode = load_head(folder, ABOUT)
+    assert mode == "exact"
     expected, report = train_head(shots(), SETTINGS, "Beard")
     assert torch.equal(found.weight, expected.weight) and torch.equal(found.bias, expected.bias)
     assert found.config == expected.config

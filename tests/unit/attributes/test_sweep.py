@@ -16,7 +16,14 @@ from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import CorruptFileError, WeightsError
 from fewshot_diffusion.storage.tables import read_csv
 
-SETTINGS = AttributeSweepConfig(guidance_scales=[1, 3, 10], units=1, first_seed=1000, tolerance=0.02)
+SETTINGS = AttributeSweepConfig(
+    guidance_scales=[1, 3, 10],
+    steering_scales=[2],
+    distribution_scales=[30, 100],
+    units=1,
+    first_seed=1000,
+    tolerance=0.02,
+)
 
 
 class BrightIsBlond:

@@ -107,6 +107,9 @@ def test_the_papers_denoiser_costs_what_was_measured_of_it() -> None:
     [
         ("sample_attributes exact Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
         ("sample_attributes sweep exact Blond 3", "attributes__sweep__units", (1, 3), (3, 3)),
+        ("sample_attributes steering Blond 1-of-1", "sampling__num_inference_steps", (2, 4), (2, 1)),
+        ("sample_attributes sweep distribution Blond 30", "attributes__sweep__units", (1, 3), (3, 3)),
+        ("find_attribute_direction Blond", "attributes__head__readout_draws", (1, 2), (2, 1)),
         ("sample_masks exact label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
         ("sample_masks controlnet label_100 4", "sampling__num_inference_steps", (2, 4), (2, 1)),
         ("describe pool", "sampling__unit_size", (4, 8), (2, 2)),

@@ -52,6 +52,7 @@ def test_a_module_with_an_image_for_output_is_a_tap_and_no_other_name_is(unet: U
     ("section", "change", "key"),
     [
         ("attributes", {"head": {"taps": ["mid_block", "up_blocks.9"]}}, "attributes.head.taps"),
+        ("attributes", {"steering": {"tap": "up_blocks.9"}}, "attributes.steering.tap"),
         ("masks", {"presets": {"label_100": {"taps": ["up_blocks.9"]}}}, "masks.presets.label_100.taps"),
         ("classes", {"filter": {"tap": "up_blocks.9"}}, "classes.filter.tap"),
     ],

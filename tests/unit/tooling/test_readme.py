@@ -5,8 +5,10 @@ import pytest
 
 from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.metrics.notes import few_note, joined, judge_note, segmenter_note
+from fewshot_diffusion.tooling import claims
 from fewshot_diffusion.tooling.readme import (
     attributes_section,
+    distribution_section,
     masks_section,
     measured_metrics,
     replace_section,
@@ -21,7 +23,7 @@ TABLE = pd.DataFrame(
         ["Blond", "exact", "fid", 23.7, None, None, None, 50000, "published"],
     ],
     columns=["attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "n", "kind"],
-)
+).assign(forwards_per_sample=[0, 108.1, 108.1, None])
 NOTE = "6 of 50 images; judge right on 62.5 % of real images only"
 SHARES = pd.DataFrame(
     {
@@ -46,11 +48,32 @@ def test_a_frame_becomes_a_table() -> None:
 def test_every_row_has_its_own_n_floors_and_note_and_the_paper_s_numbers_none() -> None:
     assert measured_metrics(TABLE) == ["fd_x", "kd_x"]
     text = attributes_section(TABLE, SHARES)
-    assert "| attribute | method | n | judge | fd_x | floor of fd | kd_x | floor of kd | note |" in text
-    assert "| Blond | real | 90 | 100.0 % [90, 100] |  |  |  |  |  |" in text
-    assert "| Blond | naive | 50 | 25.0 % [20, 30] | 20.0 ± 2.0 | 10.0 |  |  |  |" in text
-    assert f"| Blond | ddim_i | 6 | 98.5 % [90, 100] | 10.0 ± 1.0 | 77.7 | 0.123 ± 0.050 | 0.001 | {NOTE} |" in text
+    assert (
+        "| attribute | method | n | judge | forward passes | fd_x | floor of fd | kd_x | floor of kd | note |" in text
+    )
+    assert "| Blond | real | 90 | 100.0 % [90, 100] |  |  |  |  |  |  |" in text
+    assert "| Blond | naive | 50 | 25.0 % [20, 30] | 0 | 20.0 ± 2.0 | 10.0 |  |  |  |" in text
+    assert (
+        f"| Blond | ddim_i | 6 | 98.5 % [90, 100] | 108 | 10.0 ± 1.0 | 77.7 | 0.123 ± 0.050 | 0.001 | {NOTE} |" in text
+    )
     assert text.startswith("a, scaled-down:") and "`fd_x` (lower is better)" in text and "23.7" not in text
+
+
+def test_wanted_shares_stand_beside_found_ones_and_each_reference() -> None:
+    row = {"data_set": "a", "kind": "k", "attribute": "Blond", "method": "distribution", "metric": "kd_x", "n": 9,
+           "wanted_share": 0.5, "found_share": 0.46, "share_low": 0.4, "share_high": 0.52, "away": 0.04, "value": 1.0,
+           "ci_low": 0.75, "ci_high": 1.25, "floor": 0.1, "forwards_per_sample": 45.2, "note": None}  # fmt: skip
+    rows = [row | {"reference": name, "value": value} for name, value in (("balanced", 1.0), ("all", 2.0))]
+    plain = {"method": "unguided", "found_share": 0.2, "away": 0.3, "ci_low": 1.5, "ci_high": 3}
+    table = pd.DataFrame([*rows, *(one | plain for one in rows)])
+    text = distribution_section(table)
+    for name, value in (("balanced", "1.000"), ("all", "2.000")):
+        cells = f"9 | 50% | 46.0 % [40, 52] | 45 | {value} ± 0.250 | 0.100 |"
+        assert f"| Blond | distribution | {name} | {cells}" in text
+    said = claims.shares_reached(table)
+    assert "within 5 points on 1 of 1 rows: away by 4.0 points, `unguided` by 30.0." in said
+    assert "to `balanced` below on 1 of 1 rows; to `all` below on 1 of 1 rows." in said
+    assert "on 0 of 1 rows" in claims.shares_reached(table, points=3)
 
 
 def test_a_row_without_an_image_has_no_numbers() -> None:

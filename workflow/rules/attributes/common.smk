@@ -14,7 +14,7 @@ def wanted_attribute(wildcards):
 
 
 def wanted_value(wildcards):
-    return str(target_of(wildcards).value)
+    return str(target_of(wildcards).wanted(wildcards.get("mode", "")))
 
 
 def own_shots(wildcards):
@@ -26,7 +26,8 @@ def has_own_shots(wildcards):
 
 
 def head_of(wildcards):
-    return f"<results>/attributes/heads/{wildcards.mode}/{wanted_attribute(wildcards)}/<weights>"
+    mode = CONFIG.attributes.distribution.head if wildcards.mode == "distribution" else wildcards.mode
+    return f"<results>/attributes/heads/{mode}/{wanted_attribute(wildcards)}/<weights>"
 
 
 def own_of(wildcards):
@@ -49,6 +50,11 @@ def guidance_scale(wildcards):
     return getattr(target_of(wildcards).guidance_scale, wildcards.mode)
 
 
+def swept_samples(wildcards):
+    scales = CONFIG.attributes.sweep.scales_of(wildcards.mode)
+    return [f"<results>/attributes/sweep/{wildcards.mode}/{wildcards.target}/{scale}.parquet" for scale in scales]
+
+
 def ddim_i_classifier(wildcards):
     return f"<results>/attributes/ddim_i/classifiers/{wanted_attribute(wildcards)}/<weights>"
 
@@ -66,11 +72,13 @@ def table_to_copy(wildcards):
 
 def sheet_sources(wildcards):
     pool = f"pool{own(CONFIG.attributes.targets[0].attribute)}"
-    files = [pool] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in TARGETS]
+    targets = SHARED if wildcards.method == "distribution" else TARGETS
+    files = [pool] if wildcards.method == "unguided" else [f"{wildcards.method}/{target}" for target in targets]
     return [f"<results>/attributes/descriptions/{file}.safetensors" for file in files]
 
 
 def sheet_labels(wildcards):
     if wildcards.method == "unguided":
         return ["unguided"]
-    return [f"{wildcards.method}, {target.label}" for target in CONFIG.attributes.targets]
+    targets = CONFIG.attributes.with_share if wildcards.method == "distribution" else CONFIG.attributes.targets
+    return [f"{wildcards.method}, {target.label}" for target in targets]

@@ -65,7 +65,7 @@ rule draw_sheet:
     benchmark:
         "<benchmarks>/draw_sheet/{method}.tsv"
     wildcard_constraints:
-        method="unguided|exact|readout",
+        method="unguided|exact|readout|steering|distribution",
     conda:
         "../../../envs/figures.yaml"
     params:
@@ -99,3 +99,4 @@ rule attributes:
         "<results>/tables/attributes_judge.csv",
         "<results>/figures/attributes.png",
         expand("<results>/figures/attributes_sheet_{method}.png", method=SHOWN),
+        DISTRIBUTION_RESULTS if SHARED else [],

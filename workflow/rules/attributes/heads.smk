@@ -1,11 +1,14 @@
-# Heads: p(attribute | activations) from the denoiser's activations of 50 + 50 labelled images, computed once.
+# Heads: p(attribute | activations) from the denoiser's activations of 50 + 50 labelled images, computed once; and
+# directions, the difference of these activations' means, which stand among them.
 # in:  <results>/denoiser/, <results>/images/shots.parquet
 # out: <results>/attributes/shots/{attribute}.csv
 #      <results>/attributes/features/{mode}/{attribute}.safetensors
-#      <results>/attributes/heads/{mode}/{attribute}/
-# Below, {target} is a row of the table (an attribute and its wanted value) and {mode} how a head is used.
+#      <results>/attributes/heads/{mode}/{attribute}/, <results>/attributes/heads/steering/{attribute}/
+# Below, {target} is a row of the table (an attribute and its wanted value) and {mode} how samples are steered: by a head
+# (exact, readout), by a direction (steering), or so that a share of them is of the class (distribution).
 
 TARGETS = [target.name for target in CONFIG.attributes.targets]
+SHARED = [target.name for target in CONFIG.attributes.with_share]
 METHODS = CONFIG.attributes.methods
 MODES = CONFIG.attributes.modes
 
@@ -13,7 +16,7 @@ MODES = CONFIG.attributes.modes
 wildcard_constraints:
     attribute="|".join(sorted({target.attribute for target in CONFIG.attributes.targets})),
     target="|".join(TARGETS),
-    mode="exact|readout",
+    mode="exact|readout|steering|distribution",
 
 
 rule draw_attribute_shots:
@@ -50,6 +53,8 @@ rule extract_attribute_features:
         "<logs>/extract_attribute_features/{mode}/{attribute}.log",
     benchmark:
         "<benchmarks>/extract_attribute_features/{mode}/{attribute}.tsv"
+    wildcard_constraints:
+        mode="exact|readout",
     conda:
         "../../../envs/diffusion.yaml"
     resources:
@@ -77,6 +82,8 @@ rule train_attribute_head:
         "<logs>/train_attribute_head/{mode}/{attribute}.log",
     benchmark:
         "<benchmarks>/train_attribute_head/{mode}/{attribute}.tsv"
+    wildcard_constraints:
+        mode="exact|readout",
     conda:
         "../../../envs/diffusion.yaml"
     params:
@@ -86,3 +93,33 @@ rule train_attribute_head:
     shell:
         "python workflow/scripts/train_attribute_head.py --settings {params.settings:q} --mode {wildcards.mode:q}"
         " --attribute {wildcards.attribute:q} --features {input:q} --output {params.folder:q} 2> {log:q}"
+
+
+rule find_attribute_direction:
+    """Learn the direction of one attribute: the difference of its shots' mean activations."""
+    input:
+        denoiser="<results>/denoiser/<weights>",
+        shots="<results>/attributes/shots/{attribute}.csv",
+        pool=images_of("shots"),
+    output:
+        config="<results>/attributes/heads/steering/{attribute}/config.json",
+        weights="<results>/attributes/heads/steering/{attribute}/<weights>",
+    log:
+        "<logs>/find_attribute_direction/{attribute}.log",
+    benchmark:
+        "<benchmarks>/find_attribute_direction/{attribute}.tsv"
+    conda:
+        "../../../envs/diffusion.yaml"
+    resources:
+        gpu=1,
+    params:
+        settings=settings("attributes.head"),
+        tap=CONFIG.attributes.steering_tap,
+        own_labels=has_own_shots,
+        denoiser=subpath(input.denoiser, parent=True),
+        folder=subpath(output.weights, parent=True),
+        code=code("find_attribute_direction.py", env="diffusion"),
+    shell:
+        "python workflow/scripts/find_attribute_direction.py --settings {params.settings:q} --tap {params.tap:q}"
+        " --attribute {wildcards.attribute:q} --shots {input.shots:q} --own-labels {params.own_labels:q}"
+        " --pool {input.pool:q} --denoiser {params.denoiser:q} --output {params.folder:q} 2> {log:q}"

@@ -1,5 +1,6 @@
-# Sampling: DDIM in fixed work units, shared among jobs: one unguided pool, one guided set per class and mode.
-# in:  the denoiser, a head
+# Sampling: DDIM in fixed work units, shared among jobs: one unguided pool, one guided set per class and mode. A wanted
+# share is that of each work unit, which no number of jobs divides.
+# in:  the denoiser, a head or direction
 # out: <results>/attributes/samples/unguided/pool/{scatteritem}.parquet
 #      <results>/attributes/samples/{mode}/{target}/{scatteritem}.parquet
 #      and beside each .timing.json: seconds that its drawing took

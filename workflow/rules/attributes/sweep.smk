@@ -29,9 +29,7 @@ use rule sample_attributes as sample_attributes_sweep with:
 rule choose_attribute_scale:
     """Score one class's sweep over guidance_scale by the tuning judge and choose a scale."""
     input:
-        samples=expand(
-            "<results>/attributes/sweep/{{mode}}/{{target}}/{scale}.parquet", scale=CONFIG.attributes.sweep.scales
-        ),
+        samples=swept_samples,
         judge=judge_of("tuning_judge"),
     output:
         "<results>/attributes/sweep/{mode}/{target}.csv",
@@ -57,6 +55,7 @@ rule make_attributes_sweep_table:
     """Join the sweeps of all classes and modes into one table."""
     input:
         expand("<results>/attributes/sweep/{mode}/{target}.csv", mode=MODES, target=TARGETS),
+        expand("<results>/attributes/sweep/distribution/{target}.csv", target=SHARED),
     output:
         report(
             "<results>/tables/attributes_sweep.csv",

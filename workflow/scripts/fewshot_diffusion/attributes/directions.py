@@ -7,17 +7,25 @@ Latent Space of Diffusion Models", of labelled images.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..config.attributes import AttributeHeadConfig
-from ..diffusion.denoiser import Denoiser
+from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.features import levels_around
 from ..diffusion.guidance import Predictor
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
+from ..runtime import make_runtime
+from ..storage.files import About
+from ..storage.weights import load_module, save_module
 from .features import noised_shots
+from .shots import ShotFiles
+
+MODE = "steering"
+"""What a direction says of itself, where a head says what it reads."""
 
 
 class AttributeDirection(nn.Module):
@@ -62,9 +70,12 @@ def find_direction(
 
     Raises:
         ConfigError: If there is more than one tap.
+        DataError: If the shots hold one class only.
     """
     if len(settings.taps) != 1:
         raise ConfigError(f"taps: found {', '.join(settings.taps)}; steering adds to one module, expected one.")
+    if labels.all() or not labels.any():
+        raise DataError(f"{attribute}: all {len(labels)} rows of the shots have the same label; both are needed.")
     levels = []
     for timestep, noisy in noised_shots(denoiser, images, settings):
         has_it = labels.repeat(len(noisy) // len(labels)).to(noisy.device)
@@ -76,6 +87,36 @@ def find_direction(
     found = AttributeDirection(settings.taps, list(levels[0].shape), timesteps, attribute)
     found.directions.data = torch.stack(levels).cpu()
     return found.eval()
+
+
+def find_attribute_direction(
+    settings: AttributeHeadConfig, tap: str, files: ShotFiles, denoiser: Path, output: Path, device: str = "auto"
+) -> None:
+    """Learn the direction of one attribute from its labelled shots: the difference of their mean activations.
+
+    Args:
+        settings: Section attributes.head, JSON: noise levels, draws and flip.
+        tap: Module whose output the direction is added to.
+        files: The labelled shots.
+        denoiser: Weights folder.
+        output: Weights folder to write.
+        device: auto, cpu, cuda or cuda:<n>.
+    """
+    network = load_denoiser(denoiser, make_runtime(device, settings.precision, cpu_threads=1))
+    images, labels = files.load()
+    at_tap = settings.model_copy(update={"taps": [tap]})
+    direction = find_direction(network, images.pixels, labels, at_tap, files.attribute)
+    about = {"denoiser": network.digest, "mode": MODE, "attribute": files.attribute}
+    save_module(direction, direction.config, output, about)
+
+
+def load_direction(folder: Path, expected: About) -> AttributeDirection:
+    """Load a direction for use with one denoiser, towards one attribute.
+
+    Raises:
+        WeightsError: If the weights are a head, or of another ``denoiser`` (digest) or ``attribute`` than expected.
+    """
+    return load_module(lambda config: AttributeDirection(**config), folder, {**expected, "mode": MODE})[0]
 
 
 def directed(denoiser: Denoiser, directions: Mapping[AttributeDirection, float]) -> Predictor:

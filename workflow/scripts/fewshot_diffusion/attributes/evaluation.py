@@ -61,7 +61,8 @@ class Described:
         scales = target.guidance_scale.model_dump()
         found = []
         for method in self.methods:
-            expected: dict[str, Any] = {"method": method, "attribute": target.attribute, "value": target.value}
+            value = target.wanted(method)
+            expected: dict[str, Any] = {"method": method, "attribute": target.attribute, "value": value}
             if method in scales:
                 expected["guidance_scale"] = scales[method]
             found.append(load_description(self.descriptions / method / f"{target.name}.safetensors", expected))
@@ -73,8 +74,8 @@ class Described:
         Raises:
             CorruptFileError: If a file is damaged, or describes other images than those of its split.
         """
-        reference, shown = _real(self.real / "reference.safetensors", self.reference, target)
-        controls, held_out = _real(self.real / "controls.safetensors", self.controls, target)
+        reference, shown = labelled(self.real / "reference.safetensors", self.reference, target)
+        controls, held_out = labelled(self.real / "controls.safetensors", self.controls, target)
         accuracy = balanced_accuracy(controls.judged(target.attribute, True), held_out == target.value)
         return RealClass(reference.select(shown), controls.select(held_out), accuracy)
 
@@ -135,7 +136,7 @@ def distance_rows(
                 floors[n] = {name: measured(measure, floor).value for name, measure in measures.items()}
             for name, measure in measures.items():
                 found = _interval(measured(measure, chosen.features[extractor]), "value")
-                shared = {"data_set": data_set, "attribute": target.label, **_about(chosen, target)}
+                shared = {"data_set": data_set, "attribute": target.label, **about_images(chosen, target)}
                 said = _reservations(real, n, settings)
                 rows.append({**shared, "metric": name, **found, "floor": floors[n][name], **said})
     return pd.DataFrame(rows).reindex(columns=TABLE_COLUMNS)
@@ -189,7 +190,8 @@ def _reservations(real: RealClass, n: int, settings: EvaluationConfig) -> dict[s
     return {"judge_real": real.judge_accuracy, "note": note}
 
 
-def _about(chosen: Description, target: TargetConfig) -> dict[str, object]:
+def about_images(chosen: Description, target: TargetConfig) -> dict[str, object]:
+    """Return what rows say of the images of a method: how many, of which seeds, the judge's share, and their cost."""
     kept = chosen.cost.acceptance_rate or nan
     return {
         "method": chosen.method,
@@ -209,8 +211,12 @@ def _seeds_of(chosen: Description) -> str:
     return "" if chosen.method in ("real", "naive") else seed_range(chosen.ids)
 
 
-def _real(path: Path, images: Path, target: TargetConfig) -> tuple[Description, torch.Tensor]:
-    """Return the images of a split, and which of them are of the class, bool [N]."""
+def labelled(path: Path, images: Path, target: TargetConfig) -> tuple[Description, torch.Tensor]:
+    """Return the images of a split, and which of them are of the class, bool [N].
+
+    Raises:
+        CorruptFileError: If the file is damaged, or describes other images.
+    """
     described, attributes = load_description(path, {"method": "real"}), load_attributes(images)
     if described.ids.tolist() != attributes.index.tolist():
         raise corrupt(path, f"describes other images than those of {images}")

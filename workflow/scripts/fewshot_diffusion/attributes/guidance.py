@@ -1,4 +1,4 @@
-"""Steering towards an attribute's value, by an exact or a readout head."""
+"""Steering towards an attribute's value, or a share of it, by an exact or a readout head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class Steering:
     """What a sample set is steered towards, and how.
 
     Attributes:
-        method: unguided, or the mode of the head: exact or readout.
+        method: unguided; exact or readout, the mode of the head; steering, by a direction; or distribution.
         attribute: Wanted attribute; empty for unguided samples, as is all that follows.
-        value: Wanted value: True or False.
-        guidance_scale: lambda on the log-likelihood of each sample.
+        value: Wanted value: True or False; of a distribution the share of every work unit that has the attribute.
+        guidance_scale: lambda on the log-likelihood of each sample; of a direction, how often it is added.
     """
 
     method: str = "unguided"
     attribute: str = ""
-    value: bool = True
+    value: bool | float = True
     guidance_scale: float = 0.0
 
     @property
@@ -52,11 +52,28 @@ def share_divergence(probability: Tensor, share: float) -> Tensor:
     return (torch.xlogy(wanted, wanted) - wanted * found.log()).sum()
 
 
-def attribute_guidance(mode: str, denoiser: Denoiser, head: AttributeHead, value: bool) -> Guidance:
-    """Return the guidance towards an attribute's value, by an exact or a readout head."""
+def wanted_log_prob(head: AttributeHead, maps: Sequence[Tensor], timestep: int, value: bool | float) -> Tensor:
+    """Return log p(attribute = value | activations) of each sample, nats, [B]; of a share, minus the divergence each.
+
+    -B KL(share || p) is the sum over the batch: what a sample feels does not depend on the batch's size.
+
+    Args:
+        head: The head.
+        maps: Activations at its taps, each [B, C, h, w].
+        timestep: Timestep label that they were computed with.
+        value: Wanted value; a fraction: the share of the batch that shall have the attribute.
+    """
+    if not isinstance(value, float):
+        return head.log_prob(maps, timestep, value)
+    divergence = share_divergence(head(maps, timestep).sigmoid(), value)
+    return -divergence.expand(len(maps[0]))
+
+
+def attribute_guidance(mode: str, denoiser: Denoiser, head: AttributeHead, value: bool | float) -> Guidance:
+    """Return the guidance towards an attribute's value, or a share of the batch, by an exact or a readout head."""
 
     def log_likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
-        return head.log_prob(maps, timestep, value)
+        return wanted_log_prob(head, maps, timestep, value)
 
     if mode == "exact":
         return ExactGuidance(denoiser, log_likelihood, head.taps, head.timesteps[0])

@@ -174,10 +174,11 @@ def train_attribute_head(
     save_module(head, head.config, output, {**about, "cross_validation": report})
 
 
-def load_head(folder: Path, expected: About) -> AttributeHead:
-    """Load a head for use with one denoiser, in one mode, towards one attribute.
+def load_head(folder: Path, expected: About) -> tuple[AttributeHead, Mode]:
+    """Load a head for use with one denoiser, in one mode, towards one attribute; return its mode, too.
 
     Raises:
         WeightsError: If the head is of another ``denoiser`` (digest), ``mode`` or ``attribute`` than expected.
     """
-    return load_module(lambda config: AttributeHead(**config), folder, expected=expected)[0]
+    head, about = load_module(lambda config: AttributeHead(**config), folder, expected=expected)
+    return head, about["mode"]

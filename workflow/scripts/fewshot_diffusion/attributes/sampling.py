@@ -1,12 +1,12 @@
-"""Drawing sample sets: the unguided pool, and one guided set per class and mode."""
+"""Drawing sample sets: the unguided pool, and one guided set per class, or share of one, and mode."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..config.attributes import DISTRIBUTION
 from ..config.sampling import SamplingConfig
 from ..diffusion.denoiser import Denoiser, load_denoiser
-from ..diffusion.guidance import Predictor, guided, unguided
+from ..diffusion.guidance import Guidance, Predictor, guided, unguided, within
 from ..diffusion.samples import save_samples, write_timing
 from ..diffusion.sampling import WorkUnit, draw_units, plan_units, share_units
 from ..errors import WeightsError
@@ -14,6 +14,7 @@ from ..runtime import make_runtime
 from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import fingerprint
 from ..storage.weights import weights_digest
+from .directions import directed, load_direction
 from .guidance import Steering, attribute_guidance
 from .heads import load_head
 
@@ -50,14 +51,14 @@ def sample_attributes(
     head: Path | None = None,
     device: str = "auto",
 ) -> None:
-    """Draw one shard of samples by DDIM, unguided or guided by a few-shot head; finished work units are kept.
+    """Draw one shard of samples by DDIM, unguided or steered by what few shots teach; finished work units are kept.
 
     Args:
         settings: Section sampling, JSON.
         denoiser: Weights folder.
         steering: What the samples are steered towards.
         share: Which of them this job draws.
-        head: Weights folder of the few-shot head; unguided samples have none.
+        head: Weights folder of the few-shot head or direction; unguided samples have none.
         device: auto, cpu, cuda or cuda:<n>.
 
     Raises:
@@ -80,7 +81,7 @@ def sample_attributes(
 
 
 def make_predictor(denoiser: Denoiser, steering: Steering, head: Path | None, settings: SamplingConfig) -> Predictor:
-    """Return the plain denoiser, or the one that is guided within ``settings.guidance_interval``.
+    """Return the plain denoiser, or the one that is steered within ``settings.guidance_interval``.
 
     Raises:
         WeightsError: If the head is missing, or of another denoiser, mode or attribute.
@@ -89,16 +90,28 @@ def make_predictor(denoiser: Denoiser, steering: Steering, head: Path | None, se
     if steering.method == "unguided":
         return plain
     if head is None:
+        mode = "exact" if steering.method == DISTRIBUTION else steering.method
         raise WeightsError(
             f"--head: found none, but {steering.method} is steered by one. Name its folder, "
-            f"e.g. `--head results/DATA/attributes/heads/{steering.method}/{steering.attribute or 'ATTRIBUTE'}`."
+            f"e.g. `--head results/DATA/attributes/heads/{mode}/{steering.attribute or 'ATTRIBUTE'}`."
         )
-    expected: dict[str, Any] = {
-        "denoiser": denoiser.digest,
-        "mode": steering.method,
-        "attribute": steering.attribute,
-    }
-    loaded = load_head(head, expected).to(denoiser.device)
-    guidance = attribute_guidance(steering.method, denoiser, loaded, steering.value)
-    prediction_type, interval = denoiser.schedule.prediction_type, settings.guidance_interval
+    interval = settings.guidance_interval
+    if steering.method == "steering":
+        return within(_pushed(denoiser, steering, head), plain, interval)
+    guidance, prediction_type = _guidance(denoiser, steering, head), denoiser.schedule.prediction_type
     return guided(guidance, steering.guidance_scale, prediction_type, plain=plain, interval=interval)
+
+
+def _pushed(denoiser: Denoiser, steering: Steering, head: Path) -> Predictor:
+    expected = {"denoiser": denoiser.digest, "attribute": steering.attribute}
+    direction = load_direction(head, expected).to(denoiser.device)
+    return directed(denoiser, {direction: steering.guidance_scale * (1 if steering.value else -1)})
+
+
+def _guidance(denoiser: Denoiser, steering: Steering, head: Path) -> Guidance:
+    """Return the guidance by a head: of the method's own mode; of a share, of the mode that the head has."""
+    expected = {"denoiser": denoiser.digest, "mode": steering.method, "attribute": steering.attribute}
+    if steering.method == DISTRIBUTION:
+        del expected["mode"]
+    loaded, mode = load_head(head, expected)
+    return attribute_guidance(mode, denoiser, loaded.to(denoiser.device), steering.value)

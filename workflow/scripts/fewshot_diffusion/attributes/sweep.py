@@ -8,7 +8,6 @@ import pandas as pd
 from torch import Tensor
 
 from ..config.attributes import AttributeSweepConfig, TargetConfig
-from ..config.base import Mode
 from ..diffusion.samples import SampleSet, load_samples, seed_range
 from ..judges import AttributeClassifier, load_judge
 from ..metrics.intervals import wilson_interval
@@ -28,12 +27,12 @@ class Swept:
     Attributes:
         data_set: Name of the data set.
         target: The row, JSON.
-        mode: How the samples were steered: exact or readout.
+        mode: How the samples were steered: exact, readout, steering or distribution.
     """
 
     data_set: str
     target: TargetConfig
-    mode: Mode
+    mode: str
 
 
 def choose_attribute_scale(
@@ -45,15 +44,15 @@ def choose_attribute_scale(
         settings: Section attributes.sweep, JSON.
         swept: What was swept.
         judge: Weights folder of the tuning judge.
-        samples: One shard per scale, in the order of ``settings.guidance_scales``.
+        samples: One shard per scale, in the order of the mode's scales in ``settings``.
         output: CSV to write.
 
     Raises:
         CorruptFileError: If a shard is damaged, or of another class, mode or scale.
     """
-    drawn = {}
-    for scale, path in zip(settings.guidance_scales, samples, strict=True):
-        steering = Steering(swept.mode, swept.target.attribute, swept.target.value, scale)
+    drawn, wanted = {}, swept.target.wanted(swept.mode)
+    for scale, path in zip(settings.scales_of(swept.mode).values(), samples, strict=True):
+        steering = Steering(swept.mode, swept.target.attribute, wanted, scale)
         drawn[scale] = load_samples([path], steering.about)
     write_csv(output, sweep_rows(swept, drawn, load_judge(judge, "tuning_judge"), settings))
 
@@ -85,13 +84,22 @@ def sweep_rows(
             }
         )
     frame = pd.DataFrame(rows)
-    frame["chosen"] = frame["guidance_scale"] == choose_scale(frame, settings.tolerance)
+    wanted_value = target.wanted(swept.mode)
+    share = wanted_value if isinstance(wanted_value, float) else 1.0
+    frame["chosen"] = frame["guidance_scale"] == choose_scale(frame, settings.tolerance, share)
     return frame.reindex(columns=SWEEP_COLUMNS)
 
 
-def choose_scale(frame: pd.DataFrame, tolerance: float) -> float:
-    """Return the smallest scale whose share is within ``tolerance`` of the best: strong enough, no stronger."""
-    enough = frame["tuning_judge_accuracy"] >= frame["tuning_judge_accuracy"].max() - tolerance
+def choose_scale(frame: pd.DataFrame, tolerance: float, share: float = 1.0) -> float:
+    """Return the smallest scale whose share is within ``tolerance`` of the best: strong enough, no stronger.
+
+    Args:
+        frame: A row for each scale, ``SWEEP_COLUMNS``.
+        tolerance: How far from the best share is good enough, 0..1.
+        share: Which share is the best: of a class all, of a distribution the one that is wanted.
+    """
+    away = (frame["tuning_judge_accuracy"] - share).abs()
+    enough = away <= away.min() + tolerance + 1e-9  # what is as far as the tolerance is enough, whatever the rounding
     return float(frame.loc[enough, "guidance_scale"].min())
 
 

@@ -8,18 +8,25 @@ from zlib import crc32
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from .base import Count, FeatureBatch, Fraction, Name, Positive, Precision, Section, SweepConfig, Timestep
+from .base import Count, FeatureBatch, Fraction, Mode, Name, Positive, Precision, Scales, Section, SweepConfig, Timestep
 from .supervised import SupervisedConfig
 
-AttributeMethod = Literal["naive", "unguided", "ddim_i", "exact", "readout"]
+AttributeMethod = Literal["naive", "unguided", "ddim_i", "exact", "readout", "steering"]
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
+
+DISTRIBUTION = "distribution"
+"""What the samples are called of which a share is wanted: a method of a table of its own."""
 
 
 class AttributeScalesConfig(Section):
-    """lambda of each mode, on the summed log-likelihood of each sample."""
+    """How strong each mode steers: lambda on the log-likelihood of each sample where nothing else is said."""
 
     exact: Annotated[float, Field(ge=0)]
     readout: Annotated[float, Field(ge=0)]
+    steering: Annotated[float, Field(ge=0)] = Field(3.0, description="In distances between the classes' means.")
+    distribution: Annotated[float, Field(ge=0)] = Field(
+        100.0, description="Of a row with a `share`: lambda on minus the divergence of its work unit."
+    )
 
 
 def attribute_name(text: str) -> str:
@@ -45,7 +52,16 @@ class TargetConfig(Section):
     label: Annotated[str, StringConstraints(min_length=1, max_length=40)] = Field(
         description="Name in tables and figures."
     )
+    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        exclude_if=lambda share: share is None,
+        description="Share of every work unit that shall be of this class, between 0 and 1; null: in no such table.",
+    )
     guidance_scale: AttributeScalesConfig
+
+    def wanted(self, method: str) -> bool | float:
+        """Return what a method's samples are steered towards: the value, or of a distribution the share that has it."""
+        return self.share if method == DISTRIBUTION and self.share is not None else self.value
 
     @model_validator(mode="before")
     @classmethod
@@ -99,12 +115,31 @@ class AttributeSetsConfig(Section):
     shards_unguided: Positive = Field(description="Jobs that share the pool's units; changes no byte.")
 
 
+class SteeringConfig(Section):
+    """The direction that ``steering`` adds, learned from the shots of the heads at their noise levels."""
+
+    tap: str | None = Field(None, description="Module whose output it is added to; null: the last of head.taps.")
+
+
+class DistributionConfig(Section):
+    """Samples of which a share is wanted, of targets that have a ``share``."""
+
+    head: Mode = Field(description="Whose probabilities make the share that a work unit has.")
+
+
 class AttributeSweepConfig(SweepConfig):
     """The sweep that guidance_scale is chosen by: own seeds, own judge."""
 
+    steering_scales: Scales = Field(min_length=1, description="Candidates of `steering`.")
+    distribution_scales: Scales = Field(min_length=1, description="Candidates of `distribution`.")
     units: Positive = Field(description="Work units for each candidate.")
     first_seed: Count = Field(description="Must lie behind every seed that is reported.")
     tolerance: Fraction = Field(description="The smallest scale whose judge share is within this of the best wins.")
+
+    def scales_of(self, mode: str) -> dict[str, float]:
+        """Return each candidate of a mode by its name in paths."""
+        own = {"steering": self.steering_scales, DISTRIBUTION: self.distribution_scales}
+        return {f"{scale:g}": scale for scale in own.get(mode, self.guidance_scales)}
 
 
 def _or_names(schema: dict[str, Any]) -> None:
@@ -127,6 +162,8 @@ class AttributesConfig(Section):
         description="Attribute -> your own CSV of shots, columns `id` and `label`: images of the pool, labelled as you "
         "like, in place of drawn ones.",
     )
+    steering: SteeringConfig
+    distribution: DistributionConfig
     sets: AttributeSetsConfig
     sweep: AttributeSweepConfig
     ddim_i: SupervisedConfig = Field(description="DDIM-I's image-space classifier; keeps iff p > .5 and u < p.")
@@ -138,8 +175,18 @@ class AttributesConfig(Section):
 
     @property
     def modes(self) -> list[str]:
-        """Methods that steer by a head, in the table's order."""
+        """Methods that steer by what the shots teach, in the table's order."""
         return [method for method in self.methods if method in AttributeScalesConfig.model_fields]
+
+    @property
+    def with_share(self) -> list[TargetConfig]:
+        """Rows of which a share is wanted, too: those of the table of distributions."""
+        return [target for target in self.targets if target.share is not None]
+
+    @property
+    def steering_tap(self) -> str:
+        """The module whose output the direction is added to."""
+        return self.steering.tap or self.head.taps[-1]
 
     @model_validator(mode="after")
     def _own_shots_are_used(self) -> "AttributesConfig":

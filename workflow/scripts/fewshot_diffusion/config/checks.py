@@ -136,6 +136,22 @@ def _sets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
         yield from _shards(f"attributes.sets.shards_{kind}", getattr(sets, f"shards_{kind}"), most, "the work units")
 
 
+def _shares(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
+    """A share is of those with the attribute, in a work unit that is drawn at once."""
+    for position, target in enumerate(attributes.targets):
+        if target.share is not None and not target.value:
+            yield (
+                f"attributes.targets.{position}.share: found {target.share:g}, expected null where value is false; "
+                f"in the row whose value is true, {1 - target.share:g}"
+            )
+    together = config.sampling.micro_batch or config.sampling.unit_size
+    if attributes.with_share and together < config.sampling.unit_size:
+        yield (
+            f"sampling.micro_batch: found {together}, expected null: attributes.targets has a share, and a work unit "
+            "has it that is drawn at once"
+        )
+
+
 def _shards(key: str, found: int, most: float, shared: str) -> Iterator[str]:
     """A job without a work unit, or without a class, has nothing to do."""
     if found > min(most, MAX_SHARDS):
@@ -190,7 +206,7 @@ def _classes(config: "Config", classes: "ClassesConfig") -> Iterator[str]:
 
 Check = Callable[["Config", Any], Iterator[str]]
 CHECKS: dict[str, tuple[Check, ...]] = {
-    "attributes": (_splits(("judge", "tuning_judge", "controls", "reference")), _targets, _labels, _sets),
+    "attributes": (_splits(("judge", "tuning_judge", "controls", "reference")), _targets, _labels, _sets, _shares),
     "masks": (_splits(("judge", "tuning_judge", "controls", "reference")), _masks, _mask_seeds),
     "classes": (_splits(("judge",)), _classes),
 }

@@ -172,6 +172,16 @@ def guided(
     return predict
 
 
+def within(predict: Predictor, plain: Predictor, interval: tuple[int, int]) -> Predictor:
+    """Return a predictor that is ``predict`` from the first to the last timestep of an interval, else ``plain``."""
+
+    def chosen(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:
+        inside = interval[0] <= timestep <= interval[1]
+        return (predict if inside else plain)(x_t, timestep, alpha_bar_t)
+
+    return chosen
+
+
 def _estimate(denoiser: Denoiser, x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor]:
     """Return the raw output and the clean estimate x0_hat, both attached to ``x_t``."""
     # The clean estimate in the precision of x_t: 1 / sqrt(alpha_bar_t) amplifies rounding.

@@ -10,7 +10,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.guidance import Predictor, guided, unguided
+from ..diffusion.guidance import Predictor, guided, unguided, within
 from ..diffusion.sampling import sample_ddim
 from ..errors import ConfigError
 from ..seeds import SampleNoise
@@ -90,10 +90,7 @@ class Drawing:
 
     def _predictor(self, denoiser: Denoiser, terms: Sequence[Term], batch: range, plain: Predictor) -> Predictor:
         if terms[0].fitted.mode == STEERING:
-            pushed, (low, high) = direction_of(denoiser, terms, self.guidance_scale), self.interval
-            return lambda x_t, timestep, alpha_bar_t: (pushed if low <= timestep <= high else plain)(
-                x_t, timestep, alpha_bar_t
-            )
+            return within(direction_of(denoiser, terms, self.guidance_scale), plain, self.interval)
         guidance = guidance_of(denoiser, terms, batch.start)
         return guided(guidance, self.guidance_scale, denoiser.schedule.prediction_type, plain, self.interval)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..attributes.directions import AttributeDirection, directed
-from ..attributes.guidance import share_divergence
+from ..attributes.guidance import wanted_log_prob
 from ..attributes.heads import AttributeHead
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import ExactGuidance, Guidance, LogLikelihood, Predictor, ReadoutGuidance
@@ -43,10 +43,7 @@ class Term:
         """Return log p(y | activations) of each sample, nats, [B]; ``first`` is the position of the batch."""
         head = self.fitted.head
         if isinstance(head, AttributeHead):
-            if not isinstance(self.value, float):
-                return head.log_prob(maps, timestep, self.value)
-            divergence = share_divergence(head(maps, timestep).sigmoid(), self.value)
-            return -divergence.expand(len(maps[0]))  # summed: what a sample feels does not depend on the batch's size
+            return wanted_log_prob(head, maps, timestep, self.value)
         assert isinstance(head, MaskHead)
         assert self.masks is not None
         shown = (torch.arange(len(maps[0])) + first) % len(self.masks)

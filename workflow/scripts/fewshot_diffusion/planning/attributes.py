@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..config.attributes import AttributesConfig
+from ..config.attributes import DISTRIBUTION, AttributesConfig
 from .networks import BACKWARD
 from .work import FLOAT, Run, Work
 
@@ -41,6 +41,13 @@ def extract_features(run: Run, mode: str, _attribute: str) -> Work:
     return Work(rows * run.networks.to_taps(tuple(head.taps)), rows * inputs * FLOAT)
 
 
+def find_direction(run: Run, _attribute: str) -> Work:
+    """Average activations of the noised shots."""
+    section = _section(run)
+    rows = len(set(section.head.readout_timesteps)) * section.head.readout_draws * _shots(run) * (1 + section.head.flip)
+    return Work(rows * run.networks.to_taps((section.steering_tap,)))
+
+
 def sample(run: Run, mode: str, target: str, *shard: str) -> Work:
     """Draw a shard of the pool, of a row's set, or a scale of the sweep: ``sweep/<mode>/<target>/<scale>``."""
     section, sampling = _section(run), run.config.sampling
@@ -67,6 +74,10 @@ def _row(run: Run) -> int:
 
 
 def _step(run: Run, mode: str) -> float:
+    if mode == "steering":
+        return run.networks.forward
+    if mode == DISTRIBUTION:
+        mode = _section(run).distribution.head
     return run.networks.step_to_attribute(mode, tuple(_section(run).head.taps))
 
 
@@ -75,6 +86,7 @@ JOBS: dict[str, Callable[..., Work]] = {
     "train_ddim_i": train_ddim_i,
     "reject_ddim_i": reject_ddim_i,
     "extract_attribute_features": extract_features,
+    "find_attribute_direction": find_direction,
     "sample_attributes": sample,
     "describe": describe,
 }

@@ -46,6 +46,8 @@ def plan_denoiser(config: "Config", results: Path) -> Description | None:
 def _taps(config: "Config") -> Iterator[tuple[str, str]]:
     if config.attributes:
         yield from (("attributes.head.taps", tap) for tap in config.attributes.head.taps)
+        if tap := config.attributes.steering.tap:
+            yield "attributes.steering.tap", tap
     if config.masks:
         for name, preset in config.masks.presets.items():
             yield from ((f"masks.presets.{name}.taps", tap) for tap in preset.taps)

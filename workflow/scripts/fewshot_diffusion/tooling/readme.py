@@ -20,13 +20,24 @@ def attributes_view(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     key = ["attribute", "method"]
     ours, judged = table[table["kind"] != "published"], shares.set_index(key)
     view = pd.DataFrame({"n": judged["n"], "judge": _share_cells(judged)})
-    for metric in measured_metrics(table):
-        rows = ours[ours["metric"] == metric].set_index(key)
-        view[metric] = _distance_cells(rows, metric_of(metric).digits)
-        view[f"floor of {metric.split('_')[0]}"] = _number_cells(rows["floor"], metric_of(metric).digits)
+    view["forward passes"] = _number_cells(ours.drop_duplicates(key).set_index(key)["forwards_per_sample"], 0)
+    view = view.join(_distances_view(ours, key))
     if judged["note"].notna().any():
         view["note"] = judged["note"]
     return view.fillna("").reset_index("method")
+
+
+def distribution_view(table: pd.DataFrame) -> pd.DataFrame:
+    """Return wanted and found shares as people read them: a row per attribute, method and kind of real images."""
+    key = ["attribute", "method", "reference"]
+    rows = table.drop_duplicates(key).set_index(key)
+    view = pd.DataFrame({"n": rows["n"], "wanted": rows["wanted_share"].map("{:.0%}".format)})
+    view["judge"] = _share_cells(rows, "found_share", "share_low", "share_high")
+    view["forward passes"] = _number_cells(rows["forwards_per_sample"], 0)
+    view = view.join(_distances_view(table, key))
+    if rows["note"].notna().any():
+        view["note"] = rows["note"]
+    return view.fillna("").reset_index(["method", "reference"])
 
 
 def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
@@ -35,6 +46,9 @@ def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame
     if {"attributes", "attributes_judge"} <= set(found):
         title = "attributes: share that the judge takes for the class, distance to the class (lower is better), 95 %"
         views.append((title, attributes_view(found["attributes"], found["attributes_judge"])))
+    if "attributes_distribution" in found:
+        title = "wanted shares: what the judge finds, distance to real images of that share and to all, 95 %"
+        views.append((title, distribution_view(found["attributes_distribution"])))
     if "masks" in found:
         ceiling = found["masks"]["miou_real"].iloc[0]
         title = (
@@ -46,8 +60,18 @@ def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame
     return views
 
 
-def _share_cells(rows: pd.DataFrame) -> list[str]:
-    bounds = (100 * rows[["judge_accuracy", "ci_low", "ci_high"]]).to_numpy(dtype=float)
+def _distances_view(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Return every metric with its interval, and its floor, by the key of the rows."""
+    view = pd.DataFrame(index=pd.MultiIndex.from_frame(rows[key].drop_duplicates()))
+    for metric in measured_metrics(rows):
+        found, digits = rows[rows["metric"] == metric].set_index(key), metric_of(metric).digits
+        view[metric] = _distance_cells(found, digits)
+        view[f"floor of {metric.split('_')[0]}"] = _number_cells(found["floor"], digits)
+    return view
+
+
+def _share_cells(rows: pd.DataFrame, *columns: str) -> list[str]:
+    bounds = (100 * rows[list(columns or ("judge_accuracy", "ci_low", "ci_high"))]).to_numpy(dtype=float)
     return [f"{share:.1f} % [{low:.0f}, {high:.0f}]" if share == share else "" for share, low, high in bounds]
 
 
@@ -86,6 +110,17 @@ def attributes_section(table: pd.DataFrame, shares: pd.DataFrame) -> str:
         f"interval]; distance to the real class, ± 95 % interval, beside the floor of as many real images: {metrics}:"
     )
     return f"{caption}\n\n{to_markdown(attributes_view(table, shares))}"
+
+
+def distribution_section(table: pd.DataFrame) -> str:
+    """Return wanted and found shares of one data set as Markdown."""
+    caption = (
+        f"{table['data_set'].iloc[0]}, {table['kind'].iloc[0]}: share of the samples that the independent judge finds "
+        "to have the attribute, [95 % interval], where a share was wanted of every work unit, and without guidance; "
+        "distance, ± 95 % interval, to real images of which the wanted share has the attribute (`balanced`) and to all "
+        "as they come (`all`), beside the floor of as many real images (lower is better):"
+    )
+    return f"{caption}\n\n{to_markdown(distribution_view(table))}"
 
 
 def masks_section(table: pd.DataFrame) -> str:

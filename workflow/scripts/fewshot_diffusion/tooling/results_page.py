@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..storage.tables import read_csv, read_source_csv
 from . import claims
-from .readme import attributes_section, classes_section, masks_section, to_markdown
+from .readme import attributes_section, classes_section, distribution_section, masks_section, to_markdown
 
 HOME = "avatars64"
 """The data set whose tables the overview is about."""
@@ -136,6 +136,9 @@ def _attributes_part(results: Path) -> str:
             f"{'; '.join(nearer)}. Level means that the intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged), _paragraph(said, claims.beside_naive(table))]
+        if (shares := tables / "attributes_distribution.csv").is_file():
+            wanted = read_csv(shares)
+            blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
     return "\n\n".join([*blocks, _more("attributes_sweep", "how lambda was chosen, by another judge on other seeds")])
 
 
@@ -190,11 +193,19 @@ the CSV files. How to compute all of it again: [reproducibility.md](reproducibil
 _ATTRIBUTES = """\
 The frame is blue where an independent judge finds the wanted class, orange where it does not. `naive` is real images of
 all classes, `unguided` the denoiser alone, `ddim_i` a classifier of the same 100 labels in image space that rejects
-unguided samples. `exact` is the paper's estimator; `readout` reads the class off the pass that predicts the noise.
+unguided samples. `exact` is the paper's estimator; `readout` reads the class off the pass that predicts the noise;
+`steering` adds the difference of the classes' mean activations, without a gradient. Forward passes are those of the
+denoiser that a sample costs, counted in FLOPs, with the rejected ones of `ddim_i`.
 Each row's floors are the distances of as many held-out real images of the class. The share of `real` images is the
 judge's own, a ceiling. Frechet distances fall with n: compare only equal n. Kernel distances do not: 0 means none found.
 A note marks a row of fewer images than asked for, and one whose judge is right on less than 80 % of real images, with and
 without the attribute counting alike."""
+
+_SHARES = """\
+### Wanted shares
+
+Every distance to a class is also one of class priors. `distribution` asks for a share of every work unit of samples, half
+of them, and pushes each sample by what the mean probability of its unit lacks. Both references are the same for both rows."""
 
 _FACES = """\
 ### Real faces, 32 x 32
