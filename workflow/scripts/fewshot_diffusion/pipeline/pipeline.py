@@ -16,7 +16,7 @@ from ..masks.pairs import Pairs
 from ..metrics.intervals import wilson_interval
 from ..runtime import make_runtime
 from ..storage.files import read_json, write_json
-from .drawing import Drawing, as_output, require_number
+from .drawing import Drawing, as_output, require_number, usual_interval
 from .heads import MASKS, FittedHead, fit_attribute, fit_masks, load_heads, probability, save_heads, segment
 from .inputs import Images, as_images, as_labelled, as_masks
 from .judging import Judge, judged
@@ -120,8 +120,8 @@ class FewShotPipeline(DiffusionPipeline):
             masks: Class ids, whole numbers [N, H, W], of the images' size.
             classes: Names of the class ids 0, 1, ...
             mode: exact or readout.
-            options: ``taps``, ``flip_pairs`` (ids of left and right that a mirror exchanges), and the settings of
-                ``masks.head``.
+            options: ``taps`` (or "auto": those by which masks of pairs that a head has not seen are found best),
+                ``flip_pairs`` (ids of left and right that a mirror exchanges), and the settings of ``masks.head``.
 
         Raises:
             ConfigError: If a setting is unknown or a module is not there.
@@ -181,7 +181,7 @@ class FewShotPipeline(DiffusionPipeline):
         terms = terms_of(self.heads, wanted, mode, weights or {}, self._shown(masks))
         scale, last = guidance_scale, self._schedule.num_train_timesteps
         scale = usual_scale(terms) if scale is None else scale
-        interval = guidance_interval or (last // 10, round(0.95 * last))
+        interval = guidance_interval or usual_interval(last)
         drawing = Drawing(num_inference_steps, eta, scale, interval, seeds, generator)
         number = require_number(num_images, seeds, generator, terms)
         images = as_output(self._draw(drawing, terms if scale else [], number, batch_size), output_type)
