@@ -22,6 +22,7 @@ def open_model(model: Path, heads: Sequence[Path] = (), device: str = "auto") ->
     runtime = make_runtime(device, "float32", cpu_threads=1)
     pipe = FewShotPipeline.from_pretrained(model)
     pipe.to(runtime.device)
+    pipe.set_progress_bar_config(disable=None)  # a bar on a terminal, nothing in a log
     for folder in heads:
         fitted = load_fitted(folder, pipe.denoiser.digest)
         pipe.heads.setdefault(fitted.name, {})[fitted.mode] = fitted

@@ -100,10 +100,10 @@ class OwnPlan:
         )
 
     def _wish(self, attribute: str) -> str:
-        having, lacking = self.missing(attribute)
+        (having, lacking), most = self.missing(attribute), self.config.shots
         return (
-            f"own: {self.titles[attribute]}: a judge and a measured table want {having} more images with it and {lacking} "
-            f"without: beyond the {self.config.shots} of own.shots, own.table.held_out of each."
+            f"own: {self.titles[attribute]}: {having} more images with it and {lacking} without would bring a judge "
+            f"and a measured table: own.table.held_out ({self.config.table.held_out}) of each, beyond own.shots ({most})."
         )
 
 
