@@ -1,4 +1,4 @@
-"""A model of one's own, labelled images and masks: one command from an overlay of nine keys to a sheet and a pipeline."""
+"""A model of one's own, labelled images and masks: one command and at most twelve keys to a sheet and a pipeline."""
 
 import json
 from pathlib import Path

@@ -103,7 +103,7 @@ class OwnPlan:
         (having, lacking), most = self.missing(attribute), self.config.shots
         return (
             f"own: {self.titles[attribute]}: {having} more images with it and {lacking} without would bring a judge "
-            f"and a measured table: own.table.held_out ({self.config.table.held_out}) of each, beyond own.shots ({most})."
+            f"and a measured table: own.table.held_out ({self.config.table.held_out}) of each beyond own.shots ({most})."
         )
 
 
