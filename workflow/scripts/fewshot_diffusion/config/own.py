@@ -47,6 +47,15 @@ class OwnDrawingConfig(Section):
     batch_size: Positive = Field(16, description="Samples that are drawn together.")
 
 
+class OwnJudgeConfig(SupervisedConfig):
+    """The classifier of one attribute, from a few hundred images."""
+
+    epochs: Positive = 40
+    batch_size: Positive = 16
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+
+
 class OwnTableConfig(Section):
     """The measured table of an attribute that has labels to spare."""
 
@@ -56,18 +65,17 @@ class OwnTableConfig(Section):
         "the rest say how far to trust it.",
     )
     samples: Positive = Field(100, description="Samples that the judge sees of each row.")
-    judge: SupervisedConfig = Field(
-        default_factory=lambda: SupervisedConfig(epochs=40, batch_size=16, learning_rate=2e-3, weight_decay=0.05),
-        description="The classifier, which no head has learned from.",
+    judge: OwnJudgeConfig = Field(
+        default_factory=OwnJudgeConfig, description="The classifier, which no head has learned from."
     )
 
 
-class OwnConfig(OwnSourceConfig, OwnLearningConfig, OwnDrawingConfig):
+class OwnConfig(OwnDrawingConfig, OwnLearningConfig, OwnSourceConfig):
     """A model of one's own and some dozens of labels: `snakemake own`; the experiments are left out."""
 
     model: Path = Field(description="Folder that diffusers wrote: a DDPMPipeline, a DDIMPipeline, or a network alone.")
     samples: Positive = Field(16, description="Samples on the sheet, of each attribute.")
-    table: OwnTableConfig = Field(default_factory=lambda: OwnTableConfig())
+    table: OwnTableConfig = Field(default_factory=OwnTableConfig, description="Where an attribute has labels to spare.")
 
     @property
     def source(self) -> OwnSourceConfig:

@@ -100,10 +100,10 @@ class OwnPlan:
         )
 
     def _wish(self, attribute: str) -> str:
-        (having, lacking), most = self.missing(attribute), self.config.shots
+        (having, lacking), spare = self.missing(attribute), self.config.table.held_out
         return (
             f"own: {self.titles[attribute]}: {having} more images with it and {lacking} without would bring a judge "
-            f"and a measured table: own.table.held_out ({self.config.table.held_out}) of each beyond own.shots ({most})."
+            f"and a measured table: own.table.held_out ({spare}) each beyond own.shots ({self.config.shots})."
         )
 
 

@@ -22,6 +22,7 @@ from ..masks.features import mask_features, noised_to
 from ..masks.guidance import ExactGuide, ReadoutGuide
 from ..masks.heads import MaskHead
 from ..masks.pairs import Pairs
+from ..own.curve import Curve, learning_curve
 from ..storage.weights import load_module, save_module
 from .cached import TapFeatures, joint_taps, tap_features
 from .cached_pairs import CachedPairs, mask_candidates
@@ -108,6 +109,19 @@ def fit_cached(
     log.info("%s (%s) reads %s: accuracy %.3f.", name, mode, ", ".join(settings.taps), report["accuracy"])
     settled = settings.model_dump(mode="json")
     return FittedHead(name, mode, head, {"cross_validation": report, "settings": settled, **compared})
+
+
+def curve_of(denoiser: Denoiser, fitted: FittedHead, shots: tuple[Tensor, Tensor]) -> Curve:
+    """Return the learning curve of an attribute's head on the shots that it learned from.
+
+    Raises:
+        ConfigError: If the head is of masks or a direction.
+    """
+    if not isinstance(fitted.head, AttributeHead):
+        raise ConfigError(f"{fitted.name}: found a {type(fitted.head).__name__}, expected a head of an attribute.")
+    settings = AttributeHeadConfig.model_validate(fitted.report["settings"])
+    cached = tap_features(denoiser, fitted.mode, (*shots, torch.arange(len(shots[0]))), settings)
+    return learning_curve(cached.shots, fitted.report["cross_validation"]["l2"], settings)
 
 
 def _fit_direction(

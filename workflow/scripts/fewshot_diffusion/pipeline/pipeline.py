@@ -14,10 +14,11 @@ from ..errors import ConfigError
 from ..masks.metrics import confusion, miou
 from ..masks.pairs import Pairs
 from ..metrics.intervals import wilson_interval
+from ..own.curve import Curve
 from ..runtime import make_runtime
 from ..storage.files import read_json, write_json
 from .drawing import Drawing, as_output, require_number, usual_interval
-from .heads import MASKS, FittedHead, fit_attribute, fit_masks, load_heads, probability, save_heads, segment
+from .heads import MASKS, FittedHead, curve_of, fit_attribute, fit_masks, load_heads, probability, save_heads, segment
 from .inputs import Images, as_images, as_labelled, as_masks
 from .judging import Judge, judged
 from .layout import denoiser_digest, find_folder, read_folder, require_network
@@ -208,6 +209,22 @@ class FewShotPipeline(DiffusionPipeline):
             return miou(confusion(wanted, self.predict_masks(images, mode), len(classes)))
         found, wanted = as_labelled(images, labels, size)
         return float(((self.predict_proba(name, found, mode) > 0.5) == wanted).double().mean())
+
+    def learning_curve(self, name: str, images: Images, labels: Any, mode: str | None = None) -> Curve:
+        """Return how the accuracy of a head grows with the labels that it learned from, cross-validated on these alone.
+
+        Args:
+            name: Of a head that ``fit`` learned.
+            images: As for ``fit``.
+            labels: As for ``fit``.
+            mode: exact or readout.
+
+        Returns:
+            The curve: ``rows()``, and ``advice()``, whether more labels are worth it.
+        """
+        shots = as_labelled(images, labels, self.denoiser.image_size)
+        (term,) = terms_of(self.heads, name, mode)
+        return curve_of(self.denoiser, term.fitted, shots)
 
     def evaluate(self, judge: Judge, wanted: Wanted, **drawing: Any) -> dict[str, float]:
         """Draw images and say which share a judge takes for what was wanted.
