@@ -22,11 +22,12 @@ from fewshot_diffusion.diffusion.samples import load_samples
 from fewshot_diffusion.errors import FewshotError
 from fewshot_diffusion.own.curve import TOLERANCE, Curve, halvings, learning_curve
 from fewshot_diffusion.own.drawing import OwnSubject, sample_own
-from fewshot_diffusion.own.fitting import OwnHead, extract_own_features, fit_own_attribute, fit_own_masks, held_out_of
+from fewshot_diffusion.own.fitting import OwnHead, extract_own_features, fit_own_attribute, fit_own_masks
 from fewshot_diffusion.own.images import read_own_images, read_own_masks
 from fewshot_diffusion.own.labels import list_labels
 from fewshot_diffusion.own.model import export_own_pipeline
 from fewshot_diffusion.own.plan import plan_own
+from fewshot_diffusion.own.shots import held_out_of
 from fewshot_diffusion.own.table import HeldOut, make_own_table, train_own_judge
 from fewshot_diffusion.pipeline.heads import load_fitted
 from own_helpers import write_labels, write_model, write_photos

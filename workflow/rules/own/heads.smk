@@ -58,13 +58,13 @@ rule extract_own_features:
     benchmark:
         "<benchmarks>/extract_own_features.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/own.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("own.learning"),
         model=CONFIG.own.model,
-        code=code("extract_own_features.py", env="diffusion"),
+        code=code("extract_own_features.py", env="own"),
     shell:
         "python workflow/scripts/extract_own_features.py --settings {params.settings:q} --images {input.images:q}"
         " --model {params.model:q} --output {output:q} 2> {log:q}"
@@ -85,12 +85,12 @@ rule fit_own_attribute:
     benchmark:
         "<benchmarks>/fit_own_attribute/{attribute}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/own.yaml"
     params:
         settings=settings("own.learning"),
         title=title_of,
         head=subpath(output.weights, parent=True),
-        code=code("fit_own_attribute.py", env="diffusion"),
+        code=code("fit_own_attribute.py", env="own"),
     shell:
         "python workflow/scripts/fit_own_attribute.py --settings {params.settings:q}"
         " --attribute {wildcards.attribute:q} --title {params.title:q} --images {input.images:q}"
@@ -114,14 +114,14 @@ rule fit_own_masks:
     benchmark:
         "<benchmarks>/fit_own_masks.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/own.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("own.learning"),
         model=CONFIG.own.model,
         head=subpath(output.weights, parent=True),
-        code=code("fit_own_masks.py", env="diffusion"),
+        code=code("fit_own_masks.py", env="own"),
     shell:
         "python workflow/scripts/fit_own_masks.py --settings {params.settings:q} --images {input.images:q}"
         " --masks {input.masks:q} --model {params.model:q} --head {params.head:q} --report {output.report:q}"

@@ -20,7 +20,7 @@ rule sample_own:
     benchmark:
         "<benchmarks>/sample_own/{subject}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/own.yaml"
     resources:
         gpu=1,
     params:
@@ -28,7 +28,7 @@ rule sample_own:
         model=CONFIG.own.model,
         number=samples_of,
         steering=steering,
-        code=code("sample_own.py", env="diffusion"),
+        code=code("sample_own.py", env="own"),
     shell:
         "python workflow/scripts/sample_own.py --settings {params.settings:q} --model {params.model:q}"
         " --number {params.number:q} {params.steering:q} --output {output:q} 2> {log:q}"
@@ -72,12 +72,12 @@ rule export_own_pipeline:
     benchmark:
         "<benchmarks>/export_own_pipeline.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/own.yaml"
     params:
         model=CONFIG.own.model,
         heads=lambda wildcards, input: [Path(head).parent for head in input.heads],
         folder=subpath(output[0], parent=True),
-        code=code("export_own_pipeline.py", env="diffusion"),
+        code=code("export_own_pipeline.py", env="own"),
     shell:
         "python workflow/scripts/export_own_pipeline.py --model {params.model:q} --heads {params.heads:q}"
         " --output {params.folder:q} 2> {log:q}"
@@ -96,14 +96,14 @@ rule train_own_judge:
     benchmark:
         "<benchmarks>/train_own_judge/{attribute}.tsv"
     conda:
-        "../../../envs/classifiers.yaml"
+        "../../../envs/own.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("own.table.judge"),
         shots=CONFIG.own.shots,
         folder=subpath(output.weights, parent=True),
-        code=code("train_own_judge.py", env="classifiers"),
+        code=code("train_own_judge.py", env="own"),
     shell:
         "python workflow/scripts/train_own_judge.py --settings {params.settings:q} --images {input:q}"
         " --attribute {wildcards.attribute:q} --shots {params.shots:q} --output {params.folder:q} 2> {log:q}"
@@ -122,12 +122,12 @@ rule make_own_table:
     benchmark:
         "<benchmarks>/make_own_table.tsv"
     conda:
-        "../../../envs/classifiers.yaml"
+        "../../../envs/own.yaml"
     params:
         data=DATA,
         titles=[OWN.titles[attribute] for attribute in OWN.measured],
         judges=lambda wildcards, input: [Path(judge).parent for judge in input.judges],
-        code=code("make_own_table.py", env="classifiers"),
+        code=code("make_own_table.py", env="own"),
     shell:
         "python workflow/scripts/make_own_table.py --data-set {params.data:q} --titles {params.titles:q}"
         " --judges {params.judges:q} --samples {input.samples:q} --unguided {input.unguided:q} --output {output:q}"

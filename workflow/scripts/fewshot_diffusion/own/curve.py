@@ -13,6 +13,7 @@ from ..config.attributes import AttributeHeadConfig
 from ..metrics.intervals import Interval
 from ..progress import Progress
 from ..seeds import generator
+from .shots import balanced
 
 TOLERANCE = 0.02
 """A gain that nobody would label for: two points of accuracy, or of mIoU."""
@@ -161,11 +162,7 @@ def _balanced(hits: Tensor, labels: Tensor) -> tuple[list[float], Tensor]:
     """Return the balanced accuracy of each row of hits [P, N], and its replicates [P, R]."""
 
     def measured(row: Tensor) -> Callable[[Tensor], float]:
-        def measure(drawn: Tensor) -> float:
-            told, having = row[drawn], labels[drawn]
-            return float((told[having].mean() + told[~having].mean()) / 2)
-
-        return measure
+        return lambda drawn: balanced(row[drawn], labels[drawn])
 
     everything = torch.arange(len(labels))
     values = [measured(row)(everything) for row in hits]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..attributes.features import load_shot_features, save_shot_features
 from ..config.attributes import AttributeHeadConfig
 from ..config.own import OwnLearningConfig
-from ..data.image_set import ImageSet, load_image_set
+from ..data.image_set import load_image_set
 from ..masks.metrics import miou
 from ..masks.pairs import PairFiles
 from ..pipeline.cached import TapFeatures, joint_taps, tap_features
@@ -30,6 +30,7 @@ from ..storage.files import write_json
 from ..storage.tables import write_csv
 from .curve import Curve, bootstrapped, learning_curve
 from .model import open_model
+from .shots import shots_of
 
 REPEATS = 2
 """Deals of the pairs to folds, of which heads of a curve learn."""
@@ -57,27 +58,6 @@ class OwnHead:
         save_head(fitted, self.head, denoiser)
         write_json(self.report, {**found, "compared": compared})
         write_csv(self.curve, pd.DataFrame(curve.rows()).assign(name=fitted.name))
-
-
-def shots_of(ids: Tensor, having: Tensor, most: int) -> Tensor:
-    """Return which images a head learns from: the first of each kind in the order of their hashed names, bool [N].
-
-    Args:
-        ids: Hashed names, int64 [N].
-        having: Whether each image has the attribute, bool [N].
-        most: Images of each kind, at most.
-    """
-    chosen = torch.zeros(len(ids), dtype=torch.bool)
-    for kind in (having, ~having):
-        positions = kind.nonzero().flatten()
-        chosen[positions[ids[positions].argsort()][:most]] = True
-    return chosen
-
-
-def held_out_of(labelled: ImageSet, attribute: str, most: int) -> ImageSet:
-    """Return the images of an attribute from which its head has learned nothing, in the order of their hashed names."""
-    held_out = labelled.select(~shots_of(labelled.ids, labelled.mask(attribute, True), most))
-    return held_out.select(held_out.ids.argsort())
 
 
 def extract_own_features(

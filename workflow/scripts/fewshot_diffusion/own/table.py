@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..attributes.evaluation import balanced_accuracy
 from ..config.supervised import SupervisedConfig
 from ..data.image_set import ImageSet, load_image_set
 from ..diffusion.samples import SampleSet, load_samples, seed_range
@@ -21,7 +20,7 @@ from ..storage.files import read_json, write_json
 from ..storage.tables import write_csv
 from ..storage.tensors import pixel_digest
 from ..storage.weights import save_module
-from .fitting import held_out_of
+from .shots import balanced, held_out_of
 
 ACCURACY = "accuracy.json"
 """Beside a judge's weights: what it was right on."""
@@ -70,7 +69,7 @@ def train_own_judge(settings: SupervisedConfig, held_out: HeldOut, output: Path,
     right = judge.probability(tried.images, held_out.attribute) > 0.5
     about = {"recipe": settings.model_dump(mode="json"), "images": pixel_digest(images.images)}
     save_module(judge, judge.config, output, {"role": "judge", **about})
-    write_json(output / ACCURACY, {"accuracy": balanced_accuracy(right, wanted), "tried": len(tried)})
+    write_json(output / ACCURACY, {"accuracy": balanced(right == wanted, wanted), "tried": len(tried)})
 
 
 def make_own_table(
