@@ -75,7 +75,9 @@ class OwnConfig(OwnDrawingConfig, OwnLearningConfig, OwnSourceConfig):
 
     model: Path = Field(description="Folder that diffusers wrote: a DDPMPipeline, a DDIMPipeline, or a network alone.")
     samples: Positive = Field(16, description="Samples on the sheet, of each attribute.")
-    table: OwnTableConfig = Field(default_factory=lambda: OwnTableConfig(), description="Where an attribute has labels to spare.")
+    table: OwnTableConfig = Field(
+        default_factory=lambda: OwnTableConfig.model_validate({}), description="Where an attribute has labels to spare."
+    )
 
     @property
     def source(self) -> OwnSourceConfig:
