@@ -17,6 +17,12 @@ if RUNS:
 
     include: "workflow/rules/runs.smk"
 
+elif CONFIG.own:
+
+    include: "workflow/rules/own/common.smk"
+    include: "workflow/rules/own/heads.smk"
+    include: "workflow/rules/own/samples.smk"
+
 else:
 
     include: "workflow/rules/experiments.smk"

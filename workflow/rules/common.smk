@@ -27,7 +27,7 @@ try:
     from fewshot_diffusion.tooling.store import adopt_records
 
     CONFIG, RUNS = load_runs(config, BASE)
-    if not RUNS:
+    if not (RUNS or CONFIG.own):
         require_weights(CONFIG, Path("results", CONFIG.data.name), BASE)
         require_own_name(CONFIG.data, BASE / "config")
         require_shipped_splits(CONFIG, BASE / "config" / "config.yaml")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from diffusers import UNet2DModel
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -22,6 +23,7 @@ from fewshot_diffusion.planning.networks import DenoiserCosts, built
 from fewshot_diffusion.planning.runs import counted_runs, read_configuration
 from fewshot_diffusion.planning.work import Run
 from fewshot_diffusion.runtime import CPU
+from own_helpers import write_labels, write_model, write_photos
 from support import ROOT
 
 TAPS = ("mid_block",)
@@ -160,3 +162,25 @@ def test_the_configuration_is_that_of_the_plan(tmp_path: Path) -> None:
     overlay = tmp_path / "two.yaml"
     overlay.write_text(yaml.safe_dump({"runs": {"one": ["config/smoke.yaml"], "two": ["config/train.yaml"]}}))
     assert [one.data.name for one in read_configuration([overlay], ROOT)[1]] == ["smoke", "avatars64"]
+
+
+def test_a_model_of_one_s_own_is_counted(tmp_path: Path, tiny_unet: UNet2DModel) -> None:
+    """By its own files and labels; twice the samples cost twice, a mask's step more than an attribute's."""
+    names = write_photos(tmp_path, 44)
+    own = {
+        "model": write_model(tmp_path / "model", tiny_unet), "images": tmp_path / "photos", "masks": tmp_path / "masks",
+        "labels": write_labels(tmp_path / "labels.csv", names), "classes": ["dark", "bright"], "shots": 8,
+        "table": {"held_out": 10, "samples": 2},
+    }  # fmt: skip
+    default = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+
+    def flops(job: str, **values: Any) -> float:
+        config = load_config(merged(default, {"own": {**own, **values}}))
+        rule, *wildcards = job.split()
+        return JOBS[rule](counted_runs([config])[config.data.name], *wildcards).flops
+
+    for job in ("sample_own Bright", "sample_own unguided", "sample_own masks"):
+        assert flops(job, samples=8) == 2 * flops(job, samples=4) > 0
+    assert flops("sample_own masks") > flops("sample_own Bright") > 2 * flops("sample_own unguided")
+    assert flops("extract_own_features", flip=False) * 2 == flops("extract_own_features")
+    assert min(flops("fit_own_masks"), flops("train_own_judge Bright")) > 0

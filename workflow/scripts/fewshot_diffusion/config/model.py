@@ -24,6 +24,7 @@ from .downloads import DownloadsConfig
 from .evaluation import EvaluationConfig, ReportConfig
 from .masks import MasksConfig
 from .moved import MOVED
+from .own import OwnConfig
 from .sampling import SamplingConfig
 from .splits import SHARES, SharesConfig
 
@@ -51,6 +52,9 @@ class Config(Section):
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
+    own: OwnConfig | None = Field(
+        None, description="A model and labels of your own, for the target `own`; it leaves the experiments out."
+    )
     runs: dict[RunName, list[Path]] = Field(
         default_factory=dict,
         description="Run -> overlays. Each run is the rest of this configuration with its overlays, and has rules "
@@ -139,6 +143,13 @@ class Config(Section):
         update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
         own = {"unit_size": self.masks.sweep.masks, "first_seed": self.masks.sweep.first_seed}
         return self.sampling.model_copy(update={**update, **(own if sweep else {"unit_size": self.masks.masks})})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_alone(cls, raw: Any) -> Any:
+        """An overlay of a few keys, on the default: what that says of experiments is not meant."""
+        alone = isinstance(raw, Mapping) and raw.get("own")
+        return {**raw, "attributes": None, "masks": None, "classes": None} if alone else raw
 
     @field_validator("*")
     @classmethod

@@ -30,7 +30,7 @@ def list_photos(settings: FolderConfig, attributes: Sequence[str]) -> SourceInde
     names = [name for name in members.names() if is_image(name)]
     table = read_columns(settings.labels, "file")
     columns = _columns(settings.labels, [name for name in table.columns if name != "file"], attributes)
-    files = _Finder(settings, members, names)
+    files = Finder(settings, members, names)
     found = [files.find(file) for file in table["file"]]
     if not any(found):
         raise DataError(
@@ -38,7 +38,7 @@ def list_photos(settings: FolderConfig, attributes: Sequence[str]) -> SourceInde
             f"{settings.images}, where there are {some(names) or 'no images'}. Write them as they are there."
         )
     labelled = set(filter(None, found))
-    _require_once(settings.labels, table["file"], found)
+    require_once(settings.labels, table["file"], found)
     holders = {}
     for attribute in attributes:
         labels = read_truth(settings.labels, table[columns[attribute]])
@@ -60,7 +60,8 @@ def _columns(path: Path, names: Sequence[str], attributes: Sequence[str]) -> dic
     return found
 
 
-def _require_once(path: Path, files: "pd.Series[str]", found: list[str | None]) -> None:
+def require_once(path: Path, files: "pd.Series[str]", found: list[str | None]) -> None:
+    """Raise ``DataError`` if two rows of a list name one image."""
     lines: dict[str, object] = {}
     for line, name in zip(files.index, found, strict=True):
         if name and lines.setdefault(name, line) is not line:
@@ -71,15 +72,17 @@ def _remarks(settings: FolderConfig, absent: list[str]) -> list[str]:
     return [f"{settings.labels}: no image, or several, of the rows {some(absent)}: left out"] if absent else []
 
 
-class _Finder:
+class Finder:
     """Finds a file by its path in the folder, by an end of it that no other has, or as seen from where the CSV lies."""
 
     def __init__(self, settings: FolderConfig, members: Members, names: Sequence[str]) -> None:
+        """Take the folder, its files, and those of them that are images."""
         self._settings, self._members, self._names = settings, members, set(names)
         times = Counter(tail for name in names for tail in _tails(name))
         self._alone = {tail: name for name in names for tail in _tails(name) if times[tail] == 1}
 
     def find(self, file: str) -> str | None:
+        """Return the image that a row names, if there is one, and one alone."""
         file = file.replace("\\", "/") if self._members.find(file) is None else file
         name = self._members.find(file) or self._alone.get(file) or self._members.find(self._seen_from_list(file))
         return name if name in self._names else None

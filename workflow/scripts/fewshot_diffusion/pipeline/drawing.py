@@ -103,6 +103,11 @@ class Drawing:
         return GeneratorNoise(generator, batch, shape, device)
 
 
+def usual_interval(num_train_timesteps: int) -> tuple[int, int]:
+    """Return the first and last guided timestep where none are given, as configured for 1,000 of them."""
+    return num_train_timesteps // 10, round(0.95 * num_train_timesteps)
+
+
 def require_number(number: int | None, seeds: Sequence[int] | None, generator: Any, terms: Sequence[Term]) -> int:
     """Return how many samples are drawn: as many as are asked for, or as there are seeds, generators or masks.
 

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ..attributes.directions import AttributeDirection, find_direction
-from ..attributes.features import FEATURES
 from ..attributes.heads import AttributeHead, train_head
 from ..config.attributes import AttributeHeadConfig, attribute_name
 from ..config.base import Section
@@ -21,9 +20,12 @@ from ..diffusion.denoiser import Denoiser
 from ..errors import ConfigError
 from ..masks.features import mask_features, noised_to
 from ..masks.guidance import ExactGuide, ReadoutGuide
-from ..masks.heads import MaskHead, fit_mask_head
+from ..masks.heads import MaskHead
 from ..masks.pairs import Pairs
+from ..own.curve import Curve, learning_curve
 from ..storage.weights import load_module, save_module
+from .cached import TapFeatures, joint_taps, tap_features
+from .cached_pairs import CachedPairs, mask_candidates
 
 HEADS, MASKS, STEERING = "heads", "masks", "steering"
 Settings = TypeVar("Settings", bound=Section)
@@ -80,13 +82,28 @@ def fit_attribute(
     """
     if mode == STEERING:
         return _fit_direction(denoiser, name, shots, options)
-    images, labels = shots
-    candidates = _candidates(denoiser, options.get("taps") or [_usual_tap(denoiser)])
+    candidates = tap_candidates(denoiser, options.get("taps") or [usual_tap(denoiser)])
+    settings = attribute_settings(denoiser, shots[1], {**options, "taps": joint_taps(candidates)})
+    ids = torch.arange(len(shots[0]))
+    return fit_cached(name, mode, tap_features(denoiser, mode, (*shots, ids), settings), candidates, settings)
+
+
+def fit_cached(
+    name: str, mode: str, cached: TapFeatures, candidates: Sequence[Sequence[str]], settings: AttributeHeadConfig
+) -> FittedHead:
+    """Learn an attribute from cached activations, at whichever candidate predicts the shots best, cross-validated.
+
+    Args:
+        name: The attribute.
+        mode: exact or readout.
+        cached: Head inputs at the modules of all candidates.
+        candidates: Modules that may be read, one or several together.
+        settings: Of the head; its taps are those of the candidate.
+    """
     found = []
     for taps in candidates:
-        settings = _settings(AttributeHeadConfig, {**_usual(denoiser, labels), **options, "taps": taps})
-        features = FEATURES[mode](denoiser, images, labels, torch.arange(len(images)), settings)
-        found.append((*train_head(features, settings, name), settings))
+        own = settings.model_copy(update={"taps": list(taps)})
+        found.append((*train_head(cached.at(taps), own, name), own))
     head, report, settings = min(found, key=lambda fitted: fitted[1]["log_loss"])
     compared = {"compared": {" ".join(one.taps): fit for _, fit, one in found}} if len(found) > 1 else {}
     log.info("%s (%s) reads %s: accuracy %.3f.", name, mode, ", ".join(settings.taps), report["accuracy"])
@@ -94,22 +111,40 @@ def fit_attribute(
     return FittedHead(name, mode, head, {"cross_validation": report, "settings": settled, **compared})
 
 
+def curve_of(denoiser: Denoiser, fitted: FittedHead, shots: tuple[Tensor, Tensor]) -> Curve:
+    """Return the learning curve of an attribute's head on the shots that it learned from.
+
+    Raises:
+        ConfigError: If the head is of masks or a direction.
+    """
+    if not isinstance(fitted.head, AttributeHead):
+        raise ConfigError(f"{fitted.name}: found a {type(fitted.head).__name__}, expected a head of an attribute.")
+    settings = AttributeHeadConfig.model_validate(fitted.report["settings"])
+    cached = tap_features(denoiser, fitted.mode, (*shots, torch.arange(len(shots[0]))), settings)
+    return learning_curve(cached.shots, fitted.report["cross_validation"]["l2"], settings)
+
+
 def _fit_direction(
     denoiser: Denoiser, name: str, shots: tuple[Tensor, Tensor], options: Mapping[str, Any]
 ) -> FittedHead:
-    (taps,) = _candidates(denoiser, options.get("taps") or [_usual_tap(denoiser)])[:1]
-    settings = _settings(AttributeHeadConfig, {**_usual(denoiser, shots[1]), **options, "taps": taps})
+    (taps,) = tap_candidates(denoiser, options.get("taps") or [usual_tap(denoiser)])[:1]
+    settings = attribute_settings(denoiser, shots[1], {**options, "taps": taps})
     found = find_direction(denoiser, *shots, settings, name)
     return FittedHead(name, STEERING, found, {"settings": settings.model_dump(mode="json")})
 
 
 def fit_masks(denoiser: Denoiser, pairs: Pairs, mode: str, options: Mapping[str, Any]) -> FittedHead:
     """Learn which class each pixel is of; arguments as for ``fit_attribute``, settings those of ``masks.head``."""
+    return fit_cached_masks(mode, *cache_pairs(denoiser, pairs, mode, options))
+
+
+def cache_pairs(
+    denoiser: Denoiser, pairs: Pairs, mode: str, options: Mapping[str, Any]
+) -> tuple[CachedPairs, list[list[str]]]:
+    """Return the activations of pairs at all modules that may be read, and the candidates among these."""
     last = denoiser.schedule.num_train_timesteps / 1000
-    decoder = [tap for tap in denoiser.usual_taps if tap.startswith("up_blocks")][2::-1]
-    reads = {"taps": decoder, "feature_timestep": round(100 * last), "upsampling": "bilinear"}
+    reads = {"taps": mask_candidates(denoiser)[0], "feature_timestep": round(100 * last), "upsampling": "bilinear"}
     named = {key: value for key, value in options.items() if key in reads}
-    taps = _settings(MaskTapsConfig, {**reads, **named})
     recipe = {
         "updates": 800,
         "batch_size": 4,
@@ -120,9 +155,21 @@ def fit_masks(denoiser: Denoiser, pairs: Pairs, mode: str, options: Mapping[str,
         "precision": _precision(denoiser),
     }
     settings = _settings(MaskHeadConfig, recipe | {key: value for key, value in options.items() if key not in reads})
-    head, report = fit_mask_head(mask_features(denoiser, pairs, mode, taps, settings), taps.upsampling, settings)
-    settled = {**settings.model_dump(mode="json"), **taps.model_dump(mode="json")}
-    return FittedHead(MASKS, mode, head, {"fit": report, "settings": settled})
+    candidates = mask_candidates(denoiser) if named.get("taps") == "auto" else None
+    taps = _settings(MaskTapsConfig, {**reads, **named, **({"taps": joint_taps(candidates)} if candidates else {})})
+    cached = CachedPairs(mask_features(denoiser, pairs, mode, taps, settings), len(pairs), taps, settings)
+    return cached, candidates or [taps.taps]
+
+
+def fit_cached_masks(mode: str, cached: CachedPairs, candidates: Sequence[Sequence[str]]) -> FittedHead:
+    """Learn masks from cached activations, at the candidate that finds other pairs' masks best, cross-validated."""
+    found = {tuple(taps): cached.miou_at(taps) for taps in candidates} if len(candidates) > 1 else {}
+    best = max(found, key=lambda taps: found[taps]) if found else tuple(candidates[0])
+    head, report = cached.fit(best)
+    compared = {"compared": {" ".join(taps): {"miou": value} for taps, value in found.items()}} if found else {}
+    taps = cached.taps.model_copy(update={"taps": list(best)})
+    settled = {**cached.settings.model_dump(mode="json"), **taps.model_dump(mode="json")}
+    return FittedHead(MASKS, mode, head, {"fit": report, "settings": settled, **compared})
 
 
 def probability(denoiser: Denoiser, fitted: FittedHead, images: Tensor, batch_size: int = 50) -> Tensor:
@@ -162,11 +209,16 @@ def save_heads(heads: Sequence[FittedHead], folder: Path, denoiser: str) -> None
     """
     names = {f"{attribute_name(one.name)}{'' if one.mode == 'exact' else f'.{one.mode}'}": one for one in heads}
     for name, one in names.items():
-        about = {"denoiser": denoiser, "mode": one.mode, "name": one.name, "report": one.report}
-        save_module(one.head, one.head.config, folder / HEADS / name, about)
+        save_head(one, folder / HEADS / name, denoiser)
     for path in (folder / HEADS).glob("*"):
         if path.is_dir() and path.name not in names:
             shutil.rmtree(path)
+
+
+def save_head(fitted: FittedHead, folder: Path, denoiser: str) -> None:
+    """Write one head to a folder of its own; ``denoiser`` is the digest of what it learned from."""
+    about = {"denoiser": denoiser, "mode": fitted.mode, "name": fitted.name, "report": fitted.report}
+    save_module(fitted.head, fitted.head.config, folder, about)
 
 
 def load_heads(folder: Path, denoiser: str) -> list[FittedHead]:
@@ -175,11 +227,17 @@ def load_heads(folder: Path, denoiser: str) -> list[FittedHead]:
     Raises:
         WeightsError: If one learned from another denoiser.
     """
-    found = []
-    for path in sorted((folder / HEADS).glob("*/config.json")):
-        head, about = load_module(_head, path.parent, {"denoiser": denoiser})
-        found.append(FittedHead(about["name"], about["mode"], head, about["report"]))
-    return found
+    return [load_fitted(path.parent, denoiser) for path in sorted((folder / HEADS).glob("*/config.json"))]
+
+
+def load_fitted(folder: Path, denoiser: str) -> FittedHead:
+    """Read one head.
+
+    Raises:
+        WeightsError: If it learned from another denoiser.
+    """
+    head, about = load_module(_head, folder, {"denoiser": denoiser})
+    return FittedHead(about["name"], about["mode"], head, about["report"])
 
 
 def _head(config: dict[str, Any]) -> AttributeHead | MaskHead | AttributeDirection:
@@ -188,14 +246,19 @@ def _head(config: dict[str, Any]) -> AttributeHead | MaskHead | AttributeDirecti
     return AttributeHead(**config) if "attribute" in config else MaskHead(**config)
 
 
-def _usual_tap(denoiser: Denoiser) -> str:
+def usual_tap(denoiser: Denoiser) -> str:
+    """Return the module that is read where none is named."""
     return "up_blocks.1" if "up_blocks.1" in denoiser.usual_taps else "mid_block"
 
 
-def _usual(denoiser: Denoiser, labels: Tensor) -> dict[str, Any]:
-    """Return the settings of config/config.yaml, timesteps in parts of the denoiser's own."""
+def attribute_settings(denoiser: Denoiser, labels: Tensor, options: Mapping[str, Any]) -> AttributeHeadConfig:
+    """Return the settings of config/config.yaml, timesteps in parts of the denoiser's own, changed by options.
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+    """
     positive, negative = int(labels.sum()), int((~labels).sum())
-    return {
+    usual = {
         "positive_shots": positive,
         "negative_shots": negative,
         "pool_size": 2,
@@ -207,6 +270,7 @@ def _usual(denoiser: Denoiser, labels: Tensor) -> dict[str, Any]:
         "folds": max(2, min(5, positive, negative)),
         "precision": _precision(denoiser),
     }
+    return _settings(AttributeHeadConfig, {**usual, **options})
 
 
 def _levels(denoiser: Denoiser) -> list[int]:
@@ -217,7 +281,8 @@ def _precision(denoiser: Denoiser) -> str:
     return str(denoiser.runtime.dtype).removeprefix("torch.")
 
 
-def _candidates(denoiser: Denoiser, taps: Any) -> list[list[str]]:
+def tap_candidates(denoiser: Denoiser, taps: Any) -> list[list[str]]:
+    """Return the modules among which is chosen: of "auto", each usual one; else those that are named, together."""
     if taps == "auto":
         return [[tap] for tap in denoiser.usual_taps]
     return [[taps] if isinstance(taps, str) else list(taps)]

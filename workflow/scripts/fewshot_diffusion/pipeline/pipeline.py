@@ -14,10 +14,11 @@ from ..errors import ConfigError
 from ..masks.metrics import confusion, miou
 from ..masks.pairs import Pairs
 from ..metrics.intervals import wilson_interval
+from ..own.curve import Curve
 from ..runtime import make_runtime
 from ..storage.files import read_json, write_json
-from .drawing import Drawing, as_output, require_number
-from .heads import MASKS, FittedHead, fit_attribute, fit_masks, load_heads, probability, save_heads, segment
+from .drawing import Drawing, as_output, require_number, usual_interval
+from .heads import MASKS, FittedHead, curve_of, fit_attribute, fit_masks, load_heads, probability, save_heads, segment
 from .inputs import Images, as_images, as_labelled, as_masks
 from .judging import Judge, judged
 from .layout import denoiser_digest, find_folder, read_folder, require_network
@@ -120,8 +121,8 @@ class FewShotPipeline(DiffusionPipeline):
             masks: Class ids, whole numbers [N, H, W], of the images' size.
             classes: Names of the class ids 0, 1, ...
             mode: exact or readout.
-            options: ``taps``, ``flip_pairs`` (ids of left and right that a mirror exchanges), and the settings of
-                ``masks.head``.
+            options: ``taps`` (or "auto": those by which masks of pairs that a head has not seen are found best),
+                ``flip_pairs`` (ids of left and right that a mirror exchanges), and the settings of ``masks.head``.
 
         Raises:
             ConfigError: If a setting is unknown or a module is not there.
@@ -181,7 +182,7 @@ class FewShotPipeline(DiffusionPipeline):
         terms = terms_of(self.heads, wanted, mode, weights or {}, self._shown(masks))
         scale, last = guidance_scale, self._schedule.num_train_timesteps
         scale = usual_scale(terms) if scale is None else scale
-        interval = guidance_interval or (last // 10, round(0.95 * last))
+        interval = guidance_interval or usual_interval(last)
         drawing = Drawing(num_inference_steps, eta, scale, interval, seeds, generator)
         number = require_number(num_images, seeds, generator, terms)
         images = as_output(self._draw(drawing, terms if scale else [], number, batch_size), output_type)
@@ -208,6 +209,22 @@ class FewShotPipeline(DiffusionPipeline):
             return miou(confusion(wanted, self.predict_masks(images, mode), len(classes)))
         found, wanted = as_labelled(images, labels, size)
         return float(((self.predict_proba(name, found, mode) > 0.5) == wanted).double().mean())
+
+    def learning_curve(self, name: str, images: Images, labels: Any, mode: str | None = None) -> Curve:
+        """Return how the accuracy of a head grows with the labels that it learned from, cross-validated on these alone.
+
+        Args:
+            name: Of a head that ``fit`` learned.
+            images: As for ``fit``.
+            labels: As for ``fit``.
+            mode: exact or readout.
+
+        Returns:
+            The curve: ``rows()``, and ``advice()``, whether more labels are worth it.
+        """
+        shots = as_labelled(images, labels, self.denoiser.image_size)
+        (term,) = terms_of(self.heads, name, mode)
+        return curve_of(self.denoiser, term.fitted, shots)
 
     def evaluate(self, judge: Judge, wanted: Wanted, **drawing: Any) -> dict[str, float]:
         """Draw images and say which share a judge takes for what was wanted.

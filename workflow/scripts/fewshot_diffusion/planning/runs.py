@@ -14,8 +14,10 @@ from ..config.runs import load_runs, merged
 from ..data.avatars import avatar_classes
 from ..data.listings import list_source
 from ..diffusion.denoiser import PixelDenoiser, build_unet
+from ..diffusion.description import require_steerable
 from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
+from ..own.plan import describe_own
 from ..runtime import CPU
 from ..storage.files import read_json
 from .networks import DenoiserCosts, built
@@ -48,16 +50,20 @@ def denoiser_costs(config: Config) -> DenoiserCosts:
         ConfigError: If neither says what it is.
     """
     settings, size = config.denoiser, config.data.image_size
+    if config.own:
+        found = describe_own(config.own.model)
+        described = read_json(found.config)
+        return _costs(lambda: unet_of_config(described), require_steerable(found))
     if settings.source == "train":
         return _costs(lambda: build_unet(settings.architecture, size), settings.schedule)
     if settings.source == "checkpoint" and settings.checkpoint:
         arguments = unet_arguments(settings.checkpoint, size)
         return _costs(lambda: unet_of_config(arguments), settings.schedule)
     folder = settings.folder or Path() if settings.source == "folder" else Path("results", config.data.name, "denoiser")
-    found = [path for path in (folder / "config.json", folder / "unet" / "config.json") if path.is_file()]
-    if not found:
+    places = [path for path in (folder / "config.json", folder / "unet" / "config.json") if path.is_file()]
+    if not places:
         raise ConfigError(f"denoiser.folder: there is no {folder / 'config.json'}, by which its FLOPs are counted.")
-    described = read_json(found[0])
+    described = read_json(places[0])
     return _costs(lambda: unet_of_config(described), settings.schedule)
 
 

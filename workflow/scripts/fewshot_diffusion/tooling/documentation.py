@@ -80,6 +80,8 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return "{}"  # its keys have defaults of their own, below
     return str(value) if isinstance(value, Path) else yaml.safe_dump(value).split("\n")[0]
 
 
