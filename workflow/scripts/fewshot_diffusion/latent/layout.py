@@ -1,7 +1,6 @@
 """The folder of a StableDiffusionPipeline, part by part, as diffusers and transformers write it."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +24,20 @@ def write_pipeline(
     folder: Path,
     parts: tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel],
     schedule: ScheduleConfig,
-    about: Mapping[str, Any],
 ) -> None:
-    """Write what ``StableDiffusionPipeline.from_pretrained`` reads; its weights in float16, the index last.
+    """Write what ``StableDiffusionPipeline.from_pretrained`` reads: weights in float16, but the text encoder's.
 
     Args:
         folder: Where; its tokenizer is there already.
         parts: U-Net, autoencoder and text encoder.
         schedule: What the U-Net was trained on.
-        about: What the weights depend on; their headers say it.
     """
     unet, autoencoder, text_encoder = parts
     described = {"unet": unet_config(unet), "vae": unet_config(autoencoder), "text_encoder": _config_of(text_encoder)}
     files = {"unet": WEIGHTS_FILE, "vae": WEIGHTS_FILE, "text_encoder": TEXT_WEIGHTS}
     for (name, file), part in zip(files.items(), parts, strict=True):
         write_json(folder / name / "config.json", described[name])
-        _write_half(part, folder / name / file, about)
+        _write_weights(part, folder / name / file)
     scheduler = json.loads(make_scheduler(schedule).to_json_string())
     write_json(folder / "scheduler" / "scheduler_config.json", {**scheduler, "steps_offset": 1})  # as its pipeline asks
     write_json(folder / INDEX, _index())
@@ -63,9 +60,10 @@ def _config_of(text_encoder: CLIPTextModel) -> dict[str, Any]:
     return {**dict(json.loads(text_encoder.config.to_json_string())), "architectures": ["CLIPTextModel"]}
 
 
-def _write_half(part: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
-    tensors = {name: tensor.to(torch.float16).cpu().contiguous() for name, tensor in part.state_dict().items()}
-    floats = {name: tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
+def _write_weights(part: nn.Module, path: Path) -> None:
+    # transformers computes in the type that weights are stored in, and diffusers in float32: the two must meet.
+    kind = torch.float32 if path.name == TEXT_WEIGHTS else torch.float16
+    tensors = {name: tensor.to(kind).cpu().contiguous() for name, tensor in part.state_dict().items()}
     with atomic_path(path) as temporary:
-        # diffusers and transformers read weights whose header says that they are torch's.
-        save_file(floats, temporary, metadata={"format": "pt", "about": json.dumps(dict(about), sort_keys=True)})
+        # Both read weights whose header says that they are torch's; it says no more, since the order of keys varies.
+        save_file(tensors, temporary, metadata={"format": "pt"})

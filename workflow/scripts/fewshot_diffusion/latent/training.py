@@ -60,7 +60,7 @@ def train_latent_denoiser(
         settings: Model, schedule and recipe (CONFIG.denoiser.latent_recipe), JSON.
         files: Images, captions and autoencoder.
         checkpoints: Folder that holds the states of all trainings.
-        output: Folder of a StableDiffusionPipeline to write, its weights in float16.
+        output: Folder of a StableDiffusionPipeline to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
     recipe, model = settings.training, settings.model
@@ -76,7 +76,7 @@ def train_latent_denoiser(
     }
     state = CheckpointFolder(checkpoints, training_identity(about, runtime))
     learned = fit_text_to_latents(latents, tokens, settings, state, runtime)
-    write_pipeline(output, (learned.unet, autoencoder, learned.text_encoder), settings.schedule, about)
+    write_pipeline(output, (learned.unet, autoencoder, learned.text_encoder), settings.schedule)
 
 
 def fit_text_to_latents(

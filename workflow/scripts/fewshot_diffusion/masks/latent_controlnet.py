@@ -80,9 +80,7 @@ class LatentControlNet(nn.Module):
 
 def _latent(denoiser: Denoiser) -> LatentDenoiser:
     if not isinstance(denoiser, LatentDenoiser):
-        raise ConfigError(
-            f"controlnet: found a {type(denoiser).__name__}, expected a denoiser of pixels or of latents."
-        )
+        raise ConfigError(f"controlnet: found a {type(denoiser).__name__}, expected one of latents.")
     return denoiser
 
 
