@@ -107,7 +107,7 @@ def fit_masks(denoiser: Denoiser, pairs: Pairs, mode: str, options: Mapping[str,
     """Learn which class each pixel is of; arguments as for ``fit_attribute``, settings those of ``masks.head``."""
     last = denoiser.schedule.num_train_timesteps / 1000
     decoder = [tap for tap in denoiser.usual_taps if tap.startswith("up_blocks")][2::-1]
-    reads = {"taps": decoder, "feature_timestep": round(100 * last), "upsampling": "bilinear"}
+    reads = {"taps": decoder, "feature_timestep": round(100 * last), "upsampling": "bilinear", "compared_at": "image"}
     named = {key: value for key, value in options.items() if key in reads}
     taps = _settings(MaskTapsConfig, {**reads, **named})
     recipe = {

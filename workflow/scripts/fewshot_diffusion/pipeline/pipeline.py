@@ -134,8 +134,8 @@ class FewShotPipeline(DiffusionPipeline):
             masks: Class ids, whole numbers [N, H, W], of the images' size.
             classes: Names of the class ids 0, 1, ...
             mode: exact or readout.
-            options: ``taps``, ``flip_pairs`` (ids of left and right that a mirror exchanges), and the settings of
-                ``masks.head``.
+            options: ``taps``, ``flip_pairs`` (ids of left and right that a mirror exchanges), ``compared_at`` ("taps":
+                masks are compared at the size of the finest map), and the settings of ``masks.head``.
 
         Raises:
             ConfigError: If a setting is unknown or a module is not there.

@@ -18,6 +18,7 @@ from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
 from ..runtime import CPU
 from ..storage.files import read_json
+from .latents import latent_costs
 from .networks import DenoiserCosts, built
 from .work import Run
 
@@ -48,6 +49,8 @@ def denoiser_costs(config: Config) -> DenoiserCosts:
         ConfigError: If neither says what it is.
     """
     settings, size = config.denoiser, config.data.image_size
+    if settings.latent:
+        return latent_costs(config, settings.latent)
     if settings.source == "train":
         return _costs(lambda: build_unet(settings.architecture, size), settings.schedule)
     if settings.source == "checkpoint" and settings.checkpoint:
