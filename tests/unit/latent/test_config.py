@@ -67,9 +67,9 @@ def test_a_plan_knows_what_a_folder_holds(stable_diffusion: Path, tmp_path: Path
     found = plan_denoiser(small, tmp_path)
     assert found
     assert stable_diffusion / "tokenizer/merges.txt" in found.files
-    with pytest.raises(ConfigError, match="has no module .up_blocks.2"):
+    with pytest.raises(ConfigError, match=r"has no module .up_blocks.2"):
         plan_denoiser(config(denoiser=settings, data={"image_size": SIZE}), tmp_path)
-    with pytest.raises(WeightsError, match="its images have 16 pixels"):
+    with pytest.raises(WeightsError, match=r"its images have 16 pixels"):
         plan_denoiser(config(denoiser=settings), tmp_path)
     assert plan_denoiser(config(denoiser=latent(source="train")), tmp_path) is None
 

@@ -1,7 +1,7 @@
 """A latent diffusion is trained from drawn images and captions: it learns, goes on where it stopped, and is read."""
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from fewshot_diffusion.config.denoiser import DenoiserTrainingConfig, LatentReci
 from fewshot_diffusion.config.latent import CaptionsConfig, LatentModelConfig
 from fewshot_diffusion.data.image_set import load_image_set
 from fewshot_diffusion.data.sources import make_images
+from fewshot_diffusion.diffusion import training
 from fewshot_diffusion.errors import StoppedError
 from fewshot_diffusion.latent.autoencoder import encode_all, load_autoencoder, train_autoencoder
 from fewshot_diffusion.latent.captions import make_captions
@@ -50,11 +51,9 @@ def test_a_training_that_stopped_ends_with_the_same_bytes(
     files: LatentFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_latent_denoiser(RECIPE, files, tmp_path / "one", tmp_path / "whole", "cpu")
-    from fewshot_diffusion.diffusion import training
-
     stops = iter([False, False, True])
     with monkeypatch.context() as patched:
-        patched.setattr(training, "noticing_sigterm", lambda: _Told(stops))
+        patched.setattr(training, "noticing_sigterm", lambda: nullcontext(lambda: next(stops)))
         with pytest.raises(StoppedError, match="after step 3 of 6"):
             train_latent_denoiser(RECIPE, files, tmp_path / "two", tmp_path / "resumed", "cpu")
     assert not (tmp_path / "resumed" / "model_index.json").exists()
@@ -64,17 +63,6 @@ def test_a_training_that_stopped_ends_with_the_same_bytes(
         "a face", num_inference_steps=2, output_type="pt"
     )
     assert drawn.images.shape == (1, 3, 16, 16)
-
-
-class _Told:
-    def __init__(self, answers: Any) -> None:
-        self.answers = answers
-
-    def __enter__(self) -> Any:
-        return lambda: next(self.answers)
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
 
 def test_latents_have_unit_variance(files: LatentFiles) -> None:
