@@ -14,7 +14,7 @@ from support import ROOT
 
 RESULTS = ROOT / "results"
 ATTRIBUTES = {"avatars64": "config.yaml", "celebahq32": "celebahq.yaml"}
-MASKS = {"avatars64": "config.yaml", "celebamask64": "celebamask.yaml"}
+MASKS = {"avatars64": "config.yaml", "celebamask64": "celebamask.yaml", "avatars64_latent": "latent.yaml"}
 
 
 def table(data_set: str, name: str) -> pd.DataFrame:

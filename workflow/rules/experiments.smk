@@ -8,6 +8,11 @@ include: "data.smk"
 include: "denoiser.smk"
 
 
+if CONFIG.denoiser.latent:
+
+    include: "latent.smk"
+
+
 if CONFIG.attributes:
 
     include: "attributes/common.smk"

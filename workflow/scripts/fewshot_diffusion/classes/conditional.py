@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..config.classes import FinetuningConfig
 from ..data.class_set import ClassSet
 from ..data.shots import ClassShots
-from ..diffusion.denoiser import PixelDenoiser, load_denoiser, unet_config
+from ..diffusion.denoiser import PixelDenoiser, load_pixel_denoiser, unet_config
 from ..diffusion.guidance import Predictor
 from ..diffusion.schedule import label_of
 from ..diffusion.training import DenoiserTraining, run_training, training_identity
@@ -62,7 +62,7 @@ def train_generator(
         device: auto, cpu, cuda or cuda:<n>.
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
-    unconditional, shots = load_denoiser(denoiser, runtime), real.read()
+    unconditional, shots = load_pixel_denoiser(denoiser, runtime), real.read()
     about = {
         "denoiser": unconditional.digest,
         "recipe": settings.model_dump(mode="json"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config.classes import ClassSamplingConfig
-from ..diffusion.denoiser import Denoiser, load_denoiser
+from ..diffusion.denoiser import Denoiser, load_pixel_denoiser
 from ..diffusion.sampling import WorkUnit, finish_unit, sample_ddim
 from ..diffusion.schedule import make_scheduler
 from ..errors import DataError
@@ -78,7 +78,7 @@ class ClassModelFolders:
             WeightsError: If they do not belong together: generator and filter learn from one denoiser and one set of
                 real images.
         """
-        denoiser = load_denoiser(self.denoiser, runtime)
+        denoiser = load_pixel_denoiser(self.denoiser, runtime)
         head, about = load_filter(self.filter, denoiser)
         generator = load_generator(self.generator, denoiser, {"images": about["images"]})
         runtime.place(generator.unet)

@@ -35,6 +35,7 @@ def dotted(place: Place) -> str:
 def problems_of(config: "Config") -> Iterator[str]:
     """Yield everything that is wrong with sections that are valid by themselves: ``key: found, expected``."""
     yield from _data(config)
+    yield from _latent(config)
     yield from _timesteps(config)
     yield from _values(config)
     for name in config.experiments:
@@ -63,6 +64,24 @@ def _data(config: "Config") -> Iterator[str]:
                 f"evaluation.extractors.{position}.sha256: found {one.sha256}, expected {digest}, as "
                 f"downloads.artefacts.{artefact} has it"
             )
+
+
+def _latent(config: "Config") -> Iterator[str]:
+    latent = config.denoiser.latent
+    if latent is None:
+        return
+    if config.sampling.clip_sample:
+        yield "sampling.clip_sample: found true, expected false: denoiser.latent draws latents, which are not in -1..1"
+    if config.classes:
+        yield "classes: found a section, expected null: it fine-tunes denoisers of pixels alone"
+    if latent.source != "train" or latent.model is None:
+        return
+    if config.data.kind != "avatars" or not config.splits.get("train"):
+        yield "denoiser.latent.source: found train, expected data.kind avatars and images in data.splits.train"
+    reduction = latent.model.autoencoder.reduction
+    smallest = reduction * 2 ** (len(latent.model.unet.block_out_channels) - 1)
+    if config.data.image_size % smallest:
+        yield f"data.image_size: found {config.data.image_size}, expected a multiple of {smallest}: networks halve it"
 
 
 def _timesteps(config: "Config") -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .base import Compile, Count, Fraction, Positive, Precision, Section
+from .latent import LatentConfig, LatentModelConfig
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
@@ -70,20 +71,38 @@ class CheckpointConfig(Section):
     num_heads: Positive | None = Field(None, description="In place of the former.")
 
 
+class LatentRecipeConfig(Section):
+    """All that a latent diffusion depends on that is trained here."""
+
+    model: LatentModelConfig
+    schedule: ScheduleConfig
+    training: DenoiserTrainingConfig
+
+
 class DenoiserConfig(Section):
     """The unconditional denoiser."""
 
-    source: Literal["train", "store", "folder", "checkpoint"] = Field(
+    source: Literal["train", "store", "folder", "checkpoint", "latent"] = Field(
         description="train: from scratch; store: the stored weights (`make restore`); folder: your own; checkpoint: a "
-        "public one, converted."
+        "public one, converted; latent: of latents, as section latent says."
     )
     folder: Path | None = Field(None, description="Weights folder, for source folder.")
     checkpoint: CheckpointConfig | None = Field(
         None, exclude_if=lambda found: found is None, description="The file, for source checkpoint."
     )
+    latent: LatentConfig | None = Field(
+        None, exclude_if=lambda found: found is None, description="The latent diffusion, for source latent."
+    )
     architecture: ArchitectureConfig
     schedule: ScheduleConfig
     training: DenoiserTrainingConfig
+
+    @property
+    def latent_recipe(self) -> LatentRecipeConfig:
+        """What ``latent.source`` train trains."""
+        assert self.latent
+        assert self.latent.model
+        return LatentRecipeConfig(model=self.latent.model, schedule=self.schedule, training=self.training)
 
     @model_validator(mode="after")
     def _folder_given(self) -> "DenoiserConfig":
@@ -91,4 +110,6 @@ class DenoiserConfig(Section):
             raise ValueError("folder: denoiser.source is 'folder', expected the path of a weights folder")
         if self.source == "checkpoint" and self.checkpoint is None:
             raise ValueError("checkpoint: denoiser.source is 'checkpoint', expected its layout, file and shape")
+        if (self.source == "latent") != (self.latent is not None):
+            raise ValueError("latent: expected a section where denoiser.source is 'latent', and null elsewhere")
         return self

@@ -26,6 +26,11 @@ class MaskTapsConfig(Section):
     taps: list[str] = Field(min_length=1, description="Decoder modules; their maps are upsampled and concatenated.")
     feature_timestep: Timestep = Field(description="Timestep label of the clean image (exact).")
     upsampling: Literal["nearest", "bilinear"] = "nearest"
+    compared_at: Literal["image", "taps"] = Field(
+        "image",
+        exclude_if=lambda place: place == "image",
+        description="Where masks are compared: at their own size, or, brought there by nearest, at the finest tap's.",
+    )
 
 
 class MaskPresetConfig(MaskTapsConfig):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import DataError
 from ..images import decode_masks, encode_masks
@@ -96,6 +97,14 @@ def load_masks(path: Path) -> MaskSet:
             yield masks
 
     return MaskSet(gather_rows(pixels(), path.parent), torch.from_numpy(frame["id"].to_numpy(copy=True)), classes)
+
+
+def masks_at(masks: Tensor, size: int) -> Tensor:
+    """Return class ids [N, H, W] at another size, [N, size, size], each pixel its nearest: no class is new."""
+    if masks.shape[-1] == size:
+        return masks
+    resized = F.interpolate(masks[:, None].float(), size=(size, size), mode="nearest-exact")
+    return resized[:, 0].to(masks.dtype)
 
 
 def flip_masks(masks: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:

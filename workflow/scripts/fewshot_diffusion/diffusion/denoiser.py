@@ -19,10 +19,13 @@ from ..config.denoiser import ArchitectureConfig, ScheduleConfig
 from ..errors import ConfigError, WeightsError
 from ..images import to_signed, to_uint8
 from ..runtime import Runtime, make_runtime
-from ..storage.weights import load_module, weights_digest
+from ..storage.weights import load_module, read_config, weights_digest
 from .features import FeatureTap, extract, forward_shifted, forward_with_features
 from .schedule import label_of
 from .unets import unet_of_config
+
+LATENT = "LatentNetwork"
+"""``_class_name`` in the ``config.json`` of a denoiser of latents."""
 
 
 @dataclass(frozen=True)
@@ -222,15 +225,36 @@ def unet_config(unet: UNet2DModel) -> dict[str, Any]:
     return config
 
 
-def load_denoiser(folder: Path, runtime: Runtime) -> PixelDenoiser:
-    """Load a denoiser with frozen parameters in eval mode.
+def load_denoiser(folder: Path, runtime: Runtime) -> Denoiser:
+    """Load a denoiser of pixels or of latents, as its ``config.json`` says, with frozen parameters in eval mode.
 
     Raises:
         WeightsError: If files are missing, do not fit each other, or do not name their schedule.
         CorruptFileError: If a file is damaged.
     """
+    if is_latent(read_config(folder)):
+        from ..latent.denoiser import load_latent_denoiser  # pixels need none of it
+
+        return load_latent_denoiser(folder, runtime)
+    return load_pixel_denoiser(folder, runtime)
+
+
+def load_pixel_denoiser(folder: Path, runtime: Runtime) -> PixelDenoiser:
+    """Load a denoiser of pixels, for what enters its network itself.
+
+    Raises:
+        WeightsError: If it is of latents, files are missing, do not fit each other, or do not name their schedule.
+        CorruptFileError: If a file is damaged.
+    """
+    if is_latent(read_config(folder)):
+        raise WeightsError(f"{folder}: found a denoiser of latents, expected one of pixels.")
     unet, about = load_module(unet_of_config, folder)
     if "schedule" not in about:
         raise WeightsError(f"{folder}: the weights do not name their schedule; expected those of a denoiser.")
     schedule = ScheduleConfig.model_validate(about["schedule"])
     return PixelDenoiser(schedule, weights_digest(folder), runtime, runtime.place(unet))
+
+
+def is_latent(config: Mapping[str, Any]) -> bool:
+    """Return whether a ``config.json`` is of a denoiser of latents."""
+    return config.get("_class_name") == LATENT

@@ -100,32 +100,36 @@ def describe(folder: Path) -> Description:
         folder /= "unet"
     config, weights = folder / "config.json", find_weights(folder)
     places = (folder / _SCHEDULER, folder.parent / "scheduler" / _SCHEDULER)
-    unet = _parsed(UNetDescription, _unconditional(config), config)
+    unet = parsed(UNetDescription, _unconditional(config), config)
     if stated := _stated_by_header(weights[0]):
-        return Description(config, weights, weights[0], unet, _parsed(SchedulerDescription, stated, weights[0]))
+        return Description(config, weights, weights[0], unet, parsed(SchedulerDescription, stated, weights[0]))
     scheduler = next((path for path in places if path.is_file()), None)
-    schedule = _parsed(SchedulerDescription, _read(scheduler), scheduler) if scheduler else None
+    schedule = parsed(SchedulerDescription, read_settings(scheduler), scheduler) if scheduler else None
     return Description(config, weights, scheduler, unet, schedule)
 
 
-def find_weights(folder: Path) -> tuple[Path, ...]:
+def find_weights(folder: Path, stem: str = _WEIGHTS) -> tuple[Path, ...]:
     """Return the weights of a folder: one safetensors file, or an index and its shards, half precision last.
+
+    Args:
+        folder: Where they lie.
+        stem: How their names begin; transformers' begin with ``model``.
 
     Raises:
         WeightsError: If there are none, or of a kind that is not read.
     """
     for half in ("", ".fp16"):
-        whole = folder / f"{_WEIGHTS}{half}.safetensors"
-        index = folder / f"{_WEIGHTS}.safetensors.index{half}.json"
+        whole = folder / f"{stem}{half}.safetensors"
+        index = folder / f"{stem}.safetensors.index{half}.json"
         if whole.is_file():
             return (whole,)
         if index.is_file():
             return (index, *_shards(index))
-    raise WeightsError(f"{folder}: {_what_else(folder)}")
+    raise WeightsError(f"{folder}: {_what_else(folder, stem)}")
 
 
 def _shards(index: Path) -> list[Path]:
-    names = _read(index).get("weight_map")
+    names = read_settings(index).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise WeightsError(f"{index}: found no weight_map, expected the names of shards.")
     shards = [index.parent / name for name in sorted(set(names.values()))]
@@ -134,8 +138,8 @@ def _shards(index: Path) -> list[Path]:
     return shards
 
 
-def _what_else(folder: Path) -> str:
-    if list(folder.glob(f"{_WEIGHTS}*.bin*")):
+def _what_else(folder: Path, stem: str) -> str:
+    if stem == _WEIGHTS and list(folder.glob(f"{_WEIGHTS}*.bin*")):
         command = "from diffusers import UNet2DModel as U; U.from_pretrained('.').save_pretrained('safe')"
         return (
             f"found {_WEIGHTS}.bin, which is pickled and not read here. If you trust it, run there: "
@@ -143,19 +147,20 @@ def _what_else(folder: Path) -> str:
         )
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
     return (
-        f"{_WEIGHTS}.safetensors is missing (found {found}). Name a folder that diffusers' save_pretrained wrote; the "
+        f"{stem}.safetensors is missing (found {found}). Name a folder that diffusers' save_pretrained wrote; the "
         "shipped weights come with `make restore`."
     )
 
 
 def _unconditional(config: Path) -> dict[str, Any]:
-    found = _read(config)
+    found = read_settings(config)
     if (name := found.get("_class_name", "UNet2DModel")) != "UNet2DModel":
         raise WeightsError(f"{config}: found {name}, expected UNet2DModel: of pixels, without text or other input.")
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return a JSON file of a model's folder; raise ``WeightsError`` if it is missing or damaged."""
     try:
         return read_json(path)
     except CorruptFileError as error:
@@ -173,7 +178,8 @@ def _stated_by_header(path: Path) -> Mapping[str, Any] | None:
         return None
 
 
-def _parsed(model: type[Model], found: Mapping[str, Any], path: Path) -> Model:
+def parsed(model: type[Model], found: Mapping[str, Any], path: Path) -> Model:
+    """Return what a file says, checked; raise ``WeightsError`` if diffusers would not write it."""
     try:
         return model.model_validate(found)
     except ValidationError as error:
@@ -186,7 +192,7 @@ def require_fits(found: Description, settings: DenoiserConfig, image_size: int) 
 
     A folder of the user's own brings its architecture along; its size and schedule must be the configured ones.
     """
-    reasons = [*_unfit(found, image_size), *_other_schedule(found, settings.schedule)]
+    reasons = [*_unfit(found, image_size), *other_schedule(found.schedule, found.scheduler, settings.schedule)]
     if settings.source != "folder":
         reasons += _other_architecture(found.unet, settings)
     if reasons:
@@ -206,7 +212,7 @@ def require_steerable(found: Description) -> ScheduleConfig:
             f"  {where}: found no {_SCHEDULER}, so that its noise schedule is unknown. Put the training's file there, "
             "or name it: from_pretrained(..., scheduler=DDPMScheduler(...))"
         )
-    elif reason := _another_kind(said):
+    elif reason := another_kind(said):
         reasons.append(f"  {found.scheduler}: {reason}")
     if reasons or said is None:
         raise WeightsError("\n".join([f"{found.config.parent}: this denoiser cannot serve:", *reasons]))
@@ -247,12 +253,11 @@ def _other_architecture(unet: UNetDescription, settings: DenoiserConfig) -> Iter
             yield f"  {key}: found {value}, denoiser.architecture.{key} is {wanted}"
 
 
-def _other_schedule(found: Description, configured: ScheduleConfig) -> Iterator[str]:
-    said = found.schedule
+def other_schedule(said: SchedulerDescription | None, where: Path | None, configured: ScheduleConfig) -> Iterator[str]:
+    """Yield how the schedule that a file says, if there is one, differs from the configured one."""
     if said is None:
         return
-    where = found.scheduler
-    if reason := _another_kind(said):
+    if reason := another_kind(said):
         yield f"  {where}: {reason}"
         return
     cosine = said.beta_schedule == configured.beta_schedule == "squaredcos_cap_v2"
@@ -265,7 +270,7 @@ def _other_schedule(found: Description, configured: ScheduleConfig) -> Iterator[
         yield f"  To obey the file, put into your configuration: denoiser: {{schedule: {{{inner}}}}}"
 
 
-def _another_kind(said: SchedulerDescription) -> str | None:
+def another_kind(said: SchedulerDescription) -> str | None:
     """Return why a schedule cannot be configured here, if so."""
     if "FlowMatch" in said.class_name or "flow" in said.prediction_type:
         return f"found {said.class_name}, a flow-matching model's; expected the noise schedule of a diffusion"

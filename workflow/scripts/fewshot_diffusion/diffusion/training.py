@@ -94,6 +94,10 @@ class DenoiserTraining:
         self.step += 1
         return loss.detach()
 
+    def clean(self, taken: Tensor) -> Tensor:
+        """Return x_0, float32 [B, C, H, W], of what was taken: images, uint8 [B, 3, H, W]."""
+        return taken.float() / 127.5 - 1
+
     def learning_rate(self) -> float:
         """Return the rate of the present step: linear warm-up, constant, cosine decay to zero."""
         done = self.step / self.total_steps
@@ -132,7 +136,7 @@ class DenoiserTraining:
         size, device = self.settings.batch_size, self.runtime.device
         stream = generator(f"denoiser training {self.settings.seed}", self.step, device)
         index = torch.randint(len(images), (size,), generator=stream, device=device)
-        clean = take(images, index).float() / 127.5 - 1
+        clean = self.clean(take(images, index))
         mirrored = torch.rand(size, generator=stream, device=device) < 0.5
         if self.settings.random_flip:
             clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
@@ -146,6 +150,14 @@ class DenoiserTraining:
         uniform = torch.rand(number, generator=stream, dtype=torch.float64, device=stream.device)
         share = uniform ** (1 / self.settings.timestep_power)
         return (last * share).long()
+
+
+class EncodedTraining(DenoiserTraining):
+    """The same on samples that a denoiser's ``encode`` made: latents."""
+
+    def clean(self, taken: Tensor) -> Tensor:
+        """Return x_0, float32 [B, C, H, W]: it is what was taken."""
+        return taken
 
 
 def _groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """ControlNet for pixel U-Nets: a trainable copy of the encoder that adds to the frozen denoiser's skips.
 
-It copies and enters the network itself, where all else goes through ``Denoiser``: other networks need one of their own.
+It copies and enters the network itself, where all else goes through ``Denoiser``: denoisers of latents have one of
+their own (``latent_controlnet``), which is trained and used by the same functions.
 
 Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models".
 """
@@ -8,7 +9,7 @@ Source: Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusio
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import torch
 from diffusers import UNet2DModel
@@ -18,14 +19,20 @@ from torch.nn import functional as F
 from ..config.denoiser import DenoiserTrainingConfig
 from ..diffusion.denoiser import Denoiser, PixelDenoiser, load_denoiser
 from ..diffusion.guidance import Predictor
-from ..diffusion.training import DenoiserTraining, run_training, training_identity
+from ..diffusion.training import DenoiserTraining, EncodedTraining, run_training, training_identity
 from ..diffusion.unets import unet_of_config
 from ..errors import ConfigError
 from ..residence import settle, take
 from ..runtime import make_runtime
 from ..storage.checkpoints import CheckpointFolder
+from ..storage.rows import in_memory
 from ..storage.weights import load_module, save_module
 from .pairs import GuideFiles, Pairs
+
+if TYPE_CHECKING:
+    from .latent_controlnet import LatentControlNet
+
+AnyControlNet: TypeAlias = "ControlNet | LatentControlNet"
 
 HINT_CHANNELS = 32
 
@@ -88,8 +95,29 @@ class ControlNet(nn.Module):
         return [zero(found) for zero, found in zip(self.zeros, [*skips, sample], strict=True)]
 
 
-def controlled(denoiser: Denoiser, controlnet: ControlNet, x_t: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
-    """Return the denoiser's raw output with the ControlNet's residuals added to its skips, [B, C, H, W]."""
+def controlnet_beside(denoiser: Denoiser, classes: Sequence[str]) -> AnyControlNet:
+    """Return an untrained ControlNet of the denoiser's kind and shape; raise ``ConfigError`` if there is none."""
+    if isinstance(denoiser, PixelDenoiser):
+        return ControlNet.beside(denoiser, classes)
+    from .latent_controlnet import LatentControlNet  # pixels need none of it
+
+    return LatentControlNet.beside(denoiser, classes)
+
+
+def controlled(
+    denoiser: Denoiser,
+    controlnet: AnyControlNet,
+    x_t: Tensor,
+    timesteps: Tensor,
+    masks: Tensor,
+    prompt_alone: bool = False,
+) -> Tensor:
+    """Return the denoiser's raw output with the ControlNet's residuals added to its skips, [B, C, H, W].
+
+    With ``prompt_alone`` a denoiser of latents leaves classifier-free guidance out, as trainings do.
+    """
+    if not isinstance(controlnet, ControlNet):
+        return controlnet.controlled(denoiser, x_t, timesteps, masks, prompt_alone)
     unet, residuals = _network(denoiser), controlnet(x_t, timesteps, masks)
     embedding = unet.time_embedding(unet.time_proj(timesteps).to(x_t.dtype))
     sample, skips = _encode(unet, unet.conv_in(x_t), embedding)
@@ -108,7 +136,7 @@ def fit_controlnet(
     pairs: Pairs,
     settings: DenoiserTrainingConfig,
     checkpoints: CheckpointFolder,
-) -> ControlNet:
+) -> AnyControlNet:
     """Train a ControlNet on image-mask pairs by the denoiser's own loss; the denoiser stays frozen. Resumable.
 
     Args:
@@ -121,16 +149,18 @@ def fit_controlnet(
         ConfigError: If the denoiser's network is of a kind whose encoder cannot be copied.
     """
     torch.manual_seed(settings.seed)
-    controlnet = ControlNet.beside(denoiser, pairs.classes)
+    controlnet = controlnet_beside(denoiser, pairs.classes)
     controlnet.copy_encoder(denoiser)
     seen = pairs.mirrored()
     masks = settle(seen.masks, denoiser.device)
 
     def predict(x_t: Tensor, timesteps: Tensor, index: Tensor) -> Tensor:
-        return controlled(denoiser, controlnet, x_t, timesteps, take(masks, index))
+        return controlled(denoiser, controlnet, x_t, timesteps, take(masks, index), prompt_alone=True)
 
-    training = DenoiserTraining(controlnet, predict, settings, denoiser.schedule, denoiser.runtime)
-    run_training(training, seen.images, checkpoints)
+    of_pixels = isinstance(denoiser, PixelDenoiser)
+    kind = DenoiserTraining if of_pixels else EncodedTraining
+    examples = seen.images if of_pixels else denoiser.encode(in_memory(seen.images)).cpu()
+    run_training(kind(controlnet, predict, settings, denoiser.schedule, denoiser.runtime), examples, checkpoints)
     return controlnet.requires_grad_(False).eval()
 
 
@@ -160,17 +190,25 @@ def train_controlnet(
     save_module(controlnet, controlnet.config, output, about)
 
 
-def load_controlnet(folder: Path, denoiser_digest: str, classes: Sequence[str], shots: int) -> ControlNet:
+def load_controlnet(folder: Path, denoiser_digest: str, classes: Sequence[str], shots: int) -> AnyControlNet:
     """Load a ControlNet for use with the denoiser of this digest.
 
     Raises:
         WeightsError: If it was trained beside another denoiser, on other classes, or on another number of pairs.
     """
     expected = {"denoiser": denoiser_digest, "classes": list(classes), "shots": shots}
-    return load_module(lambda config: ControlNet(**config), folder, expected=expected)[0]
+    return load_module(_of_config, folder, expected=expected)[0]
 
 
-def controlled_predictor(denoiser: Denoiser, controlnet: ControlNet, masks: Tensor) -> Predictor:
+def _of_config(config: dict[str, Any]) -> AnyControlNet:
+    if "controlnet" not in config:
+        return ControlNet(**config)
+    from .latent_controlnet import LatentControlNet
+
+    return LatentControlNet(**config)
+
+
+def controlled_predictor(denoiser: Denoiser, controlnet: AnyControlNet, masks: Tensor) -> Predictor:
     """Return the predictor of a batch that is to show these masks, uint8 [B, H, W]; it needs no gradient."""
 
     def predict(x_t: Tensor, timestep: int, alpha_bar_t: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..config.masks import MaskHeadConfig, MaskTapsConfig
+from ..data.mask_set import masks_at
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.features import FeatureTap
 from ..diffusion.schedule import add_noise, make_scheduler
@@ -66,8 +67,10 @@ def mask_features(
         samples = noised_to(denoiser, clean, timestep, "readout pairs", timestep) if noised else clean
         levels.append(_maps_of(denoiser, samples, timestep, taps.taps))
     maps = [torch.stack(found) for found in zip(*levels, strict=True)]
-    described = denoiser.describe_taps(taps.taps)
-    return MaskFeatures(maps, in_memory(seen.masks).repeat(draws, 1, 1), timesteps, described, pairs.classes)
+    described, masks = denoiser.describe_taps(taps.taps), in_memory(seen.masks)
+    if taps.compared_at == "taps":
+        masks = masks_at(masks, max(part.shape[-1] for part in maps))
+    return MaskFeatures(maps, masks.repeat(draws, 1, 1), timesteps, described, pairs.classes)
 
 
 def noised_to(denoiser: Denoiser, clean: Tensor, timestep: int, purpose: str, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from ..data.mask_set import MaskSet
+from ..data.mask_set import MaskSet, masks_at
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import (
     CleanImageGuidance,
@@ -102,7 +102,8 @@ class _HeadGuide:
             with torch.no_grad():
                 samples = self._seen(self.denoiser.encode(batch), k)
                 maps = self.denoiser.features(samples, timestep, self.head.modules_tapped)
-                found.append(self.head(maps, timestep).argmax(1).to(torch.uint8).cpu())
+                ids = self.head(maps, timestep).argmax(1).to(torch.uint8)
+                found.append(masks_at(ids, self.denoiser.image_size).cpu())
         return torch.cat(found)
 
     def _seen(self, clean: Tensor, _batch: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.masks import MaskHeadConfig
+from ..data.mask_set import masks_at
 from ..diffusion.features import FeatureTap, levels_around
 from ..progress import Progress
 from ..residence import settle, take, to_device
@@ -105,10 +106,11 @@ def mask_log_likelihood(logits: Tensor, masks: Tensor) -> Tensor:
     """Return the mean over pixels of log p(mask | logits) of each sample, nats, [B].
 
     Args:
-        logits: [B, K, H, W].
-        masks: Wanted class ids, uint8 or int64 [B, H, W].
+        logits: [B, K, h, w].
+        masks: Wanted class ids, uint8 or int64 [B, H, W]; they are brought to the size of the logits.
     """
-    return -F.cross_entropy(logits, masks.long(), reduction="none").mean((1, 2))
+    wanted = masks_at(masks, logits.shape[-1])
+    return -F.cross_entropy(logits, wanted.long(), reduction="none").mean((1, 2))
 
 
 def fit_mask_head(

@@ -143,7 +143,8 @@ def cache_pairs(
 ) -> tuple[CachedPairs, list[list[str]]]:
     """Return the activations of pairs at all modules that may be read, and the candidates among these."""
     last = denoiser.schedule.num_train_timesteps / 1000
-    reads = {"taps": mask_candidates(denoiser)[0], "feature_timestep": round(100 * last), "upsampling": "bilinear"}
+    usual, label = mask_candidates(denoiser)[0], round(100 * last)
+    reads = {"taps": usual, "feature_timestep": label, "upsampling": "bilinear", "compared_at": "image"}
     named = {key: value for key, value in options.items() if key in reads}
     recipe = {
         "updates": 800,

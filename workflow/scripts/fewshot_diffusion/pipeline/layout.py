@@ -1,7 +1,7 @@
 """From a folder or a repository of the hub to a network of pixels and its scheduler; what cannot serve is refused.
 
 Layouts: a pipeline's folder with ``unet/`` and ``scheduler/`` (DDPMPipeline, DDIMPipeline), such a ``unet/`` alone, and
-denoisers of this project. Pipelines of latents have no place here yet.
+denoisers of this project. Pipelines of latents are read by ``latents``.
 """
 
 import hashlib
@@ -12,10 +12,11 @@ from typing import Any
 from diffusers import DDIMScheduler, SchedulerMixin, UNet2DModel
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
+from torch import nn
 
 from ..config.denoiser import ScheduleConfig
 from ..diffusion.adoption import read_unet, without_variance
-from ..diffusion.denoiser import load_denoiser, unet_config
+from ..diffusion.denoiser import load_pixel_denoiser, unet_config
 from ..diffusion.description import (
     Description,
     SchedulerDescription,
@@ -27,7 +28,7 @@ from ..diffusion.schedule import make_scheduler
 from ..errors import WeightsError
 from ..runtime import CPU
 
-WANTED = ["*.json", "unet/*", "scheduler/*", "heads/**", "*.safetensors"]
+WANTED = ["*.json", "unet/*", "scheduler/*", "tokenizer/*", "heads/**", "*.safetensors"]
 """Files of a repository that are fetched."""
 
 
@@ -66,7 +67,9 @@ def read_folder(folder: Path, scheduler: SchedulerMixin | None = None) -> tuple[
         found = described(found.unet, scheduler, found)
     schedule = require_steerable(found)
     if found.scheduler in found.weights:  # a denoiser of this project
-        return load_denoiser(found.config.parent, CPU).unet, scheduler or make_scheduler(schedule, clip_sample=True)
+        return load_pixel_denoiser(found.config.parent, CPU).unet, scheduler or make_scheduler(
+            schedule, clip_sample=True
+        )
     unet = without_variance(read_unet(found))
     if scheduler is None and found.scheduler is not None:
         scheduler = DDIMScheduler.from_pretrained(found.scheduler.parent)
@@ -100,9 +103,13 @@ def described(unet: UNetDescription, scheduler: SchedulerMixin, found: Descripti
 def denoiser_digest(unet: UNet2DModel, schedule: ScheduleConfig) -> str:
     """Return the SHA-256 of weights, architecture and schedule: which denoiser a head learned from."""
     config = {key: value for key, value in unet_config(unet).items() if not key.startswith("_")}
-    stated = [config, schedule.model_dump(mode="json")]
+    return state_digest([config, schedule.model_dump(mode="json")], unet)
+
+
+def state_digest(stated: Any, network: nn.Module) -> str:
+    """Return the SHA-256 of what is stated of a network, JSON, and of its weights."""
     digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
-    for name, weight in sorted(unet.state_dict().items()):
+    for name, weight in sorted(network.state_dict().items()):
         digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

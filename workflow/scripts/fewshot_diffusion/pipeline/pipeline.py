@@ -2,30 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, SchedulerMixin, UNet2DModel
 from torch import Tensor
 
 from ..config.attributes import attribute_name
-from ..diffusion.denoiser import PixelDenoiser
+from ..diffusion.denoiser import Denoiser, PixelDenoiser
 from ..errors import ConfigError
+from ..latent.description import is_pipeline
 from ..masks.metrics import confusion, miou
 from ..masks.pairs import Pairs
 from ..metrics.intervals import wilson_interval
 from ..own.curve import Curve
-from ..runtime import make_runtime
+from ..runtime import Runtime, make_runtime
 from ..storage.files import read_json, write_json
 from .drawing import Drawing, as_output, require_number, usual_interval
 from .heads import MASKS, FittedHead, curve_of, fit_attribute, fit_masks, load_heads, probability, save_heads, segment
 from .inputs import Images, as_images, as_labelled, as_masks
 from .judging import Judge, judged
 from .layout import denoiser_digest, find_folder, read_folder, require_network
-from .steering import MODES, Term, terms_of, usual_scale
+from .steering import MODES, Term, Wanted, as_values, known_mode, terms_of, usual_scale
 
-Wanted = str | Mapping[str, bool | float]
-"""An attribute, or several and whether each is wanted: true, false, or the share of a batch that shall have it."""
+PROMPT = ("prompt", "negative_prompt", "classifier_free_scale")
+"""What a pipeline of latents is held at."""
 
 
 class FewShotPipeline(DiffusionPipeline):
@@ -40,6 +41,7 @@ class FewShotPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "unet"
+    written_as: ClassVar[str] = "DDIMPipeline"
 
     def __init__(self, unet: UNet2DModel, scheduler: SchedulerMixin, precision: str = "float32") -> None:
         """Take a network, which is frozen, and the scheduler that it was trained with, which becomes DDIM's.
@@ -65,29 +67,38 @@ class FewShotPipeline(DiffusionPipeline):
         precision: str = "float32",
         **options: Any,
     ) -> Self:
-        """Read a pipeline of pixels from a folder or the hub, with the heads that are there.
+        """Read a pipeline from a folder or the hub, with the heads that are there.
 
         Args:
             pretrained_model_name_or_path: Folder, or owner/name on the hub: a DDPMPipeline or DDIMPipeline, a network
-                alone, or what ``save_pretrained`` wrote. Weights are read from safetensors alone.
+                alone, a StableDiffusionPipeline or LDMPipeline, or what ``save_pretrained`` wrote. Weights are read
+                from safetensors alone.
             scheduler: What the network was trained with, where the folder does not say.
             precision: auto, float32 or bfloat16.
-            options: Of the hub: revision, token, cache_dir, local_files_only.
+            options: Of the hub: revision, token, cache_dir, local_files_only. Of a StableDiffusionPipeline what it is
+                held at, too: prompt, negative_prompt, classifier_free_scale.
 
         Raises:
             WeightsError: If there is nothing, or it cannot be steered; says every reason.
         """
+        prompt = {key: options.pop(key) for key in PROMPT if key in options}
         folder = find_folder(pretrained_model_name_or_path, **options)
-        pipe = cls(*read_folder(folder, scheduler), precision)
+        pipe: Any
+        if is_pipeline(folder):
+            from .latents import read_latents  # transformers, which takes seconds
+
+            pipe = read_latents(folder, scheduler, precision, prompt)
+        else:
+            pipe = cls(*read_folder(folder, scheduler), precision)
         for fitted in load_heads(folder, pipe.denoiser.digest):
             pipe.heads.setdefault(fitted.name, {})[fitted.mode] = fitted
-        return pipe
+        found: Self = pipe
+        return found
 
     @property
-    def denoiser(self) -> PixelDenoiser:
+    def denoiser(self) -> Denoiser:
         """The denoiser as all that is steered sees it, on the pipeline's device."""
-        runtime = make_runtime(str(self._execution_device), self.precision, torch.get_num_threads())
-        return PixelDenoiser(self._schedule, self._digest, runtime, self.unet)
+        return PixelDenoiser(self._schedule, self._digest, self._runtime(), self.unet)
 
     def fit(self, name: str, images: Images, labels: Any, mode: str = "exact", **options: Any) -> FittedHead:
         """Learn an attribute from labelled images, some dozens of each kind; it replaces an earlier one of this name.
@@ -109,7 +120,7 @@ class FewShotPipeline(DiffusionPipeline):
         """
         self._require_free(name)
         shots = as_labelled(images, labels, self.denoiser.image_size)
-        return self._keep(fit_attribute(self.denoiser, name, shots, _known(mode, MODES), options))
+        return self._keep(fit_attribute(self.denoiser, name, shots, known_mode(mode, MODES), options))
 
     def fit_masks(
         self, images: Images, masks: Any, classes: Sequence[str], mode: str = "exact", **options: Any
@@ -122,7 +133,8 @@ class FewShotPipeline(DiffusionPipeline):
             classes: Names of the class ids 0, 1, ...
             mode: exact or readout.
             options: ``taps`` (or "auto": those by which masks of pairs that a head has not seen are found best),
-                ``flip_pairs`` (ids of left and right that a mirror exchanges), and the settings of ``masks.head``.
+                ``flip_pairs`` (ids of left and right that a mirror exchanges), ``compared_at`` ("taps": masks are
+                compared at the size of the finest map), and the settings of ``masks.head``.
 
         Raises:
             ConfigError: If a setting is unknown or a module is not there.
@@ -133,7 +145,7 @@ class FewShotPipeline(DiffusionPipeline):
         if len(found) != len(wanted):
             raise ConfigError(f"masks: found {len(wanted)} of {len(found)} images, expected one for each.")
         pairs = Pairs(found, wanted, list(classes), [(a, b) for a, b in options.get("flip_pairs", [])])
-        return self._keep(fit_masks(self.denoiser, pairs, _known(mode, MODES[:2]), options))
+        return self._keep(fit_masks(self.denoiser, pairs, known_mode(mode, MODES[:2]), options))
 
     @torch.no_grad()
     def __call__(
@@ -239,7 +251,7 @@ class FewShotPipeline(DiffusionPipeline):
             ``share``, its 95 % Wilson interval ``ci_low`` and ``ci_high``, and ``n``.
         """
         (drawn,) = self(wanted, **{**drawing, "output_type": "pil", "return_dict": False})
-        right = judged(judge, as_images(drawn, self.denoiser.image_size), _as_mapping(wanted))
+        right = judged(judge, as_images(drawn, self.denoiser.image_size), as_values(wanted))
         found = wilson_interval(int(right.sum()), len(right))
         return {"share": found.value, "ci_low": found.low, "ci_high": found.high, "n": len(right)}
 
@@ -249,10 +261,10 @@ class FewShotPipeline(DiffusionPipeline):
         super().save_pretrained(str(save_directory), **options)
 
     def save_config(self, save_directory: str | Path, **options: Any) -> None:
-        """Write ``model_index.json``; it names DDIMPipeline, which diffusers has without this library."""
+        """Write ``model_index.json``; it names a pipeline that diffusers has without this library."""
         super().save_config(save_directory, **options)
         index = Path(save_directory) / self.config_name
-        write_json(index, {**read_json(index), "_class_name": "DDIMPipeline"})
+        write_json(index, {**read_json(index), "_class_name": self.written_as})
 
     def _draw(self, drawing: Drawing, terms: Sequence[Term], number: int, batch_size: int | None) -> Tensor:
         denoiser, batches = self.denoiser, drawing.batches(number, batch_size)
@@ -266,6 +278,9 @@ class FewShotPipeline(DiffusionPipeline):
         (term,) = terms_of(self.heads, None, None, masks=torch.empty(0))
         return as_masks(masks, self.denoiser.image_size, term.fitted.classes)
 
+    def _runtime(self) -> Runtime:
+        return make_runtime(str(self._execution_device), self.precision, torch.get_num_threads())
+
     def _keep(self, fitted: FittedHead) -> FittedHead:
         self.heads.setdefault(fitted.name, {})[fitted.mode] = fitted
         return fitted
@@ -275,14 +290,3 @@ class FewShotPipeline(DiffusionPipeline):
         if name == MASKS or alike:
             taken = f"{alike[0]!r} is called so in files" if alike else "that is the head of fit_masks"
             raise ConfigError(f"fit: found the name {name!r}, expected another: {taken}.")
-
-
-def _known(mode: str, modes: Sequence[str]) -> str:
-    if mode not in modes:
-        raise ConfigError(f"mode: found {mode!r}, expected {' or '.join(modes)}.")
-    return mode
-
-
-def _as_mapping(wanted: Wanted) -> dict[str, bool]:
-    values: dict[str, bool | float] = {wanted: True} if isinstance(wanted, str) else dict(wanted)
-    return {name: isinstance(value, float) or value for name, value in values.items()}  # of a share: those that have it

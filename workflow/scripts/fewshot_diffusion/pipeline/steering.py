@@ -22,6 +22,9 @@ from .heads import MASKS, STEERING, FittedHead
 MODES = ("exact", "readout", STEERING)
 """How a head steers, the first that is there."""
 
+Wanted = str | Mapping[str, bool | float]
+"""An attribute, or several and whether each is wanted: true, false, or the share of a batch that shall have it."""
+
 
 @dataclass(frozen=True)
 class Term:
@@ -52,7 +55,7 @@ class Term:
 
 def terms_of(
     heads: Mapping[str, Mapping[str, FittedHead]],
-    wanted: str | Mapping[str, bool | float] | None,
+    wanted: Wanted | None,
     mode: str | None,
     weights: Mapping[str, float] = MappingProxyType({}),
     masks: Tensor | None = None,
@@ -157,3 +160,16 @@ def _joint(terms: Sequence[Term], taps: Sequence[str], first: int) -> LogLikelih
         return torch.stack(parts).sum(0)
 
     return log_likelihood
+
+
+def known_mode(mode: str, modes: Sequence[str]) -> str:
+    """Return a mode; raise ``ConfigError`` if it is none of these."""
+    if mode not in modes:
+        raise ConfigError(f"mode: found {mode!r}, expected {' or '.join(modes)}.")
+    return mode
+
+
+def as_values(wanted: Wanted) -> dict[str, bool]:
+    """Return attribute -> the value that is asked about; of a share, that of those that have the attribute."""
+    values: dict[str, bool | float] = {wanted: True} if isinstance(wanted, str) else dict(wanted)
+    return {name: isinstance(value, float) or value for name, value in values.items()}

@@ -18,7 +18,7 @@ from ..config.masks import MaskTapsConfig
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.features import FeatureTap
 from ..diffusion.guidance import CleanImageGuidance, ExactGuidance, Guidance, ReadoutGuidance, guided
-from ..masks.controlnet import ControlNet, controlled
+from ..masks.controlnet import controlled, controlnet_beside
 from ..masks.heads import MaskHead, mask_log_likelihood
 from ..masks.segmenter import Segmenter
 from ..metrics.extractors import (
@@ -121,7 +121,7 @@ class DenoiserCosts:
 
     def controlled(self, classes: Sequence[str], training: bool) -> float:
         """A pass with a ControlNet beside it; in training, with the gradient of its parameters."""
-        controlnet = built(lambda: ControlNet.beside(self.denoiser, classes)).requires_grad_(training)
+        controlnet = built(lambda: controlnet_beside(self.denoiser, classes)).requires_grad_(training)
         masks = torch.zeros(1, self.image_size, self.image_size, dtype=torch.uint8, device="meta")
 
         def run() -> None:
@@ -134,6 +134,8 @@ class DenoiserCosts:
     def mask_head(self, preset: MaskTapsConfig, classes: Sequence[str], hidden_channels: int) -> MaskHead:
         """Return a mask head without weights."""
         taps, size = self.described(tuple(preset.taps)), self.image_size
+        if preset.compared_at == "taps":
+            size //= min(tap.reduction for tap in taps)
         return built(lambda: MaskHead(taps, classes, [0], size, preset.upsampling, hidden_channels))  # type: ignore[no-any-return]
 
     def head_training(self, head: MaskHead) -> float:

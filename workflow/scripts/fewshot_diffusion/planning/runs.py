@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..own.plan import describe_own
 from ..runtime import CPU
 from ..storage.files import read_json
+from .latents import latent_costs
 from .networks import DenoiserCosts, built
 from .work import Run
 
@@ -54,6 +55,8 @@ def denoiser_costs(config: Config) -> DenoiserCosts:
         found = describe_own(config.own.model)
         described = read_json(found.config)
         return _costs(lambda: unet_of_config(described), require_steerable(found))
+    if settings.latent:
+        return latent_costs(config, settings.latent)
     if settings.source == "train":
         return _costs(lambda: build_unet(settings.architecture, size), settings.schedule)
     if settings.source == "checkpoint" and settings.checkpoint:

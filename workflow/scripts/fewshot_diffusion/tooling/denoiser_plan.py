@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..diffusion.description import Description, UNetDescription, describe, require_fits
 from ..errors import ConfigError
+from ..latent.description import LatentDescription, describe_pipeline, require_serves
 
 if TYPE_CHECKING:
     from ..config.model import Config
@@ -18,8 +19,8 @@ _INNER = re.compile(r"(resnets|attentions|upsamplers|downsamplers)\.(\d+)(\.\w+)
 _MID_RESNETS = 2
 
 
-def plan_denoiser(config: "Config", results: Path) -> Description | None:
-    """Return what the denoiser's files say of it; None of one that is trained or converted.
+def plan_denoiser(config: "Config", results: Path) -> Description | LatentDescription | None:
+    """Return what the denoiser's files say of it; None of one that is trained, converted, or on the hub.
 
     Args:
         config: The whole configuration.
@@ -29,6 +30,8 @@ def plan_denoiser(config: "Config", results: Path) -> Description | None:
         WeightsError: If the files cannot serve, or are not what the configuration says.
         ConfigError: If a head reads a module that the denoiser has not.
     """
+    if config.denoiser.latent:
+        return _plan_latent(config, results)
     settings, found = config.denoiser, None
     unet = UNetDescription.model_construct(**settings.architecture.model_dump(mode="json"))
     if settings.source == "checkpoint" and settings.checkpoint:
@@ -38,9 +41,28 @@ def plan_denoiser(config: "Config", results: Path) -> Description | None:
         found = describe(settings.folder or Path() if settings.source == "folder" else results / "denoiser")
         require_fits(found, settings, config.data.image_size)
         unet = found.unet
+    _require_taps(config, unet)
+    return found
+
+
+def _plan_latent(config: "Config", results: Path) -> LatentDescription | None:
+    latent = config.denoiser.latent
+    assert latent
+    if latent.source in ("train", "hub"):
+        if latent.source == "train" and latent.model:
+            _require_taps(config, UNetDescription.model_construct(**latent.model.unet.model_dump(mode="json")))
+        return None
+    found = describe_pipeline(latent.folder or Path() if latent.source == "folder" else results / "stable_diffusion")
+    require_serves(found, config.denoiser.schedule, config.data.image_size)
+    widths, layers = found.unet.block_out_channels, found.unet.layers_per_block
+    deepest = max(layers) if isinstance(layers, list) else layers
+    _require_taps(config, UNetDescription.model_construct(block_out_channels=widths, layers_per_block=deepest))
+    return found
+
+
+def _require_taps(config: "Config", unet: UNetDescription) -> None:
     if problems := [problem for key, tap in _taps(config) if (problem := tap_problem(tap, unet, key))]:
         raise ConfigError("\n".join(problems))
-    return found
 
 
 def _taps(config: "Config") -> Iterator[tuple[str, str]]:

@@ -10,15 +10,24 @@ import yaml
 
 from ..config.data import DataConfig
 from ..config.model import Config, load_config
+from ..config.runs import merged
 from ..errors import ConfigError, WeightsError
 from ..storage.files import is_stored
 
 WEIGHTS = {
-    "denoiser": ("denoiser",), "masks": ("masks/segmenters", "masks/controlnets"), "classes": ("classes/generator",),
-}  # fmt: skip
+    "denoiser": ("denoiser",),
+    "denoiser.latent": ("stable_diffusion",),
+    "masks": ("masks/segmenters", "masks/controlnets"),
+    "classes": ("classes/generator",),
+}
 """Section of the configuration -> the weights that no rule makes if its ``source`` is the store."""
 
-TRAINED_ON = {"denoiser": ("train",), "masks": ("judge", "tuning_judge", "pairs"), "classes": ("class_train",)}
+TRAINED_ON = {
+    "denoiser": ("train",),
+    "denoiser.latent": ("train",),
+    "masks": ("judge", "tuning_judge", "pairs"),
+    "classes": ("class_train",),
+}
 """Section whose ``source`` may be the store -> the splits that its shipped weights were trained on."""
 
 
@@ -64,12 +73,12 @@ def require_weights(config: object, results: Path, base: Path = Path()) -> None:
     """
     for key, names in WEIGHTS.items():
         absent = [results / name for name in names if not (results / name).is_dir()]
-        if absent and getattr(getattr(config, key), "source", None) == "store":
+        if absent and _source_of(config, key) == "store":
             there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
             found = (
                 f"Run `make restore`{there}, or" if is_stored(base / absent[0]) else "None are stored under this name:"
             )
-            ways = "train, or to folder and name one" if key == "denoiser" else "train"
+            ways = "train, or to folder and name one" if key.startswith("denoiser") else "train"
             raise WeightsError(f"{absent[0]}: weights are missing. {found} set {key}.source to {ways}.")
 
 
@@ -85,10 +94,14 @@ def require_shipped_splits(config: Config, shipped: Path) -> None:
     Raises:
         ConfigError: Names the weights, the split, where it lies and where it lay.
     """
-    stored = [key for key in TRAINED_ON if getattr(getattr(config, key), "source", None) == "store"]
+    stored = [key for key in TRAINED_ON if _source_of(config, key) == "store"]
     if not (stored and config.data.is_drawn):
         return
-    theirs = load_config(yaml.safe_load(shipped.read_text(encoding="utf-8")))
+    overlays = [shipped.with_name("latent.yaml")] if config.denoiser.latent else []
+    raw: dict[str, object] = {}
+    for path in (shipped, *overlays):
+        raw = merged(raw, yaml.safe_load(path.read_text(encoding="utf-8")))
+    theirs, named = load_config(raw), (shipped, *overlays)[-1].name
     for key in stored:
         for split in TRAINED_ON[key]:
             ours, was = config.split_range(split), theirs.split_range(split)
@@ -96,9 +109,15 @@ def require_shipped_splits(config: Config, shipped: Path) -> None:
                 raise ConfigError(
                     f"{key}.source: the shipped weights were trained on the images {was.start} to {was.stop - 1} "
                     f"({split}), and other splits hold some of them now: by the sizes of the splits, {split} is "
-                    f"{ours.start} to {ours.stop - 1}. Leave the sizes as {shipped.name} has them, or set "
+                    f"{ours.start} to {ours.stop - 1}. Leave the sizes as {named} has them, or set "
                     f"{key}.source to train."
                 )
+
+
+def _source_of(config: object, key: str) -> object:
+    for name in key.split("."):
+        config = getattr(config, name, None)
+    return getattr(config, "source", None)
 
 
 def _data_section(text: str) -> dict[str, object]:

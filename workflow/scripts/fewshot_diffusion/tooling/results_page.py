@@ -13,6 +13,9 @@ from .readme import attributes_section, classes_section, distribution_section, m
 HOME = "avatars64"
 """The data set whose tables the overview is about."""
 
+LATENT = "avatars64_latent"
+"""The one that is drawn by a latent diffusion."""
+
 
 def overview(results: Path, published: Path) -> str:
     """Return the README's first table: what the paper says of each experiment, what we measure, and whether it holds.
@@ -144,7 +147,10 @@ def _attributes_part(results: Path) -> str:
 
 def _masks_part(results: Path) -> str:
     blocks = ["## Masks", _picture("Masks, their real images, and samples of each method", "masks")]
-    for data_set, read_it in ((HOME, _MASKS), ("celebamask64", _FACE_MASKS)):
+    parts = {HOME: _MASKS, "celebamask64": _FACE_MASKS}
+    if (results / LATENT / "tables" / "masks.csv").is_file():
+        parts[LATENT] = f"{_LATENT_MASKS}\n\n{_picture('The same from latents', 'masks', LATENT)}"
+    for data_set, read_it in parts.items():
         tables = results / data_set / "tables"
         table, sweep = read_csv(tables / "masks.csv"), read_csv(tables / "masks_sweep.csv")
         blocks += [read_it, masks_section(table), _paragraph(claims.order_of_guides(table))]
@@ -165,8 +171,8 @@ def _classes_part(results: Path) -> str:
     return "\n\n".join(["## Classes", picture, _CLASSES, classes_section(table, acceptance), said, more])
 
 
-def _picture(what: str, figure: str) -> str:
-    return f"![{what}](../results/{HOME}/figures/{figure}.png)"
+def _picture(what: str, figure: str, data_set: str = HOME) -> str:
+    return f"![{what}](../results/{data_set}/figures/{figure}.png)"
 
 
 def _more(table: str, what: str) -> str:
@@ -230,6 +236,13 @@ _FACE_MASKS = """\
 ### Real faces, 64 x 64, 19 parts
 
 A small measurement: few masks, a denoiser that saw little, and a segmenter that finds few of the parts on real faces."""
+
+_LATENT_MASKS = """\
+### A latent diffusion with a prompt
+
+The cartoons from latents of 16 x 16 x 4, in Stable Diffusion's layout, held at one prompt with classifier-free guidance
+and steered from 30 pairs; `controlnet` is diffusers' own, trained on the same pairs. `label_100` compares masks at the
+images' 64 pixels, `taps_100` at the 16 of the finest tap. One forward pass is both passes of classifier-free guidance."""
 
 _CLASSES = """\
 Rows are the classifier and its training; columns how many generated images stand beside each real one. Three controls
