@@ -153,7 +153,7 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
             "faces",
             "'avatars', 'celebahq', 'celebamask', 'mask_folder', 'parquet', 'image_folder' or 'folder'",
         ),
-        ("denoiser.source", "dvc", "'train', 'store', 'folder' or 'checkpoint'"),
+        ("denoiser.source", "dvc", "'folder', 'checkpoint' or 'latent'"),
         ("denoiser.architecture.block_out_channels", [32], "at least 2"),
         ("attributes.head.l2", [], "at least 1"),
         ("attributes.head.l2", [float("inf")], "finite number"),
