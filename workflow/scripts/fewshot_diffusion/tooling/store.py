@@ -74,7 +74,7 @@ def write_records(products: Iterable[str], records: Path = RECORDS) -> None:
     texts = sorted({text for record in made.values() for text in record["params"]})
     files, params = ({name: number for number, name in enumerate(names)} for names in (digests, texts))
     entries = [
-        (name, [record["rule"], [files[read] for read in record["input"]], [params[text] for text in record["params"]]])
+        [files[name], record["rule"], [files[read] for read in record["input"]], [params[x] for x in record["params"]]]
         for name, record in sorted(made.items())
     ]
     lines = {"files": list(digests.items()), "params": texts, "products": entries}
@@ -93,10 +93,9 @@ def read_records(records: Path = RECORDS) -> dict[str, tuple[str | None, Record]
     try:
         content = json.loads(records.read_text())
         files, params = content["files"], content["params"]
-        digests = dict(files)
         return {
-            product: (digests[product], _record(product, rule, [files[i] for i in read], [params[i] for i in given]))
-            for product, (rule, read, given) in content["products"]
+            files[i][0]: (files[i][1], _record(files[i][0], rule, [files[j] for j in read], [params[j] for j in given]))
+            for i, rule, read, given in content["products"]
         }
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise StoreError(f"{records}: cannot be read ({error}). Run `git checkout -- {records}`.") from error
