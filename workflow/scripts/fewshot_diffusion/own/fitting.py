@@ -81,7 +81,8 @@ def extract_own_features(
     taps = joint_taps(tap_candidates(denoiser, settings.taps))
     head = attribute_settings(denoiser, nobody, {"taps": taps, "flip": settings.flip, "positive_shots": 1})
     found = tap_features(denoiser, settings.mode, (shots.pixels, nobody, shots.ids), head)
-    about = {"denoiser": denoiser.digest, "widths": found.widths, "settings": head.model_dump(mode="json")}
+    widths = list(found.widths.values())  # in the order of the taps, which a header's mapping would not keep
+    about = {"denoiser": denoiser.digest, "widths": widths, "settings": head.model_dump(mode="json")}
     save_shot_features(found.shots, output, {**about, "mode": settings.mode})
 
 
@@ -106,9 +107,10 @@ def fit_own_attribute(
     labelled = load_image_set(images)
     having = labelled.mask(attribute, True)
     chosen = shots_of(labelled.ids, having, settings.shots)
-    cached = TapFeatures(shots, about["widths"]).of(labelled.ids[chosen], having[chosen])
     head = _settings(AttributeHeadConfig.model_validate(about["settings"]), having[chosen])
-    candidates = [[tap] for tap in about["widths"]] if settings.taps == "auto" else [list(settings.taps)]
+    widths = dict(zip(head.taps, about["widths"], strict=True))
+    cached = TapFeatures(shots, widths).of(labelled.ids[chosen], having[chosen])
+    candidates = [[tap] for tap in widths] if settings.taps == "auto" else [list(settings.taps)]
     fitted = fit_cached(title, settings.mode, cached, candidates, head)
     fit = fitted.report["cross_validation"]
     curve = learning_curve(cached.at(fitted.taps), fit["l2"], head)
