@@ -27,7 +27,7 @@ class MaskTapsConfig(Section):
     feature_timestep: Timestep = Field(description="Timestep label of the clean image (exact).")
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     compared_at: Literal["image", "taps"] = Field(
-        "image",
+        default="image",
         exclude_if=lambda place: place == "image",
         description="Where masks are compared: at their own size, or, brought there by nearest, at the finest tap's.",
     )

@@ -47,7 +47,7 @@ def shares_reached(table: pd.DataFrame, points: int = 5) -> str:
     """Say on how many rows a wanted share is reached, and how its samples' distance stands beside unguided ones'."""
     rows = 100 * table.drop_duplicates(["attribute", "method"]).set_index(["method", "attribute"])["away"]
     off, kernel = rows.loc["distribution"], kernel_rows(table).groupby("reference", sort=False)
-    counts = {name: compare(found, "distribution", "unguided") for name, found in kernel}
+    counts = {str(name): compare(found, "distribution", "unguided") for name, found in kernel}
     beside = "; ".join(f"to `{name}` {in_words(count)}" for name, count in counts.items())
     return (
         f"The wanted share is reached within {points} points on {int((off <= points).sum())} of {len(off)} rows: away "
