@@ -1,6 +1,7 @@
 """A model of one's own and what people have beside it, tiny: photos of noise, every other one bright, labels, masks."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -32,3 +33,8 @@ def write_labels(path: Path, names: list[str], header: str = "Bright") -> Path:
     """Write whether each photo is bright."""
     path.write_text("\n".join([f"file,{header}", *(f"{name},{1 - i % 2}" for i, name in enumerate(names))]) + "\n")
     return path
+
+
+def keys(section: dict[str, Any]) -> int:
+    """Return how many values an overlay sets."""
+    return sum(keys(value) if isinstance(value, dict) else 1 for value in section.values())

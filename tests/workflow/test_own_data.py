@@ -3,7 +3,6 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -11,16 +10,13 @@ from PIL import Image
 
 from fewshot_diffusion.data.avatars import draw_avatars
 from fewshot_diffusion.storage.tables import read_csv
+from own_helpers import keys
 from support import copy_tree, overlay, planned_jobs, smoke_config, snakemake
 from warm import warm_run
 
 PHOTOS = 500
 NAMES = ("IMG {}.JPG", "holiday/été_{}.jpeg", "-{}'.jpg")
 MINE = ("--configfile", "mine.yaml")
-
-
-def keys(section: dict[str, Any]) -> int:
-    return sum(keys(value) if isinstance(value, dict) else 1 for value in section.values())
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,9 @@ import pytest
 import yaml
 from diffusers import DDIMPipeline, UNet2DModel
 from PIL import Image
-from test_own_data import keys
 
 from fewshot_diffusion import FewShotPipeline
-from own_helpers import write_labels, write_model, write_photos
+from own_helpers import keys, write_labels, write_model, write_photos
 from support import Finished, copy_tree, overlay, planned_jobs, snakemake
 from warm import warm_run
 

@@ -32,9 +32,6 @@ from .curve import Curve, bootstrapped, learning_curve
 from .model import open_model
 from .shots import shots_of
 
-REPEATS = 2
-"""Deals of the pairs to folds, of which heads of a curve learn."""
-
 
 @dataclass(frozen=True)
 class OwnHead:
@@ -152,7 +149,7 @@ def masks_curve(cached: CachedPairs, taps: Sequence[str]) -> Curve:
         numbers.append(numbers[-1] // 2)
     strata, values, replicates = torch.zeros(cached.number), [], []
     for number in numbers[::-1]:
-        found = torch.stack([cached.confusions(taps, number, repeat) for repeat in range(REPEATS)]).sum(0)
+        found = cached.confusions(taps, number)
         values.append(miou(found))
         replicates.append(bootstrapped(_miou_of(found), strata))
     return Curve("mIoU", "pairs", numbers[::-1], values, torch.stack(replicates))

@@ -47,16 +47,15 @@ class CachedPairs:
         """Return the cross-validated mean IoU of heads that read some modules, trained shortly."""
         return miou(self.confusions(taps, self.number))
 
-    def confusions(self, taps: Sequence[str], number: int, repeat: int = 0) -> Tensor:
+    def confusions(self, taps: Sequence[str], number: int) -> Tensor:
         """Return what heads that learned from other pairs find in each pair, int64 [N, K, K].
 
         Args:
             taps: Modules that they read.
             number: Of pairs that each learns from, at most; fewer are part of more.
-            repeat: Which deal of the pairs to folds.
         """
         features, classes = self._at(taps), len(self.features.classes)
-        order = torch.randperm(self.number, generator=generator("pairs to folds", repeat))
+        order = torch.randperm(self.number, generator=generator("pairs to folds", 0))
         found = torch.empty(self.number, classes, classes, dtype=torch.int64)
         short = self.settings.model_copy(update={"updates": max(1, self.settings.updates // COMPARED)})
         for fold in range(folds := min(FOLDS, self.number)):

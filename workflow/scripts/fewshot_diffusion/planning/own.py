@@ -13,7 +13,7 @@ from .work import FLOAT, HALF, Run, Work
 UPDATES, PER_UPDATE = 800, 4
 """Of a head of masks, and pairs in each."""
 
-CURVE = 10
+CURVE = 7
 """Trainings of a fold that the choice of taps and the learning curve of masks come to, about."""
 
 
