@@ -62,7 +62,7 @@ def test_weights_are_the_shipped_ones_on_images_that_they_know(tmp_path: Path) -
 def test_a_plan_knows_what_a_folder_holds(stable_diffusion: Path, tmp_path: Path) -> None:
     own = {"source": "folder", "folder": str(stable_diffusion)}
     settings = {"latent": own, "schedule": SCHEDULE.model_dump()}
-    taps = {"label_100": {"taps": ["up_blocks.1"]}, "taps_100": {"taps": ["mid_block"]}}
+    taps = {"label_100": {"taps": ["up_blocks.1", "mid_block"]}}
     small = config(denoiser=settings, data={"image_size": SIZE}, masks={"presets": taps})
     found = plan_denoiser(small, tmp_path)
     assert found
@@ -94,6 +94,6 @@ def test_latents_are_planned_from_images_to_figures(tmp_path: Path) -> None:
         snakemake(ROOT, "-n", "--directory", str(tmp_path), "masks", "masks_sweep", "--configfile", *files).text
     )
     assert {"make_captions", "train_autoencoder", "train_latent_denoiser", "adopt_latent_denoiser"} <= set(jobs)
-    assert jobs["sample_masks"] == 2 * 4 + 1
+    assert jobs["sample_masks"] == 5
     done = snakemake(ROOT, "-n", "--directory", str(tmp_path), "masks", "--configfile", "config/paper/cats512.yaml")
     assert planned_jobs(done.text)["adopt_latent_denoiser"] == 1, done.text

@@ -241,8 +241,8 @@ _LATENT_MASKS = """\
 ### A latent diffusion with a prompt
 
 The cartoons from latents of 16 x 16 x 4, in Stable Diffusion's layout, held at one prompt with classifier-free guidance
-and steered from 30 pairs; `controlnet` is diffusers' own, trained on the same pairs. `label_100` compares masks at the
-images' 64 pixels, `taps_100` at the 16 of the finest tap. One forward pass is both passes of classifier-free guidance."""
+and steered from 30 pairs; `controlnet` is diffusers' own, trained on the same pairs. Heads compare masks where the finest
+tap is, at 16 x 16, all of them brought there by nearest. One forward pass is both passes of classifier-free guidance."""
 
 _CLASSES = """\
 Rows are the classifier and its training; columns how many generated images stand beside each real one. Three controls
