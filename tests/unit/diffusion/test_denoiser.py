@@ -181,7 +181,9 @@ def test_only_the_room_of_the_denoiser_knows_what_network_it_is() -> None:
     }
     room = {f"diffusion/{name}.py" for name in ("denoiser", "unets", "adoption", "description", "training")}
     copies = {"masks/controlnet.py", "classes/conditional.py"}
-    own = {"masks/segmenter.py", "config/denoiser.py"}  # a network of its own kind, and a docstring
-    boundary = {f"pipeline/{name}.py" for name in ("layout", "pipeline", "latents")}  # take diffusers' parts and make a denoiser of them
+    own = {"masks/segmenter.py", "config/denoiser.py", "own/plan.py"}  # another kind of network, a docstring, a message
+    boundary = {
+        f"pipeline/{name}.py" for name in ("layout", "pipeline", "latents")
+    }  # make a denoiser of diffusers' parts
     public = {name for name in knowing if name.startswith(("checkpoints/", "latent/"))}
     assert knowing == room | copies | own | boundary | public
