@@ -46,9 +46,3 @@ def steering(wildcards, input):
 
 def samples_of(wildcards):
     return OWN.samples(wildcards.subject)
-
-
-rule own:
-    """Heads, learning curves, samples and the steered pipeline of a model of one's own; with many labels, a table."""
-    input:
-        EVERYTHING,

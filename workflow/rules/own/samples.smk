@@ -132,3 +132,9 @@ rule make_own_table:
         "python workflow/scripts/make_own_table.py --data-set {params.data:q} --titles {params.titles:q}"
         " --judges {params.judges:q} --samples {input.samples:q} --unguided {input.unguided:q} --output {output:q}"
         " 2> {log:q}"
+
+
+rule own:
+    """Heads, learning curves, samples and the steered pipeline of a model of one's own; with many labels, a table."""
+    input:
+        EVERYTHING,
