@@ -229,6 +229,6 @@ def test_junk_instead_of_a_configuration(raw: Any) -> None:
 )
 def test_an_unknown_key_in_any_section_is_named(section: str, key: str) -> None:
     raw = default()
-    raw[section]["x" + key] = 1  # no key of ours starts with x
+    raw[section] = {**(raw.get(section) or {}), "x" + key: 1}  # no key of ours starts with x
     with pytest.raises(ConfigError, match=rf"{section}\.x{key}: there is no such key"):
         load_config(raw)
