@@ -49,14 +49,15 @@ def test_what_does_not_fit_is_named(changes: dict[str, Any], said: str) -> None:
 
 
 def test_weights_are_the_shipped_ones_on_images_that_they_know(tmp_path: Path) -> None:
+    stored = latent(source="store")
     with pytest.raises(
         WeightsError, match=r"stable_diffusion: weights are missing.*set denoiser.latent.source to train"
     ):
-        require_weights(config(), tmp_path)
+        require_weights(config(denoiser=stored), tmp_path)
     require_weights(config(denoiser=latent(source="train")), tmp_path)
-    require_shipped_splits(config(), ROOT / "config/config.yaml")
+    require_shipped_splits(config(denoiser=stored), ROOT / "config/config.yaml")
     with pytest.raises(ConfigError, match=r"0 to 5999 \(train\).*as latent.yaml has them"):
-        require_shipped_splits(config(data={"splits": {"train": 5000}}), ROOT / "config/config.yaml")
+        require_shipped_splits(config(denoiser=stored, data={"splits": {"train": 5000}}), ROOT / "config/config.yaml")
 
 
 def test_a_plan_knows_what_a_folder_holds(stable_diffusion: Path, tmp_path: Path) -> None:
