@@ -160,7 +160,7 @@ def files(tmp_path: Path) -> Described:
         save_image_set(ImageSet(blank, torch.arange(20) + first, attributes), tmp_path / f"{split}.parquet", {})
         save_description(described(20, i, method="real", first_id=first), tmp_path / "real" / f"{split}.safetensors")
     for i, (method, value, share) in enumerate([("unguided", True, 0.25), ("distribution", 0.5, 0.75)]):
-        about = {"attribute": "Blond", "value": value, **({"guidance_scale": 100.0} if i else {})}
+        about = {"attribute": "Blond", "value": value, **({"guidance_scale": 10.0} if i else {})}
         samples = described(8, i, share, method, Cost(float(i)))
         save_description(samples, tmp_path / method / f"{HALF.name}.safetensors", about)
     real = [tmp_path / f"{split}.parquet" for split in ("reference", "controls")]
