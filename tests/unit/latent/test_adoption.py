@@ -95,6 +95,8 @@ def test_the_hub_is_asked_for_what_is_needed(
 
 
 def test_a_cosine_schedule_has_no_betas(stable_diffusion: Path, tmp_path: Path) -> None:
-    folder = copytree(stable_diffusion, tmp_path / "pipeline")
+    folder, wanted = copytree(stable_diffusion, tmp_path / "pipeline"), ScheduleConfig(prediction_type="epsilon")
+    with pytest.raises(WeightsError, match="beta"):
+        require_serves(describe_pipeline(folder), wanted, SIZE)
     changed(folder, "scheduler/scheduler_config.json", beta_schedule="squaredcos_cap_v2")
-    require_serves(describe_pipeline(folder), ScheduleConfig(prediction_type="epsilon"), SIZE)
+    require_serves(describe_pipeline(folder), wanted, SIZE)
