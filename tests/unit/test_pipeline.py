@@ -31,7 +31,7 @@ from attribute_helpers import head_settings, save_denoiser
 from fewshot_diffusion import FewShotPipeline
 from fewshot_diffusion.attributes.directions import directed
 from fewshot_diffusion.attributes.features import extract_attribute_features, noised_shots
-from fewshot_diffusion.attributes.guidance import attribute_guidance
+from fewshot_diffusion.attributes.guidance import STEEPNESS, attribute_guidance
 from fewshot_diffusion.attributes.heads import load_head, train_attribute_head
 from fewshot_diffusion.attributes.shots import ShotFiles
 from fewshot_diffusion.config.attributes import AttributeHeadConfig
@@ -172,7 +172,7 @@ def test_a_share_of_the_batch_may_be_wanted(fitted: FewShotPipeline) -> None:
     """KL(share || mean probability), whose gradient at a sample does not depend on how many there are."""
     denoiser, x_t, alpha_bar_t = fitted.denoiser, torch.randn(4, 3, 16, 16), torch.tensor(0.3)
     maps = denoiser.predict_with_features(x_t, 600, ["up_blocks.0"])[1]
-    mean = fitted.heads["First"]["readout"].head(maps, 600).sigmoid().mean().double().detach()
+    mean = fitted.heads["First"]["readout"].head(maps, 600).mul(STEEPNESS).sigmoid().mean().double().detach()
 
     def divergence(share: float, samples: Tensor = x_t) -> Tensor:
         terms = terms_of(fitted.heads, {"First": share}, "readout")

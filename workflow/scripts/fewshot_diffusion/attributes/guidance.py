@@ -11,6 +11,10 @@ from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import ExactGuidance, Guidance, ReadoutGuidance
 from .heads import AttributeHead
 
+STEEPNESS = 4.0
+"""What a logit is multiplied by before its probability counts towards a share: samples that a head is undecided about
+would each add half a sample, and a batch of them would do where half was wanted."""
+
 
 @dataclass(frozen=True)
 class Steering:
@@ -55,7 +59,8 @@ def share_divergence(probability: Tensor, share: float) -> Tensor:
 def wanted_log_prob(head: AttributeHead, maps: Sequence[Tensor], timestep: int, value: bool | float) -> Tensor:
     """Return log p(attribute = value | activations) of each sample, nats, [B]; of a share, minus the divergence each.
 
-    -B KL(share || p) is the sum over the batch: what a sample feels does not depend on the batch's size.
+    -B KL(share || p) is the sum over the batch: what a sample feels does not depend on the batch's size. The
+    probabilities are sigmoid(STEEPNESS logit): near to a count of the samples that the head decides for.
 
     Args:
         head: The head.
@@ -65,7 +70,7 @@ def wanted_log_prob(head: AttributeHead, maps: Sequence[Tensor], timestep: int, 
     """
     if not isinstance(value, float):
         return head.log_prob(maps, timestep, value)
-    divergence = share_divergence(head(maps, timestep).sigmoid(), value)
+    divergence = share_divergence((STEEPNESS * head(maps, timestep)).sigmoid(), value)
     return -divergence.expand(len(maps[0]))
 
 
