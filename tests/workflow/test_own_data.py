@@ -114,7 +114,7 @@ def test_from_photos_to_a_table_and_a_figure(tree: Path, photos: Path) -> None:
         assert status() == 0, log.read_text()
     table = read_csv(tree / "results/mine/tables/attributes.csv")
     assert set(table["attribute"]) == {"Full beard"}
-    assert set(table["method"]) == {"naive", "unguided", "ddim_i", "exact", "readout"}
+    assert set(table["method"]) == {"naive", "unguided", "ddim_i", "exact", "readout", "steering"}
     assert (tree / "results/mine/figures/attributes.png").is_file()
     assert "Nothing to be done" in snakemake(tree, "-n", "attributes", *MINE).text
     (photos / "new.jpg").write_bytes((photos / NAMES[0].format(0)).read_bytes())  # nobody labelled it
