@@ -20,7 +20,6 @@ from fewshot_diffusion.data.image_set import load_image_set
 from fewshot_diffusion.data.mask_set import load_masks
 from fewshot_diffusion.diffusion.samples import SampleSet, load_samples, save_samples
 from fewshot_diffusion.errors import FewshotError
-from fewshot_diffusion.masks.pairs import PairFiles
 from fewshot_diffusion.own import curve as curve_module
 from fewshot_diffusion.own.curve import TOLERANCE, Curve, halvings, learning_curve
 from fewshot_diffusion.own.drawing import OwnSubject, sample_own
@@ -268,9 +267,7 @@ def test_heads_samples_and_pipeline_are_those_of_a_few_lines_of_python(
 
 
 def test_masks_are_learned_at_the_modules_that_find_those_of_others(own: OwnConfig, tmp_path: Path) -> None:
-    own = changed(own, **MASKED, masks=tmp_path / "masks")
-    for mask in sorted((tmp_path / "masks").glob("*"))[12:]:
-        mask.unlink()
+    own = changed(own, **MASKED, masks=tmp_path / "masks", shots=12)
     places, head = (tmp_path / "i.parquet", tmp_path / "m.parquet"), outputs(tmp_path, "masks")
     read_own_masks(own.source, 16, plan_own(own).contents["masked"], *places)
     fit_own_masks(own.learning, *places, own.model, head, device="cpu")
@@ -280,7 +277,7 @@ def test_masks_are_learned_at_the_modules_that_find_those_of_others(own: OwnConf
     sample_own(own.drawing, own.model, 2, tmp_path / "s.parquet", OwnSubject(head.head, places[1]), device="cpu")
     assert load_samples([tmp_path / "s.parquet"]).pixels.shape == (2, 3, 16, 16)
 
-    pairs, pipe = PairFiles(images=places[0], masks=places[1]).load(), FewShotPipeline.from_pretrained(own.model)
+    pairs, pipe = OwnPairs(*places, 12).of_head(), FewShotPipeline.from_pretrained(own.model)
     cached, (usual,) = heads.cache_pairs(pipe.denoiser, pairs, "exact", {"taps": "auto", "updates": 8})
     chosen = heads.fit_cached_masks("exact", cached, [usual[:1], usual[1:], usual])
     found = {taps: fit["miou"] for taps, fit in chosen.report["compared"].items()}

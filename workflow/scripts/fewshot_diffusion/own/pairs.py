@@ -34,7 +34,7 @@ class OwnPairs:
     def of_segmenter(self) -> Pairs:
         """Return the pairs that train the segmenter: those held out, but for one in ``JUDGED_WITH``."""
         pairs = self._all()
-        held_out = torch.arange(self.shots, len(pairs))
+        held_out = torch.arange(len(pairs))[self.shots :]
         return _at(pairs, held_out[~torch.isin(held_out, self.tried(len(pairs)))])
 
     def of_nobody(self) -> Pairs:
@@ -44,7 +44,7 @@ class OwnPairs:
 
     def tried(self, number: int) -> Tensor:
         """Return the positions of these among ``number`` pairs, int64 [M]."""
-        return torch.arange(self.shots, number, JUDGED_WITH)
+        return torch.arange(number)[self.shots :: JUDGED_WITH]
 
     def _all(self) -> Pairs:
         return PairFiles(images=self.images, masks=self.masks).load()
