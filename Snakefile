@@ -22,6 +22,7 @@ elif CONFIG.own:
     include: "workflow/rules/own/common.smk"
     include: "workflow/rules/own/heads.smk"
     include: "workflow/rules/own/samples.smk"
+    include: "workflow/rules/own/tables.smk"
 
 else:
 

@@ -49,13 +49,15 @@ def test_one_command_gives_heads_curves_a_sheet_and_the_pipeline(tree: Path) -> 
     assert "own: 88 images with labels or masks, heads of Very bright: about" in first.text
     jobs = planned_jobs(first.text)
     assert (jobs["sample_own"], jobs["train_own_judge"], jobs["make_own_table"]) == (3, 1, 1)
+    assert (jobs["train_own_segmenter"], jobs["make_own_masks_table"]) == (1, 1)
     log, own = tree.parent / "run.txt", tree / "results/mine/own"
     with warm_run(tree, ["--cores", "2", "own", *MINE, quick], log) as status:
         assert status() == 0, log.read_text()
     assert "Nothing to be done" in plan(tree, quick).text
     report = pd.read_csv(own / "report.csv")
     assert report["name"].tolist() == ["Very bright", "masks"] and report["text"].str.contains("with").all()
-    assert pd.read_csv(own / "table.csv")["method"].tolist() == ["unguided", "steered"]
+    for table in ("table", "masks_table"):
+        assert pd.read_csv(own / f"{table}.csv")["method"].tolist() == ["unguided", "steered"]
     for figure in (own / "sheet.png", own / "learning_curve.png"):
         with Image.open(figure) as image:
             assert image.convert("L").getextrema()[0] < 200, f"{figure.name} is blank"
@@ -71,8 +73,10 @@ def test_one_command_gives_heads_curves_a_sheet_and_the_pipeline(tree: Path) -> 
 @pytest.mark.slow
 def test_the_table_waits_for_labels_to_spare(tree: Path) -> None:
     done = plan(tree)
-    assert not {"train_own_judge", "make_own_table"} & set(planned_jobs(done.text))
+    judged = {"train_own_judge", "make_own_table", "train_own_segmenter", "make_own_masks_table"}
+    assert not judged & set(planned_jobs(done.text))
     assert "own: Very bright: 228 more images with it and 228 without would bring a judge" in done.text
+    assert "own: masks: 206 more pairs would bring a judge" in done.text
 
 
 @pytest.mark.slow

@@ -127,6 +127,22 @@ def test_of_a_learned_variance_the_mean_is_kept(
     assert "of 6 channels, the first 3" in caplog.text
 
 
+def test_heads_of_several_widths_are_read(tiny_unet: UNet2DModel, own: Path, adopt: Adopt) -> None:
+    """Which a plain ``UNet2DModel`` stops at; another width computes something else from the same weights."""
+    config = json.loads((own / "config.json").read_text())
+    found = {}
+    for widths in ([8, 8], [8, 4]):
+        (own / "config.json").write_text(json.dumps(config | {"attention_head_dim": widths, "timestep_scale": 1}))
+        adopted = load_denoiser(adopt(own), CPU).unet
+        assert adopted.config.attention_head_dim == widths
+        found[widths[1]] = outputs(adopted)
+    torch.testing.assert_close(found[8], outputs(tiny_unet))
+    assert not torch.allclose(found[4], found[8])
+    (own / "config.json").write_text(json.dumps(config | {"attention_head_dim": [8]}))
+    with pytest.raises(WeightsError, match=r"unet: cannot be read .* attention_head_dim has 1 numbers, expected 2"):
+        adopt(own, name="refused")
+
+
 # --- what its small files tell ---
 
 

@@ -1,5 +1,6 @@
 """The mask head: what it computes, what it learns from, and what it may steer."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,21 @@ def test_it_equals_convolutions_of_the_upsampled_concatenation(random_head: Head
     weight = torch.cat([convolution.weight for convolution in head.first], dim=1)
     expected = head.rest(F.conv2d(joined, weight, head.level_bias[0]))
     torch.testing.assert_close(head(maps_for(head), 300), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_layers_have_one_width_or_each_its_own(recipe: MaskHeadConfig, squares: Squares) -> None:
+    def states(hidden_channels: int | list[int]) -> list[tuple[int, ...]]:
+        settings = MaskHeadConfig.model_validate(
+            {**recipe.model_dump(), "updates": 2, "hidden_channels": hidden_channels}
+        )
+        head, _ = fit_mask_head(opposite_levels(squares(4).masks), "nearest", settings)
+        again = MaskHead(**json.loads(json.dumps(head.config)))
+        again.load_state_dict(head.state_dict())
+        assert again.config["hidden_channels"] == hidden_channels
+        return [tuple(weight.shape[:2]) for name, weight in head.state_dict().items() if weight.ndim == 4]
+
+    assert states(16) == states([16, 16, 16]) == [(16, 1), (16, 16), (16, 16), (3, 16)]
+    assert states([8, 4]) == [(8, 1), (4, 8), (3, 4)]
 
 
 def test_between_two_noise_levels_the_bias_is_interpolated(random_head: HeadMaker) -> None:

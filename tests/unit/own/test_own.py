@@ -18,16 +18,17 @@ from fewshot_diffusion.config.attributes import AttributeHeadConfig
 from fewshot_diffusion.config.own import OwnConfig
 from fewshot_diffusion.data.image_set import load_image_set
 from fewshot_diffusion.data.mask_set import load_masks
-from fewshot_diffusion.diffusion.samples import load_samples
+from fewshot_diffusion.diffusion.samples import SampleSet, load_samples, save_samples
 from fewshot_diffusion.errors import FewshotError
-from fewshot_diffusion.masks.pairs import PairFiles
 from fewshot_diffusion.own import curve as curve_module
 from fewshot_diffusion.own.curve import TOLERANCE, Curve, halvings, learning_curve
 from fewshot_diffusion.own.drawing import OwnSubject, sample_own
 from fewshot_diffusion.own.fitting import OwnHead, extract_own_features, fit_own_attribute, fit_own_masks
 from fewshot_diffusion.own.images import read_own_images, read_own_masks
 from fewshot_diffusion.own.labels import list_labels
+from fewshot_diffusion.own.masks_table import make_own_masks_table, train_own_segmenter
 from fewshot_diffusion.own.model import export_own_pipeline
+from fewshot_diffusion.own.pairs import OwnPairs, select_own_masks
 from fewshot_diffusion.own.plan import plan_own
 from fewshot_diffusion.own.shots import held_out_of
 from fewshot_diffusion.own.table import HeldOut, make_own_table, train_own_judge
@@ -151,8 +152,19 @@ def test_masks_must_fit_their_images_and_their_classes(own: OwnConfig, tmp_path:
         plan_own(own)
 
 
-def test_a_plan_says_what_it_costs_and_what_more_labels_would_bring(own: OwnConfig) -> None:
+def test_a_plan_says_what_it_costs_and_what_more_labels_would_bring(own: OwnConfig, tmp_path: Path) -> None:
     assert plan_own(own).measured == ["Bright"]
+    both = changed(own, masks=tmp_path / "masks", classes=["dark", "bright"], samples=2)
+    assert plan_own(both).measured == ["Bright", "masks"] and plan_own(both).judged == ["Bright"]
+    alone = plan_own(changed(both, shots=40))
+    assert (alone.measured, alone.missing("masks"), alone.samples("masks")) == ([], (6,), 2)
+    assert "own: masks: 6 more pairs would bring a judge and a measured table" in alone.remarks[-1]
+    pairs = plan_own(changed(both, shots=20))
+    assert pairs.measured == ["masks"] and [pairs.samples(name) for name in ("unguided", "Bright", "masks")] == [
+        4,
+        2,
+        4,
+    ]
     few = plan_own(changed(own, shots=20))
     assert few.measured == [] and few.missing("Bright") == (8, 8)
     cost, wish = few.remarks
@@ -255,9 +267,7 @@ def test_heads_samples_and_pipeline_are_those_of_a_few_lines_of_python(
 
 
 def test_masks_are_learned_at_the_modules_that_find_those_of_others(own: OwnConfig, tmp_path: Path) -> None:
-    own = changed(own, **MASKED, masks=tmp_path / "masks")
-    for mask in sorted((tmp_path / "masks").glob("*"))[12:]:
-        mask.unlink()
+    own = changed(own, **MASKED, masks=tmp_path / "masks", shots=12)
     places, head = (tmp_path / "i.parquet", tmp_path / "m.parquet"), outputs(tmp_path, "masks")
     read_own_masks(own.source, 16, plan_own(own).contents["masked"], *places)
     fit_own_masks(own.learning, *places, own.model, head, device="cpu")
@@ -267,7 +277,7 @@ def test_masks_are_learned_at_the_modules_that_find_those_of_others(own: OwnConf
     sample_own(own.drawing, own.model, 2, tmp_path / "s.parquet", OwnSubject(head.head, places[1]), device="cpu")
     assert load_samples([tmp_path / "s.parquet"]).pixels.shape == (2, 3, 16, 16)
 
-    pairs, pipe = PairFiles(images=places[0], masks=places[1]).load(), FewShotPipeline.from_pretrained(own.model)
+    pairs, pipe = OwnPairs(*places, 12).of_head(), FewShotPipeline.from_pretrained(own.model)
     cached, (usual,) = heads.cache_pairs(pipe.denoiser, pairs, "exact", {"taps": "auto", "updates": 8})
     chosen = heads.fit_cached_masks("exact", cached, [usual[:1], usual[1:], usual])
     found = {taps: fit["miou"] for taps, fit in chosen.report["compared"].items()}
@@ -286,3 +296,43 @@ def test_a_judge_learns_from_what_no_head_saw_and_is_tried_on_what_it_did_not(ow
     rows = pd.read_csv(table)
     assert rows["method"].tolist() == ["unguided", "steered"] and rows["judge_real"].tolist() == [1, 1]
     assert rows["share"].nunique() == 1 and (rows["ci_high"] > rows["ci_low"]).all() and rows["n"].tolist() == [4, 4]
+
+
+def read_pairs(own: OwnConfig, tmp_path: Path, shots: int = SHOTS) -> OwnPairs:
+    pairs = OwnPairs(tmp_path / "i.parquet", tmp_path / "m.parquet", shots)
+    read_own_masks(own.source, 16, plan_own(own).contents["masked"], pairs.images, pairs.masks)
+    return pairs
+
+
+def test_wanted_masks_are_of_pairs_that_nobody_learned_from(own: OwnConfig, tmp_path: Path) -> None:
+    pairs = read_pairs(changed(own, **MASKED, masks=tmp_path / "masks"), tmp_path)
+    parts = [pairs.of_head(), pairs.of_segmenter(), pairs.of_nobody()]
+    assert [len(part) for part in parts] == [SHOTS, 30, 8]
+    together = torch.cat([part.images[:] for part in parts]).flatten(1)
+    assert len(together.unique(dim=0)) == len(together) == len(load_masks(pairs.masks))
+    select_own_masks(pairs, tmp_path / "wanted.parquet")
+    wanted = load_masks(tmp_path / "wanted.parquet")
+    assert torch.equal(wanted.pixels, parts[2].masks[:])
+    assert torch.equal(load_image_set(pairs.images).by_ids(wanted.ids.tolist()).pixels, parts[2].images[:])
+    fewer = OwnPairs(pairs.images, pairs.masks, 99)
+    assert [len(part) for part in (fewer.of_head(), fewer.of_segmenter(), fewer.of_nobody())] == [44, 0, 0]
+
+
+def test_the_table_of_masks_says_which_samples_follow_them(own: OwnConfig, tmp_path: Path) -> None:
+    """Samples that are the wanted masks' own images follow them as well as real images do; those of others do not."""
+    pairs, wanted, judge = (
+        read_pairs(changed(own, **MASKED, masks=tmp_path / "masks"), tmp_path),
+        *(tmp_path / name for name in ("wanted.parquet", "judge")),
+    )
+    select_own_masks(pairs, wanted)
+    recipe = own.table.judge.model_copy(update={"epochs": 25})
+    train_own_segmenter(recipe, pairs, flip=False, output=judge, device="cpu")
+    images, sets = pairs.of_nobody().images[:], [tmp_path / "steered.parquet", tmp_path / "other.parquet"]
+    for path, pixels in zip(sets, (images, 255 - images), strict=True):
+        save_samples(SampleSet(torch.cat([pixels, pixels[:4]]), torch.arange(12), 3.0), path, {})
+    make_own_masks_table("mine", wanted, judge, *sets, tmp_path / "table.csv")
+    unguided, steered = (row for _, row in pd.read_csv(tmp_path / "table.csv").iterrows())
+    assert [unguided["method"], steered["method"]] == ["unguided", "steered"]
+    assert (steered["n"], steered["masks"], steered["judge_n"], steered["seeds"]) == (12, 8, 8, "0-11")
+    assert steered["miou"] == pytest.approx(steered["miou_real"], abs=0.02) and steered["miou_real"] > 0.9
+    assert steered["ci_low"] <= steered["miou"] <= steered["ci_high"] and unguided["ci_high"] < steered["ci_low"]

@@ -183,4 +183,5 @@ def test_a_model_of_one_s_own_is_counted(tmp_path: Path, tiny_unet: UNet2DModel)
         assert flops(job, samples=8) == 2 * flops(job, samples=4) > 0
     assert flops("sample_own masks") > flops("sample_own Bright") > 2 * flops("sample_own unguided")
     assert flops("extract_own_features", flip=False) * 2 == flops("extract_own_features")
-    assert min(flops("fit_own_masks"), flops("train_own_judge Bright")) > 0
+    assert min(flops("fit_own_masks"), flops("train_own_judge Bright"), flops("train_own_segmenter")) > 0
+    assert flops("train_own_segmenter", shots=26) * 2 == flops("train_own_segmenter")

@@ -17,9 +17,12 @@ if workflow.is_main_process:
 
 HEADS = expand("<results>/own/heads/{subject}/<weights>", subject=OWN.subjects)
 MASKS = "<results>/own/images/masks.parquet"
+WANTED = "<results>/own/images/wanted_masks.parquet" if "masks" in OWN.measured else MASKS
 EVERYTHING = ["<results>/own/sheet.png", "<results>/own/learning_curve.png", "<results>/own/pipeline/model_index.json"]
-if OWN.measured:
+if OWN.judged:
     EVERYTHING.append("<results>/own/table.csv")
+if "masks" in OWN.measured:
+    EVERYTHING.append("<results>/own/masks_table.csv")
 
 
 wildcard_constraints:
@@ -36,7 +39,7 @@ def head_of(wildcards):
 
 
 def wanted_masks(wildcards):
-    return MASKS if wildcards.subject == "masks" else []
+    return WANTED if wildcards.subject == "masks" else []
 
 
 def steering(wildcards, input):

@@ -1,7 +1,6 @@
 # Samples of one's own model: of the same seeds unguided and steered by each head; the pipeline that draws them anywhere.
 # in:  <results>/own/heads/, the model
 # out: <results>/own/samples/{subject}.parquet, <results>/own/sheet.png, <results>/own/pipeline/
-#      <results>/own/judges/{attribute}/, <results>/own/table.csv where an attribute has labels to spare
 
 SETS = ["unguided", *OWN.subjects]
 LABELS = ["unguided", *OWN.titles.values(), *(["following masks"] if OWN.masked else [])]
@@ -38,7 +37,7 @@ rule draw_own_sheet:
     """Write the sheet: unguided samples, and those of the same seeds steered by each head."""
     input:
         samples=expand("<results>/own/samples/{subject}.parquet", subject=SETS),
-        masks=[MASKS] if OWN.masked else [],
+        masks=[WANTED] if OWN.masked else [],
     output:
         "<results>/own/sheet.png",
     log:
@@ -81,57 +80,6 @@ rule export_own_pipeline:
     shell:
         "python workflow/scripts/export_own_pipeline.py --model {params.model:q} --heads {params.heads:q}"
         " --output {params.folder:q} 2> {log:q}"
-
-
-rule train_own_judge:
-    """Train the judge of an attribute on labelled images that its head has not learned from."""
-    input:
-        "<results>/own/images/labelled.parquet",
-    output:
-        config="<results>/own/judges/{attribute}/config.json",
-        weights="<results>/own/judges/{attribute}/<weights>",
-        accuracy="<results>/own/judges/{attribute}/accuracy.json",
-    log:
-        "<logs>/train_own_judge/{attribute}.log",
-    benchmark:
-        "<benchmarks>/train_own_judge/{attribute}.tsv"
-    conda:
-        "../../../envs/own.yaml"
-    resources:
-        gpu=1,
-    params:
-        settings=settings("own.table.judge"),
-        shots=CONFIG.own.shots,
-        folder=subpath(output.weights, parent=True),
-        code=code("train_own_judge.py", env="own"),
-    shell:
-        "python workflow/scripts/train_own_judge.py --settings {params.settings:q} --images {input:q}"
-        " --attribute {wildcards.attribute:q} --shots {params.shots:q} --output {params.folder:q} 2> {log:q}"
-
-
-rule make_own_table:
-    """Write the share of samples that show each measured attribute, by its judge."""
-    input:
-        judges=expand("<results>/own/judges/{attribute}/<weights>", attribute=OWN.measured),
-        samples=expand("<results>/own/samples/{attribute}.parquet", attribute=OWN.measured),
-        unguided="<results>/own/samples/unguided.parquet",
-    output:
-        "<results>/own/table.csv",
-    log:
-        "<logs>/make_own_table.log",
-    benchmark:
-        "<benchmarks>/make_own_table.tsv"
-    conda:
-        "../../../envs/own.yaml"
-    params:
-        data=DATA,
-        titles=[OWN.titles[attribute] for attribute in OWN.measured],
-        judges=lambda wildcards, input: [Path(judge).parent for judge in input.judges],
-        code=code("make_own_table.py", env="own"),
-    shell:
-        "python workflow/scripts/make_own_table.py --data-set {params.data:q} --titles {params.titles:q}"
-        " --judges {params.judges:q} --samples {input.samples:q} --unguided {input.unguided:q} --output {output:q}"
-        " 2> {log:q}"
 
 
 rule own:

@@ -60,7 +60,9 @@ class MaskSplitsConfig(Section):
 class MaskHeadConfig(Section):
     """Training of the mask head on cached activations."""
 
-    hidden_channels: Positive = 64
+    hidden_channels: Positive | Annotated[list[Positive], Field(min_length=1)] = Field(
+        64, description="Width of its three hidden layers, or the widths of as many as are named."
+    )
     updates: Positive = Field(description="Optimizer updates.")
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, le=1)]

@@ -32,7 +32,9 @@ class OwnLearningConfig(Section):
         "auto", description="Modules that heads read; auto: what predicts the labels best, cross-validated on them."
     )
     shots: Positive = Field(
-        100, description="Labels of each kind that a head learns from, at most; those beyond are held out, for a judge."
+        100,
+        description="Labels of each kind, or pairs, that a head learns from, at most; those beyond are held out, for a "
+        "judge.",
     )
     flip: bool = Field(True, description="Add the mirror image of every labelled one; false where sides matter.")
 
@@ -48,7 +50,7 @@ class OwnDrawingConfig(Section):
 
 
 class OwnJudgeConfig(SupervisedConfig):
-    """The classifier of one attribute, from a few hundred images."""
+    """The classifier of one attribute, or the segmenter, from a few hundred images."""
 
     epochs: Positive = 40
     batch_size: Positive = 16
@@ -57,16 +59,16 @@ class OwnJudgeConfig(SupervisedConfig):
 
 
 class OwnTableConfig(Section):
-    """The measured table of an attribute that has labels to spare."""
+    """The measured tables: of attributes that have labels to spare, and of masks that have pairs to spare."""
 
     held_out: Annotated[int, Field(ge=10)] = Field(
         150,
-        description="Labels of each kind, beyond the shots, from which on a judge is trained: four fifths train it, "
-        "the rest say how far to trust it.",
+        description="Labels of each kind, or pairs, beyond the shots, from which on a judge is trained: four fifths "
+        "train it, the rest say how far to trust it; of masks, samples follow the rest.",
     )
     samples: Positive = Field(100, description="Samples that the judge sees of each row.")
     judge: OwnJudgeConfig = Field(
-        default_factory=OwnJudgeConfig, description="The classifier, which no head has learned from."
+        default_factory=OwnJudgeConfig, description="Its training; no head has learned from its images."
     )
 
 
@@ -76,7 +78,8 @@ class OwnConfig(OwnDrawingConfig, OwnLearningConfig, OwnSourceConfig):
     model: Path = Field(description="Folder that diffusers wrote: a DDPMPipeline, a DDIMPipeline, or a network alone.")
     samples: Positive = Field(16, description="Samples on the sheet, of each attribute.")
     table: OwnTableConfig = Field(
-        default_factory=lambda: OwnTableConfig.model_validate({}), description="Where an attribute has labels to spare."
+        default_factory=lambda: OwnTableConfig.model_validate({}),
+        description="Where an attribute has labels, or masks have pairs, to spare.",
     )
 
     @property

@@ -11,7 +11,7 @@ from ..config.denoiser import DenoiserConfig
 from ..errors import WeightsError
 from ..storage.weights import save_module
 from .denoiser import unet_config
-from .description import CHANNELS, Description, describe, require_fits
+from .description import CHANNELS, Description, describe, read_settings, require_fits
 from .unets import unet_of_config
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def read_unet(found: Description) -> UNet2DModel:
     Raises:
         WeightsError: If a weight is missing, left over or not finite.
     """
-    folder = found.config.parent
+    folder, several = found.config.parent, isinstance(found.unet.attention_head_dim, list)
     try:
         unet, loading = UNet2DModel.from_pretrained(
             folder,
@@ -53,7 +53,11 @@ def read_unet(found: Description) -> UNet2DModel:
             use_safetensors=True,
             low_cpu_mem_usage=False,
             output_loading_info=True,
+            **({"attention_head_dim": None} if several else {}),  # which diffusers cannot be told
         )
+        if several:
+            state, unet = unet.state_dict(), unet_of_config(read_settings(found.config))
+            unet.load_state_dict(state)
     except Exception as error:  # whatever strange settings make diffusers and torch say
         raise WeightsError(f"{folder}: cannot be read as a diffusers UNet2DModel ({error}).") from error
     # diffusers would draw missing weights at random.

@@ -40,7 +40,7 @@ class UNetDescription(BaseModel):
     block_out_channels: list[Size] = Field([224, 448, 672, 896], min_length=1, max_length=10)
     layers_per_block: Annotated[int, Field(ge=1, le=50)] = 2
     norm_num_groups: Size = 32
-    attention_head_dim: Size | None = 8
+    attention_head_dim: Size | list[Size] | None = 8  # a list where levels have heads of their own widths
 
 
 class SchedulerDescription(BaseModel):

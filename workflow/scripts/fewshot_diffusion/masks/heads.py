@@ -1,6 +1,7 @@
 """Few-shot mask head: p(class of each pixel | activations) from a handful of image-mask pairs."""
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ Upsampling = Literal["nearest", "bilinear"]
 class MaskHead(nn.Module):
     """1x1 convolutions on upsampled, concatenated activations: in - hidden - hidden - hidden - classes, ReLU.
 
+    ``hidden_channels`` is the width of these three layers, or the widths of as many as it names.
+
     The first convolution runs on each activation before it is upsampled and the results are summed, which
     equals convolving the concatenation: a 1x1 convolution and an interpolation commute. A readout head knows
     the noise level by a bias of the first layer per level, interpolated linearly in t.
@@ -39,7 +42,7 @@ class MaskHead(nn.Module):
         timesteps: Sequence[int],
         image_size: int,
         upsampling: Upsampling = "nearest",
-        hidden_channels: int = 64,
+        hidden_channels: int | Sequence[int] = 64,
     ) -> None:
         super().__init__()
         self.taps = [tap if isinstance(tap, FeatureTap) else FeatureTap(**tap) for tap in taps]
@@ -47,17 +50,12 @@ class MaskHead(nn.Module):
         self.timesteps = list(timesteps)
         self.image_size = image_size
         self.upsampling = upsampling
-        self.hidden_channels = hidden_channels
-        self.first = nn.ModuleList(nn.Conv2d(tap.num_chs, hidden_channels, 1, bias=False) for tap in self.taps)
-        self.level_bias = nn.Parameter(torch.zeros(len(timesteps), hidden_channels))
-        self.rest = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, hidden_channels, 1),
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, hidden_channels, 1),
-            nn.ReLU(),
-            nn.Conv2d(hidden_channels, len(classes), 1),
-        )
+        self.hidden_channels = hidden_channels if isinstance(hidden_channels, int) else list(hidden_channels)
+        widths = [hidden_channels] * 3 if isinstance(hidden_channels, int) else list(hidden_channels)
+        self.first = nn.ModuleList(nn.Conv2d(tap.num_chs, widths[0], 1, bias=False) for tap in self.taps)
+        self.level_bias = nn.Parameter(torch.zeros(len(timesteps), widths[0]))
+        layers = [(nn.ReLU(), nn.Conv2d(*sides, 1)) for sides in pairwise([*widths, len(classes)])]
+        self.rest = nn.Sequential(*chain(*layers))
         # Scales of the activations, set from the shots: what is learned does not depend on a tap's units.
         self.scales = nn.Parameter(torch.ones(len(self.taps)), requires_grad=False)
 

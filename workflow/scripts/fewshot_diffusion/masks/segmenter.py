@@ -69,21 +69,23 @@ class Segmenter(nn.Module):
         return torch.cat(found)
 
 
-def fit_segmenter(pairs: Pairs, settings: SegmenterConfig, runtime: Runtime) -> Segmenter:
+def fit_segmenter(pairs: Pairs, settings: SegmenterConfig, runtime: Runtime, flip: bool = True) -> Segmenter:
     """Train a segmenter by mean pixel cross-entropy on mirrored and shifted images.
 
     Args:
         pairs: Images and their masks; half of each batch is mirrored, sides exchanged.
         settings: Width and recipe.
         runtime: Device and precision.
+        flip: Whether any is mirrored; false where sides matter and are not known.
     """
     torch.manual_seed(settings.seed)
     model = Segmenter(pairs.classes, settings.block_out_channels, pairs.images.shape[-1])
 
     def augment(images: Tensor, masks: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
-        mirrored = (torch.rand(len(images), generator=stream, device=stream.device) < 0.5).view(-1, 1, 1)
-        images = torch.where(mirrored[:, None], images.flip(-1), images)
-        masks = torch.where(mirrored, flip_masks(masks, pairs.flip_pairs), masks)
+        if flip:
+            mirrored = (torch.rand(len(images), generator=stream, device=stream.device) < 0.5).view(-1, 1, 1)
+            images = torch.where(mirrored[:, None], images.flip(-1), images)
+            masks = torch.where(mirrored, flip_masks(masks, pairs.flip_pairs), masks)
         images, masks = shift([images, masks], stream, max_shift=4)
         return images, masks
 

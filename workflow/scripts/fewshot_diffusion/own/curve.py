@@ -61,12 +61,12 @@ class Curve:
 
     def at(self, position: int) -> Interval:
         """Return the measure with its 95 % interval over images."""
-        return self._interval(self.values[position], self.replicates[position])
+        return percentile_interval(self.values[position], self.replicates[position])
 
     def gain(self, position: int) -> Interval:
         """Return how much better it is with all labels than at a position, with the interval of the difference."""
         last = self.replicates[-1] - self.replicates[position]
-        return self._interval(self.values[-1] - self.values[position], last)
+        return percentile_interval(self.values[-1] - self.values[position], last)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row per number of labels."""
@@ -98,11 +98,6 @@ class Curve:
         """Return the first position from which on all labels are worth no more than ``TOLERANCE``."""
         rising = [i for i in range(len(self.numbers) - 1) if self.gain(i).high > TOLERANCE]
         return rising[-1] + 1 if rising else 0
-
-    @staticmethod
-    def _interval(value: float, replicates: Tensor) -> Interval:
-        low, high = replicates.quantile(torch.tensor([0.025, 0.975], dtype=replicates.dtype)).tolist()
-        return Interval(value, min(low, value), max(high, value))
 
 
 def learning_curve(shots: ShotFeatures, l2: float, settings: AttributeHeadConfig) -> Curve:
@@ -156,6 +151,12 @@ def bootstrapped(measure: Callable[[Tensor], float], strata: Tensor, seed: int =
         drawn = [part[torch.randint(len(part), (len(part),), generator=stream)] for part in parts]
         found.append(measure(torch.cat(drawn)))
     return torch.tensor(found, dtype=torch.float64)
+
+
+def percentile_interval(value: float, replicates: Tensor) -> Interval:
+    """Return a value with the 95 % interval of its bootstrap replicates, float64 [R]; it holds the value."""
+    low, high = replicates.quantile(torch.tensor([0.025, 0.975], dtype=replicates.dtype)).tolist()
+    return Interval(value, min(low, value), max(high, value))
 
 
 def _balanced(hits: Tensor, labels: Tensor) -> tuple[list[float], Tensor]:

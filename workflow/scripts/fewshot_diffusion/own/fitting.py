@@ -14,7 +14,6 @@ from ..config.attributes import AttributeHeadConfig
 from ..config.own import OwnLearningConfig
 from ..data.image_set import load_image_set
 from ..masks.metrics import miou
-from ..masks.pairs import PairFiles
 from ..pipeline.cached import TapFeatures, joint_taps, tap_features
 from ..pipeline.cached_pairs import CachedPairs
 from ..pipeline.heads import (
@@ -30,6 +29,7 @@ from ..storage.files import write_json
 from ..storage.tables import write_csv
 from .curve import Curve, bootstrapped, learning_curve
 from .model import open_model
+from .pairs import OwnPairs
 from .shots import shots_of
 
 
@@ -128,7 +128,7 @@ def fit_own_masks(
         output: What to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    pipe, pairs = open_model(model, device=device), PairFiles(images=images, masks=masks).load()
+    pipe, pairs = open_model(model, device=device), OwnPairs(images, masks, settings.shots).of_head()
     options = {"taps": settings.taps, "flip": settings.flip}
     cached, candidates = cache_pairs(pipe.denoiser, pairs, settings.mode, options)
     fitted = fit_cached_masks(settings.mode, cached, candidates)

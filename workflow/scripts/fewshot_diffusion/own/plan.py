@@ -20,6 +20,9 @@ LEVELS, DRAWS = 7, 2
 GUIDED = 0.85
 """Share of the steps that are guided: from a tenth to 95 % of the timesteps."""
 
+MASKS = "masks"
+"""The subject of the head of masks; no attribute is called so."""
+
 STEERED = {"exact": "2 to 3", "readout": "1 to 2"}
 """What a guided step costs, in plain ones."""
 
@@ -56,12 +59,17 @@ class OwnPlan:
     @property
     def subjects(self) -> list[str]:
         """All that has a head: attributes, and masks."""
-        return [*self.titles, *(["masks"] if self.masked else [])]
+        return [*self.titles, *([MASKS] if self.masked else [])]
 
     @property
     def measured(self) -> list[str]:
-        """Attributes with labels to spare for a judge."""
-        return [attribute for attribute in self.titles if not any(self.missing(attribute))]
+        """Subjects with labels, or pairs, to spare for a judge."""
+        return [subject for subject in self.subjects if not any(self.missing(subject))]
+
+    @property
+    def judged(self) -> list[str]:
+        """Those of them that are attributes."""
+        return [subject for subject in self.measured if subject in self.titles]
 
     @property
     def contents(self) -> dict[str, str]:
@@ -70,12 +78,17 @@ class OwnPlan:
         self.checksums.remember()
         return found
 
-    def missing(self, attribute: str) -> tuple[int, int]:
-        """Return how many more images with and without an attribute a judge would want."""
-        assert self.labels
+    def missing(self, subject: str) -> tuple[int, ...]:
+        """Return how many more images with and without an attribute a judge would want; of masks, how many pairs."""
         wanted = self.config.shots + self.config.table.held_out
-        having, lacking = self.labels.numbers(attribute)
-        return max(0, wanted - having), max(0, wanted - lacking)
+        return tuple(max(0, wanted - number) for number in self._numbers(subject))
+
+    def _numbers(self, subject: str) -> tuple[int, ...]:
+        if subject == MASKS:
+            assert self.masked
+            return (len(self.masked.images),)
+        assert self.labels
+        return self.labels.numbers(subject)
 
     def samples(self, subject: str) -> int:
         """Return how many samples are drawn: of what is measured more than the sheet shows; unguided ones for all."""
@@ -85,7 +98,7 @@ class OwnPlan:
     @property
     def remarks(self) -> list[str]:
         """What is said before the first job: the cost, and what more labels would bring."""
-        return [self._cost(), *(self._wish(attribute) for attribute in self.titles if any(self.missing(attribute)))]
+        return [self._cost(), *(self._wish(subject) for subject in self.subjects if any(self.missing(subject)))]
 
     def _cost(self) -> str:
         own, levels = self.config, LEVELS * DRAWS if self.config.mode == "readout" else 1
@@ -99,11 +112,15 @@ class OwnPlan:
             "plain ones. `make plan TARGET=own CONFIG=...` counts them in FLOPs and GPU-hours."
         )
 
-    def _wish(self, attribute: str) -> str:
-        (having, lacking), spare = self.missing(attribute), self.config.table.held_out
+    def _wish(self, subject: str) -> str:
+        missing, spare = self.missing(subject), self.config.table.held_out
+        if subject == MASKS:
+            more, each = f"{missing[0]} more pairs", ""
+        else:
+            more, each = f"{missing[0]} more images with it and {missing[1]} without", " each"
         return (
-            f"own: {self.titles[attribute]}: {having} more images with it and {lacking} without would bring a judge "
-            f"and a measured table: own.table.held_out ({spare}) each beyond own.shots ({self.config.shots})."
+            f"own: {self.titles.get(subject, subject)}: {more} would bring a judge and a measured table: "
+            f"own.table.held_out ({spare}){each} beyond own.shots ({self.config.shots})."
         )
 
 

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from ..data.image_set import ImageSet
 
+JUDGED_WITH = 5
+"""One image in so many of those held out says how far to trust the judge; the others train it."""
+
 
 def shots_of(ids: Tensor, having: Tensor, most: int) -> Tensor:
     """Return which images a head learns from: the first of each kind in the order of their hashed names, bool [N].

@@ -20,13 +20,10 @@ from ..storage.files import read_json, write_json
 from ..storage.tables import write_csv
 from ..storage.tensors import pixel_digest
 from ..storage.weights import save_module
-from .shots import balanced, held_out_of
+from .shots import JUDGED_WITH, balanced, held_out_of
 
 ACCURACY = "accuracy.json"
 """Beside a judge's weights: what it was right on."""
-
-JUDGED_WITH = 5
-"""One image in so many of those held out says how far to trust the judge; the others train it."""
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,9 @@ class DenoiserCosts:
 
         return counted(run)
 
-    def mask_head(self, preset: MaskTapsConfig, classes: Sequence[str], hidden_channels: int) -> MaskHead:
+    def mask_head(
+        self, preset: MaskTapsConfig, classes: Sequence[str], hidden_channels: int | Sequence[int]
+    ) -> MaskHead:
         """Return a mask head without weights."""
         taps, size = self.described(tuple(preset.taps)), self.image_size
         if preset.compared_at == "taps":

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from ..config.masks import MaskTapsConfig
 from ..judges import AttributeClassifier
+from ..own.masks_table import CHANNELS
 from ..own.plan import DRAWS, GUIDED, LEVELS, OwnPlan, plan_own
-from ..own.table import JUDGED_WITH
+from ..own.shots import JUDGED_WITH
 from ..pipeline.cached_pairs import COMPARED, FOLDS
-from .networks import BACKWARD, built, on_image
+from .networks import BACKWARD, built, on_image, segmenter
 from .work import FLOAT, HALF, Run, Work
 
 UPDATES, PER_UPDATE = 800, 4
@@ -38,7 +39,7 @@ def fit_masks(run: Run) -> Work:
     """Cache activations of the pairs, and train heads on them: to choose, for the curve, and the one that stays."""
     plan, costs = _plan(run), run.networks
     assert plan.masked
-    pairs = len(plan.masked.images)
+    pairs = min(len(plan.masked.images), plan.config.shots)
     taps = MaskTapsConfig(taps=_taps(run), feature_timestep=0, upsampling="bilinear")
     head = costs.head_training(costs.mask_head(taps, plan.config.classes, 64))
     trainings = 1 + CURVE * FOLDS / COMPARED
@@ -74,6 +75,15 @@ def train_judge(run: Run, attribute: str) -> Work:
     return Work(plan.config.table.judge.epochs * (1 - 1 / JUDGED_WITH) * held_out * BACKWARD * forward)
 
 
+def train_segmenter(run: Run) -> Work:
+    """Train the judge of masks."""
+    plan, size = _plan(run), run.networks.image_size
+    assert plan.masked
+    held_out = max(0, len(plan.masked.images) - plan.config.shots)
+    forward = on_image(segmenter(plan.config.classes, CHANNELS, size), size)
+    return Work(plan.config.table.judge.epochs * (1 - 1 / JUDGED_WITH) * held_out * BACKWARD * forward)
+
+
 def _taps(run: Run) -> list[str]:
     """Return the modules that heads read: named ones, or as of "auto" the finest block, which costs most."""
     plan = _plan(run)
@@ -89,4 +99,5 @@ JOBS: dict[str, Callable[..., Work]] = {
     "sample_own": sample,
     "export_own_pipeline": export,
     "train_own_judge": train_judge,
+    "train_own_segmenter": train_segmenter,
 }
