@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from ..errors import ConfigError
 from .attributes import AttributesConfig
 from .base import Section, at_home, inherited, paths_in
+from .baselines import BaselinesConfig
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
 from .compute import ComputeConfig
@@ -50,6 +51,9 @@ class Config(Section):
     downloads: DownloadsConfig
     compute: ComputeConfig
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
+    baselines: BaselinesConfig | None = Field(
+        None, description="Generative baselines of experiment 1, for those that `attributes.methods` names."
+    )
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
     own: OwnConfig | None = Field(
