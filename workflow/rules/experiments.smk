@@ -20,6 +20,12 @@ if CONFIG.attributes:
     include: "attributes/heads.smk"
     include: "attributes/sample.smk"
     include: "attributes/baselines.smk"
+
+    if CONFIG.attributes.baselines:
+
+        include: "baselines.smk"
+        include: "attributes/generative.smk"
+        include: "attributes/generative_report.smk"
     include: "attributes/evaluate.smk"
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"

@@ -108,11 +108,13 @@ rule evaluate_attributes:
         descriptions=subpath(input.reference, ancestor=2),
         real=subpath(input.reference, parent=True),
         methods=METHODS,
+        training_images=[CONFIG.training_images(method) for method in METHODS],
         code=code("evaluate_attributes.py", env="evaluation"),
     shell:
         "python workflow/scripts/evaluate_attributes.py --settings {params.settings:q} --target {params.target:q}"
         " --data-set {params.data_set:q} --descriptions {params.descriptions:q} --real {params.real:q}"
-        " --methods {params.methods:q} --reference {input.reference_images:q} --controls {input.controls_images:q}"
+        " --methods {params.methods:q} --training-images {params.training_images:q}"
+        " --reference {input.reference_images:q} --controls {input.controls_images:q}"
         " --distances {output.distances:q} --shares {output.judge:q} 2> {log:q}"
 
 

@@ -84,7 +84,11 @@ class LatentModel(nn.Module, ABC):
 
     def encode(self, clean: Tensor) -> Tensor:
         """Return the latents of images [B, 3, H, W], -1..1, as classifiers and the prior see them, float32 [B, D]."""
-        return (self.posterior_mean(clean) - self.latent_mean) / self.latent_scale
+        return self.normalised(self.posterior_mean(clean))
+
+    def normalised(self, latents: Tensor) -> Tensor:
+        """Return latents [B, D] of ``posterior_mean`` as ``encode`` does."""
+        return (latents - self.latent_mean) / self.latent_scale
 
     def unnormalised(self, latents: Tensor) -> Tensor:
         """Return latents [B, D] as they were before ``encode`` normalised them."""

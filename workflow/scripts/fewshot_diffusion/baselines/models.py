@@ -19,7 +19,7 @@ MODELS: dict[str, tuple[Make, type[Any]]] = {"diffae": (DiffAE, DiffAEConfig)}
 def build_baseline(name: str, settings: BaselinesConfig, schedule: ScheduleConfig, image_size: int) -> LatentModel:
     """Return an untrained model."""
     make, _ = MODELS[name]
-    return make(getattr(settings, name), schedule, image_size)
+    return make(settings.recipe(name), schedule, image_size)
 
 
 def load_baseline(name: str, folder: Path) -> LatentModel:

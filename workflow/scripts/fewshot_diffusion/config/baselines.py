@@ -1,6 +1,6 @@
 """Settings of the generative baselines: models whose latent a linear classifier of few labels reads."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -20,6 +20,13 @@ class BaselineTrainingConfig(DenoiserTrainingConfig):
         if power != 1:
             raise ValueError("expected 1: stages of baselines draw their timesteps uniformly")
         return power
+
+    @field_validator("compile")
+    @classmethod
+    def _eager(cls, wanted: bool) -> bool:
+        if wanted:
+            raise ValueError("expected false: baselines are not compiled")
+        return wanted
 
 
 class PriorTrainingConfig(BaselineTrainingConfig):
@@ -59,4 +66,17 @@ class BaselinesConfig(Section):
 
     source: Source = Field(description="Of their weights. train: on the spot; store: the stored ones (`make restore`).")
     training: BaselineTrainingConfig = Field(description="Of what makes images from latents: the same for all.")
-    diffae: DiffAEConfig
+    candidate_units: Positive | None = Field(
+        None,
+        description="Work units of latents that classifiers choose from; null: as many as the unguided pool has.",
+    )
+    diffae: DiffAEConfig | None = None
+
+    def recipe(self, baseline: str) -> Any:
+        """Return a baseline's own section. A stage that is trained on latents has a section of its name in it."""
+        return getattr(self, baseline)
+
+    def only(self, baseline: str) -> "BaselinesConfig":
+        """Return what one baseline's weights depend on: the others' recipes make nothing of it stale."""
+        others = dict.fromkeys(set(get_args(Baseline)) - {baseline})
+        return self.model_copy(update={**others, "source": "train", "candidate_units": None})
