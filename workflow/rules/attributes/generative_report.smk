@@ -80,7 +80,7 @@ rule reconstruct_images:
         weights="<results>/baselines/{baseline}/<weights>",
         images=f"<results>/images/controls{FIRST}.parquet",
     output:
-        "<results>/baselines/{baseline}/reconstructions.parquet",
+        "<results>/attributes/reconstructions/{baseline}.parquet",
     log:
         "<logs>/reconstruct_images/{baseline}.log",
     benchmark:
@@ -106,7 +106,7 @@ rule draw_baseline_sheet:
         real=(
             [
                 f"<results>/attributes/descriptions/real{FIRST}/controls.safetensors",
-                "<results>/baselines/{baseline}/reconstructions.parquet",
+                "<results>/attributes/reconstructions/{baseline}.parquet",
             ]
             if CONFIG.report.show_real
             else []
