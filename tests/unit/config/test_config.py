@@ -159,7 +159,7 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
         ("attributes.head.l2", [float("inf")], "finite number"),
         ("attributes.targets", [], "at least 1"),
         ("attributes.targets.0.guidance_scale.exact", float("inf"), "finite number"),
-        ("attributes.methods", ["exact", "guessed"], "'naive', 'unguided', 'ddim_i', 'exact', 'readout' or 'steering'"),
+        ("attributes.methods", ["exact", "guessed"], "'d2c', 'hierarchical_vae', 'exact', 'readout' or 'steering'"),
         ("masks.methods", ["exakt"], "'unguided', 'exact', 'readout', 'clean_image' or 'controlnet'"),
         ("masks.source", "folder", "'train' or 'store'"),
         ("classes.architectures.0.name", "resnet99", "'resnet18', 'wide_resnet50_2' or 'resnext50_32x4d'"),

@@ -4,15 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..config.baselines import BaselinesConfig, DiffAEConfig
+from ..config.baselines import BaselinesConfig, D2CConfig, DiffAEConfig, HierarchicalVAEConfig
 from ..config.denoiser import ScheduleConfig
 from ..storage.weights import load_module
 from .base import LatentModel
+from .d2c import D2C
 from .diffae import DiffAE
+from .hierarchical_vae import HierarchicalVAE
 
 Make = Callable[[Any, ScheduleConfig, int], LatentModel]
 
-MODELS: dict[str, tuple[Make, type[Any]]] = {"diffae": (DiffAE, DiffAEConfig)}
+MODELS: dict[str, tuple[Make, type[Any]]] = {
+    "diffae": (DiffAE, DiffAEConfig),
+    "d2c": (D2C, D2CConfig),
+    "hierarchical_vae": (HierarchicalVAE, HierarchicalVAEConfig),
+}
 """Name -> what makes it of its recipe, the denoiser's schedule and the image size in pixels; and the recipe's type."""
 
 

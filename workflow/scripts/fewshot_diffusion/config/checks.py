@@ -160,6 +160,11 @@ def _baselines(config: "Config", attributes: "AttributesConfig") -> Iterator[str
     for name in attributes.baselines:
         if config.baselines is None or config.baselines.recipe(name) is None:
             yield f"baselines.{name}: found null, expected a recipe, since attributes.methods has {name}"
+        elif config.data.image_size % (multiple := config.baselines.recipe(name).multiple):
+            yield (
+                f"baselines.{name}: found a recipe for multiples of {multiple} pixels, but data.image_size is "
+                f"{config.data.image_size}: fewer numbers in block_out_channels halve images less often"
+            )
     if attributes.baselines and config.candidate_units < config.units_per_target:
         yield (
             f"baselines.candidate_units: found {config.candidate_units}, expected at least {config.units_per_target}: "
