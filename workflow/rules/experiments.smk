@@ -25,7 +25,9 @@ if CONFIG.attributes:
 
         include: "baselines.smk"
         include: "attributes/generative.smk"
+        include: "attributes/generative_samples.smk"
         include: "attributes/generative_report.smk"
+    include: "attributes/describe.smk"
     include: "attributes/evaluate.smk"
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"
