@@ -15,6 +15,9 @@ from ..config.sampling import SamplingConfig
 from .networks import BACKWARD, counted
 from .work import FLOAT, TRAINING_STATE, Run, Work
 
+SHEET = 32
+"""Images of the controls that a contact sheet shows, and their reconstructions."""
+
 
 @dataclass(frozen=True)
 class BaselineCosts:
@@ -118,6 +121,12 @@ def score(run: Run, baseline: str, _attribute: str) -> Work:
     return Work(run.images("controls") * baseline_costs(run, baseline).encode())
 
 
+def reconstruct(run: Run, baseline: str) -> Work:
+    """Encode and decode the images of a sheet."""
+    costs, number = baseline_costs(run, baseline), SHEET
+    return Work(number * (costs.encode() + costs.decode(run.config.sampling)), number * run.image)
+
+
 def describe(run: Run, _baseline: str, which: str) -> Work:
     """Describe a row's samples, or those that come as they are and need no judge."""
     number = run.config.evaluation.samples
@@ -132,5 +141,6 @@ JOBS: dict[str, Callable[..., Work]] = {
     "sample_baseline": sample_baseline,
     "extract_baseline_latents": read_shots,
     "score_baseline_classifier": score,
+    "reconstruct_images": reconstruct,
     "describe_baseline": describe,
 }
