@@ -79,7 +79,7 @@ def test_the_first_kept_latents_are_decoded_and_jobs_change_no_byte(
         shards[jobs] = [tmp_path / f"{job}-of-{jobs}.parquet" for job in range(1, jobs + 1)]
         for path in shards[jobs]:
             portion = Portion(path.stem, tmp_path / f"units-{jobs}", path)
-            sample_baseline(SAMPLING, DARK, files, candidates(root), portion, "cpu")
+            sample_baseline(SAMPLING, DARK, files.weights, files.denoiser, candidates(root), portion, "cpu")
     sets = [load_samples(paths, DARK.about) for paths in shards.values()]
     assert sets[0].seeds.tolist() == [100, 102, 104, 106, 108, 110]
     for other in sets[1:]:
@@ -91,9 +91,17 @@ def test_a_candidate_costs_its_latent_and_of_the_accepted_share_its_image(
     root: Path, files: BaselineFiles, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.parquet"
-    sample_baseline(SAMPLING, DARK, files, candidates(root), Portion("1-of-1", tmp_path / "units", path), "cpu")
     sample_baseline(
-        SAMPLING, Wanted("diffae"), files, Candidates(root / "latents.safetensors", 6),
+        SAMPLING,
+        DARK,
+        files.weights,
+        files.denoiser,
+        candidates(root),
+        Portion("1-of-1", tmp_path / "units", path),
+        "cpu",
+    )
+    sample_baseline(
+        SAMPLING, Wanted("diffae"), files.weights, files.denoiser, Candidates(root / "latents.safetensors", 6),
         Portion("1-of-1", tmp_path / "units", tmp_path / "all.parquet"), "cpu",
     )  # fmt: skip
     half, whole = (load_samples([tmp_path / name]) for name in ("a.parquet", "all.parquet"))
@@ -140,7 +148,9 @@ def test_none_accepted_is_a_result(root: Path, files: BaselineFiles, tmp_path: P
     save_decisions(torch.zeros(16), seeds, torch.zeros(16, dtype=torch.bool), tmp_path / "d.parquet", DARK.about)
     none = Candidates(root / "latents.safetensors", 6, tmp_path / "d.parquet")
     path = tmp_path / "a.parquet"
-    sample_baseline(SAMPLING, DARK, files, none, Portion("1-of-1", tmp_path / "units", path), "cpu")
+    sample_baseline(
+        SAMPLING, DARK, files.weights, files.denoiser, none, Portion("1-of-1", tmp_path / "units", path), "cpu"
+    )
     settings = EvaluationConfig.model_validate(
         {"extractors": [{"kind": "efficientnet_lite0"}], "samples": 6, "bootstrap": 20, "kernel_subset": 8}
     )

@@ -210,7 +210,8 @@ def reject_latents(classifier: Path, wanted: Wanted, latents: Path, output: Path
 def sample_baseline(
     settings: SamplingConfig,
     wanted: Wanted,
-    files: BaselineFiles,
+    weights: Path,
+    denoiser: Path,
     candidates: Candidates,
     portion: Portion,
     device: str = "auto",
@@ -220,17 +221,18 @@ def sample_baseline(
     Args:
         settings: Section sampling, JSON.
         wanted: What they stand for.
-        files: The model.
+        weights: Weights folder of the baseline.
+        denoiser: Weights folder of the denoiser, in whose forward passes costs are counted.
         candidates: Latents, and which of them are kept.
         portion: Which of them this job decodes.
         device: auto, cpu, cuda or cuda:<n>.
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads)
-    model, denoiser = files.load(runtime)
-    latents, rate = candidates.chosen(files.baseline, wanted.about)
+    model, counted_in = BaselineFiles(wanted.baseline, weights, denoiser).load(runtime)
+    latents, rate = candidates.chosen(wanted.baseline, wanted.about)
     about = {
         **wanted.about,
-        "weights": weights_digest(files.weights),
+        "weights": weights_digest(weights),
         "latents": tensor_digest({"latents": latents.values, "seeds": latents.seeds}),
         "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
         "precision": str(runtime.dtype),
@@ -240,7 +242,7 @@ def sample_baseline(
     images, seconds = decode_units(latents, units, model, settings, runtime, checkpoints)
     positions = torch.tensor([position for unit in units for position in unit.seeds], dtype=torch.int64)
     # Of each candidate: all are drawn, the accepted ones decoded.
-    forwards = latents.forwards_per_sample + rate * decode_forwards(model, denoiser, settings, runtime)
+    forwards = latents.forwards_per_sample + rate * decode_forwards(model, counted_in, settings, runtime)
     save_samples(SampleSet(images, latents.seeds[positions], forwards), portion.output, about)
     write_timing(portion.output.with_suffix(".timing.json"), seconds, len(positions))
 
