@@ -20,6 +20,15 @@ if CONFIG.attributes:
     include: "attributes/heads.smk"
     include: "attributes/sample.smk"
     include: "attributes/baselines.smk"
+
+    if CONFIG.attributes.baselines:
+
+        include: "baselines.smk"
+        include: "attributes/generative.smk"
+        include: "attributes/generative_samples.smk"
+        include: "attributes/generative_report.smk"
+
+    include: "attributes/describe.smk"
     include: "attributes/evaluate.smk"
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"

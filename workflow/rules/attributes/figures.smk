@@ -100,3 +100,4 @@ rule attributes:
         "<results>/figures/attributes.png",
         expand("<results>/figures/attributes_sheet_{method}.png", method=SHOWN),
         DISTRIBUTION_RESULTS if SHARED else [],
+        BASELINE_RESULTS if CONFIG.attributes.baselines else [],

@@ -1,7 +1,7 @@
 """Rows of the tables: distances of each method to the wanted class, and the judge's shares."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from ..storage.tables import write_csv
 
 TABLE_COLUMNS = [
     "data_set", "attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "n", "seeds",
-    "judge_accuracy", "judge_real", "forwards_per_sample", "seconds_per_sample", "published", "kind", "note",
+    "judge_accuracy", "judge_real", "forwards_per_sample", "seconds_per_sample", "training_images", "published", "kind",
+    "note",
 ]  # fmt: skip
 
 
@@ -44,6 +45,8 @@ class Described:
         methods: Methods to compare, in the table's order.
         reference: Images of the split reference, parquet: its attributes.
         controls: Images of the split controls, parquet: its attributes.
+        training_images: Images that each method's generative model saw in training, in the order of methods; 0: none,
+            or nobody knows.
     """
 
     descriptions: Path
@@ -51,6 +54,7 @@ class Described:
     methods: list[str]
     reference: Path
     controls: Path
+    training_images: list[int] = field(default_factory=list)
 
     def candidates(self, target: TargetConfig) -> list[Description]:
         """Return the images that stand for a class by each method.
@@ -109,7 +113,9 @@ def evaluate_attributes(
         shares: CSV to write: a row per method.
     """
     candidates, real = files.candidates(target), files.real_class(target)
-    write_csv(distances, distance_rows(data_set, target, candidates, real, settings))
+    seen = {method: n for method, n in zip(files.methods, files.training_images, strict=True) if n}
+    rows = distance_rows(data_set, target, candidates, real, settings)
+    write_csv(distances, rows.assign(training_images=rows["method"].map(seen).astype("Int64")))
     write_csv(shares, share_rows(data_set, target, candidates, real, settings))
 
 

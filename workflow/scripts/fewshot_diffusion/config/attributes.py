@@ -2,16 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from unicodedata import normalize
 from zlib import crc32
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from .base import Count, FeatureBatch, Fraction, Mode, Name, Positive, Precision, Scales, Section, SweepConfig, Timestep
+from .baselines import Baseline
 from .supervised import SupervisedConfig
 
-AttributeMethod = Literal["naive", "unguided", "ddim_i", "exact", "readout", "steering"]
+AttributeMethod = Literal["naive", "unguided", "ddim_i", Baseline, "exact", "readout", "steering"]
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 DISTRIBUTION = "distribution"
@@ -177,6 +178,11 @@ class AttributesConfig(Section):
     def modes(self) -> list[str]:
         """Methods that steer by what the shots teach, in the table's order."""
         return [method for method in self.methods if method in AttributeScalesConfig.model_fields]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Generative baselines, in the table's order."""
+        return [method for method in self.methods if method in get_args(Baseline)]
 
     @property
     def with_share(self) -> list[TargetConfig]:

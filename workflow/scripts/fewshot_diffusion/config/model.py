@@ -8,13 +8,14 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigError
 from .attributes import AttributesConfig
 from .base import Section, at_home, inherited, paths_in
+from .baselines import Baseline, BaselinesConfig
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
 from .compute import ComputeConfig
@@ -50,6 +51,9 @@ class Config(Section):
     downloads: DownloadsConfig
     compute: ComputeConfig
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
+    baselines: BaselinesConfig | None = Field(
+        None, description="Generative baselines of experiment 1, for those that `attributes.methods` names."
+    )
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
     own: OwnConfig | None = Field(
@@ -131,6 +135,20 @@ class Config(Section):
         """Work units of the unguided pool."""
         given = self.attributes.sets.units_unguided if self.attributes else None
         return given or 6 * self.units_per_target
+
+    def training_images(self, method: str) -> int:
+        """Return how many images the generative model behind an attributes' method saw; 0: none, or nobody knows."""
+        if method == "naive":
+            return 0
+        if self.baselines and method in get_args(Baseline):
+            return self.baselines.training.num_images
+        return 0 if self.denoiser.source in ("folder", "checkpoint") else self.denoiser.training.num_images
+
+    @property
+    def candidate_units(self) -> int:
+        """Work units of latents that a generative baseline's classifier chooses from."""
+        given = self.baselines.candidate_units if self.baselines else None
+        return given or self.units_unguided
 
     def mask_sampling(self, preset: str, sweep: bool = False) -> SamplingConfig:
         """Return the sampling of masks: as the preset says, in work units that hold one sample of each mask.

@@ -2,6 +2,7 @@
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,30 +38,24 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 _STATE = ("parameter", "average", "exp_avg", "exp_avg_sq")
 
 
-@dataclass(eq=False)
-class DenoiserTraining:
+class Training(ABC):
     """Training state that can be written and resumed; step k draws from the stream of (seed, k) alone.
 
     Attributes:
         model: What is trained, in place.
-        predict: Uses ``model``; positions tell it which conditions belong to the images.
         settings: Recipe.
-        schedule: Noise schedule and prediction type.
         runtime: Device and precision.
         rates: Multiplies the learning rate of parameters, by name; of the others it is 1.
     """
 
     model: nn.Module
-    predict: Predict
     settings: DenoiserTrainingConfig
-    schedule: ScheduleConfig
     runtime: Runtime
-    rates: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float]
 
     def __post_init__(self) -> None:
         self.runtime.place(self.model).train()
         self.step = 0
-        self.alphas_cumprod = make_scheduler(self.schedule).alphas_cumprod.to(self.runtime.device)
         groups = _groups(self.model, self.rates)
         self.optimizer = torch.optim.AdamW(groups, lr=self.settings.learning_rate, betas=(0.9, 0.99))
         on_gpu = self.runtime.device.type == "cuda"  # a kernel for all parameters; on a CPU it rounds otherwise
@@ -73,17 +68,16 @@ class DenoiserTraining:
         """Optimizer steps of a whole training."""
         return math.ceil(self.settings.num_images / self.settings.batch_size)
 
+    @abstractmethod
+    def loss(self, images: Rows) -> Tensor:
+        """Return the present step's loss, a scalar, of images drawn from uint8 [N, 3, H, W]."""
+
     def train_step(self, images: Rows) -> Tensor:
         """Take one optimizer step on images drawn from uint8 [N, 3, H, W]; return the loss, a scalar on the device.
 
         Nothing in it waits for the device: to read the loss would.
         """
-        index, clean, noise, timesteps = self._draw(images)
-        alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-        with self.runtime.autocast():
-            output = self.predict(add_noise(clean, noise, alpha_bar_t), timesteps, index)
-        target = training_target(clean, noise, alpha_bar_t, self.schedule.prediction_type)
-        loss = F.mse_loss(output.float(), target)
+        loss = self.loss(images)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate() * group["rate"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -132,16 +126,51 @@ class DenoiserTraining:
             moments = {name: torch.empty_like(parameter).copy_(tensors[f"{i}.{name}"]) for name in _STATE[2:]}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(self.step)), **moments}
 
-    def _draw(self, images: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw_clean(self, images: Rows, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return positions of a batch, [B], and its x_0, float32 [B, ...], half of it mirrored if settings say so."""
         size, device = self.settings.batch_size, self.runtime.device
-        stream = generator(f"denoiser training {self.settings.seed}", self.step, device)
         index = torch.randint(len(images), (size,), generator=stream, device=device)
         clean = self.clean(take(images, index))
         mirrored = torch.rand(size, generator=stream, device=device) < 0.5
         if self.settings.random_flip:
             clean = torch.where(mirrored.view(-1, 1, 1, 1), clean.flip(-1), clean)
-        noise = torch.randn(clean.shape, generator=stream, device=device)
-        return index, clean, noise, self._draw_timesteps(size, stream)
+        return index, clean
+
+
+@dataclass(eq=False)
+class DenoiserTraining(Training):
+    """Training of what denoises.
+
+    Attributes:
+        predict: Uses ``model``; positions tell it which conditions belong to the images.
+        schedule: Noise schedule and prediction type.
+    """
+
+    model: nn.Module
+    predict: Predict
+    settings: DenoiserTrainingConfig
+    schedule: ScheduleConfig
+    runtime: Runtime
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.alphas_cumprod = make_scheduler(self.schedule).alphas_cumprod.to(self.runtime.device)
+
+    def loss(self, images: Rows) -> Tensor:
+        """Return the mean squared error of what is predicted of noisy images."""
+        index, clean, noise, timesteps = self._draw(images)
+        alpha_bar_t = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        with self.runtime.autocast():
+            output = self.predict(add_noise(clean, noise, alpha_bar_t), timesteps, index)
+        target = training_target(clean, noise, alpha_bar_t, self.schedule.prediction_type)
+        return F.mse_loss(output.float(), target)
+
+    def _draw(self, images: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        stream = generator(f"denoiser training {self.settings.seed}", self.step, self.runtime.device)
+        index, clean = self.draw_clean(images, stream)
+        noise = torch.randn(clean.shape, generator=stream, device=stream.device)
+        return index, clean, noise, self._draw_timesteps(len(index), stream)
 
     def _draw_timesteps(self, number: int, stream: torch.Generator) -> Tensor:
         last = self.schedule.num_train_timesteps
@@ -221,7 +250,7 @@ def fit_denoiser(
     return unet.requires_grad_(False).eval()
 
 
-def run_training(training: DenoiserTraining, images: Rows, checkpoints: CheckpointFolder) -> None:
+def run_training(training: Training, images: Rows, checkpoints: CheckpointFolder) -> None:
     """Train to the end, from the state in ``checkpoints`` if it is there; the model ends with its moving average.
 
     Raises:
@@ -258,7 +287,7 @@ def state_file(checkpoints: CheckpointFolder) -> Path:
     return checkpoints.path / "state.safetensors"
 
 
-def _keep(training: DenoiserTraining, checkpoints: CheckpointFolder, loss: float) -> None:
+def _keep(training: Training, checkpoints: CheckpointFolder, loss: float) -> None:
     training.save(checkpoints)
     line = {"images": training.step * training.settings.batch_size, "loss": loss, "lr": training.learning_rate()}
     with (checkpoints.path / "log.jsonl").open("a") as file:

@@ -17,6 +17,7 @@ from ..storage.files import is_stored
 WEIGHTS = {
     "denoiser": ("denoiser",),
     "denoiser.latent": ("stable_diffusion",),
+    "baselines": ("baselines",),
     "masks": ("masks/segmenters", "masks/controlnets"),
     "classes": ("classes/generator",),
 }
@@ -25,6 +26,7 @@ WEIGHTS = {
 TRAINED_ON = {
     "denoiser": ("train",),
     "denoiser.latent": ("train",),
+    "baselines": ("train",),
     "masks": ("judge", "tuning_judge", "pairs"),
     "classes": ("class_train",),
 }
@@ -72,7 +74,8 @@ def require_weights(config: object, results: Path, base: Path = Path()) -> None:
         WeightsError: Names what is missing and what to do.
     """
     for key, names in WEIGHTS.items():
-        absent = [results / name for name in names if not (results / name).is_dir()]
+        folders = [f"{names[0]}/{each}" for each in _wanted_baselines(config)] if key == "baselines" else names
+        absent = [results / name for name in folders if not (results / name).is_dir()]
         if absent and _source_of(config, key) == "store":
             there = "" if base == Path() else f" in {base.resolve()}, add `--directory {base.resolve()}`"
             found = (
@@ -114,7 +117,14 @@ def require_shipped_splits(config: Config, shipped: Path) -> None:
                 )
 
 
+def _wanted_baselines(config: object) -> list[str]:
+    found: list[str] = getattr(getattr(config, "attributes", None), "baselines", [])
+    return found
+
+
 def _source_of(config: object, key: str) -> object:
+    if key == "baselines" and not _wanted_baselines(config):
+        return None  # nothing of them is made
     for name in key.split("."):
         config = getattr(config, name, None)
     return getattr(config, "source", None)

@@ -25,7 +25,7 @@ from ..storage.files import sha256
 Record = dict[str, Any]
 
 STORED = (
-    "denoiser", "images/shots.parquet", "judges/judge", "attributes/heads", "attributes/samples",
+    "denoiser", "baselines", "images/shots.parquet", "judges/judge", "attributes/heads", "attributes/samples",
     "masks/segmenters", "masks/controlnets", "classes/generator",
 )  # fmt: skip
 """Below ``results/<data set>/``: weights that take long to train, and what steers and draws the attributes' samples."""

@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ...config.supervised import SupervisedConfig
 from ...diffusion.samples import load_samples
 from ...judges import AttributeClassifier, train_classifier
 from ...runtime import make_runtime
-from ...seeds import generator
 from ...storage.weights import load_module, save_module
 from ..shots import ShotFiles
-from .decisions import save_decisions
+from .decisions import accept, save_decisions
 
 METHOD = "ddim_i"
 
@@ -53,19 +49,3 @@ def reject_ddim_i(classifier: Path, attribute: str, value: bool, samples: list[P
     probability = has_it if value else 1 - has_it
     about = {"method": METHOD, "attribute": attribute, "value": value}
     save_decisions(probability, pool.seeds, accept(probability, pool.seeds), output, about)
-
-
-def accept(probability: Tensor, seeds: Tensor) -> Tensor:
-    """Decide which images are kept: p > .5 and u < p, u uniform from the image's own seed.
-
-    Args:
-        probability: p(wanted class | image), [N].
-        seeds: Seeds of the images, int64 [N].
-
-    Returns:
-        bool [N].
-
-    Source: Sinha et al. 2021 (D2C), conditional generation by rejection.
-    """
-    uniform = torch.tensor([float(torch.rand((), generator=generator("rejection", int(s)))) for s in seeds])
-    return (probability > 0.5) & (uniform < probability)

@@ -6,8 +6,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ...seeds import generator
 from ...storage.files import About
 from ...storage.records import read_records, write_records
+
+
+def accept(probability: Tensor, seeds: Tensor) -> Tensor:
+    """Decide which images, or latents, are kept: p > .5 and u < p, u uniform from its own seed.
+
+    Args:
+        probability: p(wanted class | image or latent), [N].
+        seeds: Their seeds, int64 [N].
+
+    Returns:
+        bool [N].
+
+    Source: Sinha et al. 2021 (D2C), conditional generation by rejection.
+    """
+    uniform = torch.tensor([float(torch.rand((), generator=generator("rejection", int(s)))) for s in seeds])
+    return (probability > 0.5) & (uniform < probability)
 
 
 def save_decisions(probability: Tensor, seeds: Tensor, accepted: Tensor, path: Path, about: About) -> None:
