@@ -31,7 +31,7 @@ from attribute_helpers import head_settings, save_denoiser
 from fewshot_diffusion import FewShotPipeline
 from fewshot_diffusion.attributes.directions import directed
 from fewshot_diffusion.attributes.features import extract_attribute_features, noised_shots
-from fewshot_diffusion.attributes.guidance import STEEPNESS, attribute_guidance
+from fewshot_diffusion.attributes.guidance import attribute_guidance
 from fewshot_diffusion.attributes.heads import load_head, train_attribute_head
 from fewshot_diffusion.attributes.shots import ShotFiles
 from fewshot_diffusion.config.attributes import AttributeHeadConfig
@@ -168,24 +168,27 @@ def test_several_heads_add_their_log_likelihoods_by_value_and_weight(fitted: Few
     assert len(drawn.images) == 2, "as many as there are masks"
 
 
-def test_a_share_of_the_batch_may_be_wanted(fitted: FewShotPipeline) -> None:
-    """KL(share || mean probability), whose gradient at a sample does not depend on how many there are."""
+@pytest.mark.parametrize(("share", "number"), [(0.0, 0), (0.25, 1), (0.5, 2), (0.9, 4), (1.0, 4)])
+def test_a_share_of_the_batch_may_be_wanted(fitted: FewShotPipeline, share: float, number: int) -> None:
+    """The samples nearest to the attribute are guided towards it, each as it would be alone, the others away."""
     denoiser, x_t, alpha_bar_t = fitted.denoiser, torch.randn(4, 3, 16, 16), torch.tensor(0.3)
     maps = denoiser.predict_with_features(x_t, 600, ["up_blocks.0"])[1]
-    mean = fitted.heads["First"]["readout"].head(maps, 600).mul(STEEPNESS).sigmoid().mean().double().detach()
+    logit = fitted.heads["First"]["readout"].head(maps, 600).detach()
 
-    def divergence(share: float, samples: Tensor = x_t) -> Tensor:
-        terms = terms_of(fitted.heads, {"First": share}, "readout")
-        return -guidance_of(denoiser, terms, first=0)(samples, 600, alpha_bar_t)[1]
+    def guided_by(wanted: bool | float) -> Tensor:
+        samples = x_t.clone().requires_grad_()
+        terms = terms_of(fitted.heads, {"First": wanted}, "readout")
+        log_prob = guidance_of(denoiser, terms, first=0)(samples, 600, alpha_bar_t)[1]
+        (gradient,) = torch.autograd.grad(log_prob.sum(), samples)
+        return gradient
 
-    expected = 0.25 * (0.25 / mean).log() + 0.75 * (0.75 / (1 - mean)).log()
-    torch.testing.assert_close(divergence(0.25).double(), expected.expand(4), rtol=1e-4, atol=1e-5)
-    assert float(divergence(float(mean))[0]) == pytest.approx(0, abs=1e-5)
-    assert divergence(0.0).isfinite().all()
-    assert divergence(1.0).isfinite().all()
-    once, twice = x_t.clone().requires_grad_(), torch.cat([x_t, x_t]).requires_grad_()
-    (one,), (two,) = (torch.autograd.grad(divergence(0.9, x).sum(), x) for x in (once, twice))
-    torch.testing.assert_close(two[:4], one, rtol=1e-3, atol=1e-6)
+    shown = logit >= logit.sort(descending=True).values[number - 1] if number else torch.zeros(4, dtype=torch.bool)
+    expected = torch.where(shown.view(-1, 1, 1, 1), guided_by(True), guided_by(False))
+    assert not torch.allclose(guided_by(True), guided_by(False), rtol=1e-3)
+    torch.testing.assert_close(guided_by(share), expected)
+
+
+def test_samples_of_a_share_depend_on_each_other(fitted: FewShotPipeline) -> None:
     drawn = [fitted({"First": wanted}, seeds=range(2), num_inference_steps=2).images for wanted in (0.5, True)]
     assert not torch.equal(*map(pixels, drawn))
 

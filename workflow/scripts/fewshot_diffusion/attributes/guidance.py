@@ -6,14 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import ExactGuidance, Guidance, ReadoutGuidance
 from .heads import AttributeHead
-
-STEEPNESS = 4.0
-"""What a logit is multiplied by before its probability counts towards a share: samples that a head is undecided about
-would each add half a sample, and a batch of them would do where half was wanted."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +35,21 @@ class Steering:
         return dict(vars(self)) if self.attribute else {"method": self.method}
 
 
-def share_divergence(probability: Tensor, share: float) -> Tensor:
-    """Return how far a batch is from showing an attribute in a wanted share, nats, scalar; 0 where the mean is right.
+def assigned(logit: Tensor, share: float) -> Tensor:
+    """Return which samples of a batch shall have an attribute where a share of them is wanted, bool [B].
 
-    KL(share || p) = share log(share / p) + (1 - share) log((1 - share) / (1 - p)), p the mean of the probabilities
+    It is the round(share B) that a head finds nearest to it: of all ways to reach the share, the one that pushes least.
 
     Args:
-        probability: p(attribute) of each sample of the batch, [B].
+        logit: The head's, of each sample, [B].
         share: Wanted share, 0..1.
-
-    Source: after Parihar et al. 2024, "Balancing Act: Distribution-Guided Debiasing in Diffusion Models", with the
-    Kullback-Leibler divergence of two Bernoulli distributions.
     """
-    mean = probability.mean().clamp(1e-6, 1 - 1e-6)
-    wanted = torch.tensor([share, 1 - share], dtype=mean.dtype, device=mean.device)
-    found = torch.stack([mean, 1 - mean])
-    return (torch.xlogy(wanted, wanted) - wanted * found.log()).sum()
+    rank = logit.argsort(descending=True).argsort()
+    return rank < round(share * len(logit))
 
 
 def wanted_log_prob(head: AttributeHead, maps: Sequence[Tensor], timestep: int, value: bool | float) -> Tensor:
-    """Return log p(attribute = value | activations) of each sample, nats, [B]; of a share, minus the divergence each.
-
-    -B KL(share || p) is the sum over the batch: what a sample feels does not depend on the batch's size. The
-    probabilities are sigmoid(STEEPNESS logit): near to a count of the samples that the head decides for.
+    """Return log p(attribute = value | activations) of each sample, nats, [B]; of a share, with the value assigned it.
 
     Args:
         head: The head.
@@ -70,8 +59,8 @@ def wanted_log_prob(head: AttributeHead, maps: Sequence[Tensor], timestep: int, 
     """
     if not isinstance(value, float):
         return head.log_prob(maps, timestep, value)
-    divergence = share_divergence((STEEPNESS * head(maps, timestep)).sigmoid(), value)
-    return -divergence.expand(len(maps[0]))
+    logit = head(maps, timestep)
+    return F.logsigmoid(torch.where(assigned(logit.detach(), value), logit, -logit))
 
 
 def attribute_guidance(mode: str, denoiser: Denoiser, head: AttributeHead, value: bool | float) -> Guidance:

@@ -211,7 +211,8 @@ _SHARES = """\
 ### Wanted shares
 
 Every distance to a class is also one of class priors. `distribution` asks for a share of every work unit of samples, half
-of them, and pushes each sample by what the mean probability of its unit lacks. Both references are the same for both rows."""
+of them: the samples that its head finds nearest to the attribute are guided towards it, the others away. Both references
+are the same for both rows."""
 
 _FACES = """\
 ### Real faces, 32 x 32
