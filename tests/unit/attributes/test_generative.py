@@ -98,8 +98,7 @@ def test_a_candidate_costs_its_latent_and_of_the_accepted_share_its_image(
     sample_baseline(
         SAMPLING,
         DARK,
-        files.weights,
-        files.denoiser,
+        files,
         candidates(root),
         Portion("1-of-1", tmp_path / "units", path),
         "cpu",
