@@ -8,7 +8,7 @@ import torch
 
 from fewshot_diffusion.baselines.base import LatentModel
 from fewshot_diffusion.baselines.models import build_baseline
-from fewshot_diffusion.config.baselines import BaselinesConfig
+from fewshot_diffusion.config.baselines import BaselineRecipeConfig, BaselinesConfig
 from fewshot_diffusion.config.denoiser import ScheduleConfig
 from fewshot_diffusion.config.sampling import SamplingConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
@@ -35,6 +35,11 @@ def baselines(**changes: Any) -> BaselinesConfig:
     """Return a section of one small recipe, with other values for some keys of it."""
     section = {"source": "train", "training": TRAINING, "diffae": {**DIFFAE, **changes}}
     return BaselinesConfig.model_validate(section)
+
+
+def recipe(**changes: Any) -> BaselineRecipeConfig:
+    """Return all that the weights of the small model depend on."""
+    return BaselineRecipeConfig(baseline="diffae", section=baselines(**changes), schedule=SCHEDULE)
 
 
 def small_diffae() -> LatentModel:

@@ -13,8 +13,8 @@ wildcard_constraints:
     baseline="|".join(BASELINES),
 
 
-def only(wildcards):
-    return CONFIG.baselines.only(wildcards.baseline).model_dump_json()
+def recipe(wildcards):
+    return CONFIG.baseline_recipe(wildcards.baseline).model_dump_json()
 
 
 if CONFIG.baselines.source == "train":
@@ -36,14 +36,12 @@ if CONFIG.baselines.source == "train":
         resources:
             gpu=1,
         params:
-            settings=only,
-            schedule=settings("denoiser.schedule"),
+            settings=recipe,
             folder=subpath(output.weights, parent=True),
             code=code("train_baseline.py", env="diffusion"),
         shell:
-            "python workflow/scripts/train_baseline.py --settings {params.settings:q} --schedule {params.schedule:q}"
-            " --baseline {wildcards.baseline:q} --images {input:q} --checkpoints checkpoints/baselines"
-            " --output {params.folder:q} 2> {log:q}"
+            "python workflow/scripts/train_baseline.py --settings {params.settings:q} --images {input:q}"
+            " --checkpoints checkpoints/baselines --output {params.folder:q} 2> {log:q}"
 
 
 rule draw_baseline_latents:
@@ -67,13 +65,12 @@ rule draw_baseline_latents:
         settings=settings("sampling"),
         weights=subpath(input.weights, parent=True),
         denoiser=subpath(input.denoiser, parent=True),
-        first_seed=CONFIG.sampling.first_seed,
         units=CONFIG.candidate_units,
         code=code("draw_baseline_latents.py", env="diffusion"),
     shell:
         "python workflow/scripts/draw_baseline_latents.py --settings {params.settings:q}"
         " --baseline {wildcards.baseline:q} --weights {params.weights:q} --denoiser {params.denoiser:q}"
-        " --first-seed {params.first_seed:q} --units {params.units:q} --output {output.latents:q} 2> {log:q}"
+        " --units {params.units:q} --output {output.latents:q} 2> {log:q}"
 
 
 rule sample_baseline_pool:

@@ -27,7 +27,6 @@ if CONFIG.attributes:
         include: "attributes/generative.smk"
         include: "attributes/generative_samples.smk"
         include: "attributes/generative_report.smk"
-
     include: "attributes/describe.smk"
     include: "attributes/evaluate.smk"
     include: "attributes/distribution.smk"

@@ -1,7 +1,7 @@
 """Cache what the classifier of one attribute reads: latents of its shots."""
 
 from fewshot_diffusion import cli
-from fewshot_diffusion.attributes.baselines.generative import extract_baseline_latents
+from fewshot_diffusion.attributes.baselines.latents import extract_baseline_latents
 
 if __name__ == "__main__":
     cli.run(extract_baseline_latents)

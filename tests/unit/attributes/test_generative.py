@@ -12,20 +12,23 @@ from baseline_helpers import SAMPLING, small_diffae, write_diffae, write_images
 from fewshot_diffusion.attributes.baselines.decisions import accepted_seeds, save_decisions
 from fewshot_diffusion.attributes.baselines.generative import (
     Candidates,
-    LatentClassifier,
+    Drawn,
     Portion,
-    Wanted,
     candidate_cost,
     describe_baseline,
+    sample_baseline,
+)
+from fewshot_diffusion.attributes.baselines.latents import (
+    LatentClassifier,
+    Wanted,
     extract_baseline_latents,
     load_classifier,
     reject_latents,
-    sample_baseline,
     train_baseline_classifier,
 )
 from fewshot_diffusion.attributes.baselines.report import score_baseline_classifier
 from fewshot_diffusion.attributes.shots import ShotFiles
-from fewshot_diffusion.baselines.sampling import BaselineFiles, draw_baseline_latents, load_latents
+from fewshot_diffusion.baselines.sampling import BaselineFiles, BaselineWeights, draw_baseline_latents, load_latents
 from fewshot_diffusion.config.evaluation import EvaluationConfig
 from fewshot_diffusion.diffusion.denoiser import PixelDenoiser
 from fewshot_diffusion.diffusion.samples import load_samples, write_timing
@@ -51,9 +54,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def files(root: Path, tiny_denoiser: PixelDenoiser) -> BaselineFiles:
     """Weights of both models; 16 candidates lie beside them, every second one of which is kept."""
     save_denoiser(tiny_denoiser, root / "denoiser")
-    found = BaselineFiles("diffae", root / "diffae", root / "denoiser")
+    found = BaselineFiles(root / "diffae", root / "denoiser")
     if not (root / "latents.safetensors").exists():
-        draw_baseline_latents(SAMPLING, found, 100, 4, root / "latents.safetensors", "cpu")
+        from_100 = SAMPLING.model_copy(update={"first_seed": 100})
+        draw_baseline_latents(from_100, "diffae", found, 4, root / "latents.safetensors", "cpu")
         seeds = torch.arange(100, 116)
         decisions = (torch.full((16,), 0.9), seeds, seeds % 2 == 0, root / "decisions.parquet")
         save_decisions(*decisions, DARK.about)
@@ -79,7 +83,7 @@ def test_the_first_kept_latents_are_decoded_and_jobs_change_no_byte(
         shards[jobs] = [tmp_path / f"{job}-of-{jobs}.parquet" for job in range(1, jobs + 1)]
         for path in shards[jobs]:
             portion = Portion(path.stem, tmp_path / f"units-{jobs}", path)
-            sample_baseline(SAMPLING, DARK, files.weights, files.denoiser, candidates(root), portion, "cpu")
+            sample_baseline(SAMPLING, DARK, files, candidates(root), portion, "cpu")
     sets = [load_samples(paths, DARK.about) for paths in shards.values()]
     assert sets[0].seeds.tolist() == [100, 102, 104, 106, 108, 110]
     for other in sets[1:]:
@@ -94,14 +98,13 @@ def test_a_candidate_costs_its_latent_and_of_the_accepted_share_its_image(
     sample_baseline(
         SAMPLING,
         DARK,
-        files.weights,
-        files.denoiser,
+        files,
         candidates(root),
         Portion("1-of-1", tmp_path / "units", path),
         "cpu",
     )
     sample_baseline(
-        SAMPLING, Wanted("diffae"), files.weights, files.denoiser, Candidates(root / "latents.safetensors", 6),
+        SAMPLING, Wanted("diffae"), files, Candidates(root / "latents.safetensors", 6),
         Portion("1-of-1", tmp_path / "units", tmp_path / "all.parquet"), "cpu",
     )  # fmt: skip
     half, whole = (load_samples([tmp_path / name]) for name in ("a.parquet", "all.parquet"))
@@ -116,13 +119,12 @@ def test_a_candidate_costs_its_latent_and_of_the_accepted_share_its_image(
 
 
 def test_a_classifier_of_latents_learns_the_shots_and_decides(root: Path, files: BaselineFiles, tmp_path: Path) -> None:
+    model = BaselineWeights("diffae", files.weights)
     shots = ShotFiles("Dark", root / "shots.csv", root / "pool.parquet")
-    extract_baseline_latents(head_settings(), "diffae", files.weights, shots, tmp_path / "z.safetensors", "cpu")
+    extract_baseline_latents(head_settings(), model, shots, tmp_path / "z.safetensors", "cpu")
     train_baseline_classifier(head_settings(), "diffae", "Dark", tmp_path / "z.safetensors", tmp_path / "classifier")
     score = tmp_path / "score.csv"
-    score_baseline_classifier(
-        head_settings(), "diffae", "Dark", files.weights, tmp_path / "classifier", root / "pool.parquet", score, "cpu"
-    )
+    score_baseline_classifier(head_settings(), model, tmp_path / "classifier", root / "pool.parquet", score, "cpu")
     row = read_csv(score, "method", "attribute", "metric", "value", "n").iloc[0]
     assert (row["method"], row["n"]) == ("diffae", 12)
     assert row["value"] > 0.8
@@ -130,7 +132,7 @@ def test_a_classifier_of_latents_learns_the_shots_and_decides(root: Path, files:
     kept, rate = accepted_seeds(tmp_path / "d.parquet", DARK.about)
     assert rate == len(kept) / 16
     with pytest.raises(WeightsError, match="attribute 'Dark', expected 'Light'"):
-        load_classifier(tmp_path / "classifier", "diffae", "Light")
+        load_classifier(tmp_path / "classifier", {"baseline": "diffae", "attribute": "Light"})
 
 
 def test_a_probability_is_the_logistic_of_a_linear_map() -> None:
@@ -148,13 +150,11 @@ def test_none_accepted_is_a_result(root: Path, files: BaselineFiles, tmp_path: P
     save_decisions(torch.zeros(16), seeds, torch.zeros(16, dtype=torch.bool), tmp_path / "d.parquet", DARK.about)
     none = Candidates(root / "latents.safetensors", 6, tmp_path / "d.parquet")
     path = tmp_path / "a.parquet"
-    sample_baseline(
-        SAMPLING, DARK, files.weights, files.denoiser, none, Portion("1-of-1", tmp_path / "units", path), "cpu"
-    )
+    sample_baseline(SAMPLING, DARK, files, none, Portion("1-of-1", tmp_path / "units", path), "cpu")
     settings = EvaluationConfig.model_validate(
         {"extractors": [{"kind": "efficientnet_lite0"}], "samples": 6, "bootstrap": 20, "kernel_subset": 8}
     )
-    describe_baseline(settings, DARK, none, [path], tmp_path / "a.safetensors", 16, device="cpu")
+    describe_baseline(settings, DARK, none, Drawn([path], 16), tmp_path / "a.safetensors", "cpu")
     found = load_description(tmp_path / "a.safetensors", DARK.about)
     assert len(found) == 0
     assert found.cost.acceptance_rate == 0

@@ -7,20 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from baseline_helpers import PRIOR, SCHEDULE, SIZE, baselines, write_images
+from baseline_helpers import PRIOR, SIZE, baselines, recipe, write_images
 from fewshot_diffusion.baselines.models import load_baseline
 from fewshot_diffusion.baselines.training import StageTraining, train_baseline
-from fewshot_diffusion.config.baselines import BaselinesConfig
 from fewshot_diffusion.errors import WeightsError
 from fewshot_diffusion.storage.weights import WEIGHTS_FILES
 
 
-def train(root: Path, name: str, settings: BaselinesConfig | None = None) -> Path:
+def train(root: Path, name: str) -> Path:
     images = root / "images.parquet"
     if not images.exists():
         write_images(images)
-    found = settings or baselines()
-    train_baseline(found, SCHEDULE, "diffae", images, root / f"{name}-states", root / name, "cpu")
+    train_baseline(recipe(), images, root / f"{name}-states", root / name, "cpu")
     return root / name
 
 
@@ -55,10 +53,8 @@ def test_another_prior_trains_no_autoencoder_again(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(StageTraining, "train_step", noted)
     wider: dict[str, Any] = {**PRIOR, "hidden_size": 12}
-    train_baseline(
-        baselines(prior=wider), SCHEDULE, "diffae", tmp_path / "images.parquet", tmp_path / "one-states",
-        tmp_path / "two", "cpu",
-    )  # fmt: skip
+    images, states = tmp_path / "images.parquet", tmp_path / "one-states"
+    train_baseline(recipe(prior=wider), images, states, tmp_path / "two", "cpu")
     after = load_baseline("diffae", tmp_path / "two")
     assert set(stages) == {"prior"}
     clean = torch.zeros(1, 3, SIZE, SIZE)

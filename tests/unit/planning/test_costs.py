@@ -120,7 +120,7 @@ def test_the_papers_denoiser_costs_what_was_measured_of_it() -> None:
         ("sample_classes 1-of-2", "classes__sampling__shards", (1, 2), (0.5, 0.5)),
         ("train_mask_head exact label_100 4", "masks__head__updates", (5, 10), (2, 1)),
         ("draw_baseline_latents diffae", "sampling__num_inference_steps", (2, 4), (2, 1)),
-        ("draw_baseline_latents hierarchical_vae", "baselines__candidate_units", (8, 16), (2, 2)),
+        ("draw_baseline_latents d2c", "baselines__candidate_units", (8, 16), (2, 2)),
         ("sample_baseline diffae Blond 1-of-1", "sampling__num_inference_steps", (2, 4), (2, 1)),
         ("describe_baseline d2c pool", "evaluation__samples", (4, 8), (2, 2)),
     ],

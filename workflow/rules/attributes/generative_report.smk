@@ -35,8 +35,8 @@ rule score_baseline_classifier:
         code=code("score_baseline_classifier.py", env="diffusion"),
     shell:
         "python workflow/scripts/score_baseline_classifier.py --settings {params.settings:q}"
-        " --baseline {wildcards.baseline:q} --attribute {wildcards.attribute:q} --weights {params.weights:q}"
-        " --classifier {params.classifier:q} --images {input.images:q} --output {output:q} 2> {log:q}"
+        " --baseline {wildcards.baseline:q} --weights {params.weights:q} --classifier {params.classifier:q}"
+        " --images {input.images:q} --output {output:q} 2> {log:q}"
 
 
 rule evaluate_baselines:

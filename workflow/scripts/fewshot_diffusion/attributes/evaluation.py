@@ -113,7 +113,9 @@ def evaluate_attributes(
         shares: CSV to write: a row per method.
     """
     candidates, real = files.candidates(target), files.real_class(target)
-    seen = {method: n for method, n in zip(files.methods, files.training_images, strict=True) if n}
+    seen = {
+        method: n for method, n in zip(files.methods, files.training_images, strict=bool(files.training_images)) if n
+    }
     rows = distance_rows(data_set, target, candidates, real, settings)
     write_csv(distances, rows.assign(training_images=rows["method"].map(seen).astype("Int64")))
     write_csv(shares, share_rows(data_set, target, candidates, real, settings))

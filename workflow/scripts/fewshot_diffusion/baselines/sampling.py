@@ -49,37 +49,52 @@ class BaselineFiles:
     """A trained baseline, and what its costs are counted in.
 
     Attributes:
-        baseline: Name of the baseline.
         weights: Its weights folder.
         denoiser: Weights folder of the denoiser.
     """
 
-    baseline: str
     weights: Path
     denoiser: Path
 
-    def load(self, runtime: Runtime) -> tuple[LatentModel, Denoiser]:
-        """Return both, frozen and placed."""
-        return runtime.place(load_baseline(self.baseline, self.weights)), load_denoiser(self.denoiser, runtime)
+    def load(self, baseline: str, runtime: Runtime) -> tuple[LatentModel, Denoiser]:
+        """Return both, frozen and placed; raise ``WeightsError`` if the weights are of another baseline."""
+        return runtime.place(load_baseline(baseline, self.weights)), load_denoiser(self.denoiser, runtime)
+
+
+@dataclass(frozen=True)
+class BaselineWeights:
+    """A trained baseline.
+
+    Attributes:
+        baseline: Its name.
+        weights: Its weights folder.
+    """
+
+    baseline: str
+    weights: Path
+
+    def load(self, runtime: Runtime) -> LatentModel:
+        """Return it, frozen and placed; raise ``WeightsError`` if the weights are of another baseline."""
+        return runtime.place(load_baseline(self.baseline, self.weights))
 
 
 def draw_baseline_latents(
-    settings: SamplingConfig, files: BaselineFiles, first_seed: int, units: int, output: Path, device: str = "auto"
+    settings: SamplingConfig, baseline: str, files: BaselineFiles, units: int, output: Path, device: str = "auto"
 ) -> None:
-    """Draw the latents that samples are chosen from; nothing is decoded.
+    """Draw the latents that samples are chosen from, from ``settings.first_seed`` on; nothing is decoded.
 
     Args:
         settings: Section sampling, JSON.
+        baseline: Name of the baseline.
         files: The model.
-        first_seed: Seed of the first latent.
         units: Work units.
         output: Latents to write, safetensors; their seconds go beside them, ``.timing.json``.
         device: auto, cpu, cuda or cuda:<n>.
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads)
-    model, denoiser = files.load(runtime)
+    model, denoiser = files.load(baseline, runtime)
     started, found = time.perf_counter(), []
-    plan = plan_units(first_seed, units, settings.unit_size)
+    plan = plan_units(settings.first_seed, units, settings.unit_size)
     for unit in Progress(plan, desc="latents", unit="unit"):
         for part in unit.parts(settings.micro_batch):
             found.append(_drawn(model, part.seeds, settings, runtime))
@@ -87,7 +102,7 @@ def draw_baseline_latents(
     seeds = torch.tensor([seed for unit in plan for seed in unit.seeds])
     forwards = in_forwards(lambda: _drawn(model, range(1), settings, runtime), denoiser)
     about = {
-        "baseline": files.baseline,
+        "baseline": baseline,
         "weights": weights_digest(files.weights),
         "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
         "precision": str(runtime.dtype),
@@ -142,30 +157,23 @@ def decode_units(
 
 
 def reconstruct_images(
-    settings: SamplingConfig,
-    baseline: str,
-    weights: Path,
-    images: Path,
-    number: int,
-    output: Path,
-    device: str = "auto",
+    settings: SamplingConfig, files: BaselineWeights, images: Path, number: int, output: Path, device: str = "auto"
 ) -> None:
     """Send the first images of a split through a baseline's latent.
 
     Args:
         settings: Section sampling, JSON.
-        baseline: Name of the baseline.
-        weights: Its weights folder.
+        files: The model.
         images: Images of the split, parquet.
         number: How many of them.
         output: Reconstructions to write, parquet; their seeds are positions in the split.
         device: auto, cpu, cuda or cuda:<n>.
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads)
-    model = runtime.place(load_baseline(baseline, weights))
+    model = files.load(runtime)
     first: Rows = load_image_set(images).images[:number]
     found = to_uint8(over_images(lambda clean: model.reconstruct(clean, settings), first, runtime))
-    save_samples(SampleSet(found, torch.arange(len(found)), 0.0), output, {"method": baseline})
+    save_samples(SampleSet(found, torch.arange(len(found)), 0.0), output, {"method": files.baseline})
 
 
 def in_forwards(run: Callable[[], object], denoiser: Denoiser) -> float:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..config.baselines import BaselinesConfig, BaselineTrainingConfig
-from ..config.denoiser import DenoiserTrainingConfig, ScheduleConfig
+from ..config.baselines import BaselineRecipeConfig, BaselinesConfig, BaselineTrainingConfig
+from ..config.denoiser import DenoiserTrainingConfig
 from ..data.image_set import load_image_set
 from ..diffusion.training import Training, run_training, training_identity
 from ..images import to_signed
@@ -58,54 +58,39 @@ class StageTraining(Training):
 
 
 def train_baseline(
-    settings: BaselinesConfig,
-    schedule: ScheduleConfig,
-    baseline: str,
-    images: Path,
-    checkpoints: Path,
-    output: Path,
-    device: str = "auto",
+    settings: BaselineRecipeConfig, images: Path, checkpoints: Path, output: Path, device: str = "auto"
 ) -> None:
     """Train all stages of a generative baseline; the same command starts, resumes and repeats.
 
     Args:
-        settings: Section baselines, JSON; of its recipes, this one's is needed.
-        schedule: Section denoiser.schedule, JSON.
-        baseline: Name of the baseline.
+        settings: Its recipe, and the schedule of its diffusions (CONFIG.baseline_recipe), JSON.
         images: Split that it is trained on, parquet.
         checkpoints: Folder that holds the states of all trainings.
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
-    runtime = make_runtime(device, settings.training.precision, settings.training.cpu_threads)
+    training = settings.section.training
+    runtime = make_runtime(device, training.precision, training.cpu_threads)
     pixels = load_image_set(images).images
     about = {
-        "baseline": baseline,
-        "schedule": schedule.model_dump(mode="json"),
-        "recipe": settings.recipe(baseline).model_dump(mode="json"),
-        "training": settings.training.model_dump(mode="json"),
+        "baseline": settings.baseline,
+        "schedule": settings.schedule.model_dump(mode="json"),
+        "recipe": settings.recipe.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
         "images": pixel_digest(pixels),
     }
-    model = fit_baseline(pixels, settings, schedule, baseline, checkpoints, about, runtime)
+    model = fit_baseline(pixels, settings, checkpoints, about, runtime)
     save_module(model, model.config, output, about)
 
 
 def fit_baseline(
-    images: Rows,
-    settings: BaselinesConfig,
-    schedule: ScheduleConfig,
-    baseline: str,
-    checkpoints: Path,
-    about: About,
-    runtime: Runtime,
+    images: Rows, settings: BaselineRecipeConfig, checkpoints: Path, about: About, runtime: Runtime
 ) -> LatentModel:
     """Train a baseline from scratch.
 
     Args:
         images: Training images, uint8 [N, 3, H, W], 0..255.
-        settings: The recipe of this baseline, and the training of stages on images.
-        schedule: Noise schedule and prediction type of its diffusions.
-        baseline: Its name.
+        settings: Its recipe, and the schedule of its diffusions.
         checkpoints: Folder that holds the states of all trainings.
         about: All that the weights depend on; stages on images do not depend on recipes of those on latents.
         runtime: Device and precision.
@@ -113,8 +98,9 @@ def fit_baseline(
     Returns:
         The model with the moving average of its weights, frozen.
     """
-    torch.manual_seed(settings.training.seed)
-    model = runtime.place(build_baseline(baseline, settings, schedule, images.shape[-1]))
+    section, name = settings.section, settings.baseline
+    torch.manual_seed(section.training.seed)
+    model = runtime.place(build_baseline(name, section, settings.schedule, images.shape[-1]))
     recipe, later = about["recipe"], [stage for stage, kind in model.stages.items() if kind == "latents"]
     first = {**about, "recipe": {key: value for key, value in recipe.items() if key not in later}}
     examples, on_images = images, True
@@ -122,11 +108,11 @@ def fit_baseline(
         if kind == "latents" and on_images:
             examples, on_images = normalised_latents(model, images, runtime), False
         identity = training_identity({**(first if on_images else about), "stage": stage}, runtime)
-        training = StageTraining(
-            getattr(model, stage), model, stage, stage_training(settings, baseline, stage), runtime
+        trained, how = getattr(model, stage), stage_training(section, name, stage)
+        run_training(
+            StageTraining(trained, model, stage, how, runtime), examples, CheckpointFolder(checkpoints, identity)
         )
-        run_training(training, examples, CheckpointFolder(checkpoints, identity))
-        getattr(model, stage).requires_grad_(False).eval()
+        trained.requires_grad_(False).eval()
     if on_images:
         normalised_latents(model, images, runtime)
     return model.requires_grad_(False).eval()

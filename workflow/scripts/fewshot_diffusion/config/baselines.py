@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from .base import Fraction, Positive, Section, Source
-from .denoiser import ArchitectureConfig, DenoiserTrainingConfig
+from .denoiser import ArchitectureConfig, DenoiserTrainingConfig, ScheduleConfig
 
 Baseline = Literal["diffae", "d2c", "hierarchical_vae"]
 """Generative baselines; each has a recipe of its name below and a module that makes it."""
@@ -198,6 +198,19 @@ class BaselinesConfig(Section):
         return getattr(self, baseline)
 
     def only(self, baseline: str) -> "BaselinesConfig":
-        """Return what one baseline's weights depend on: the others' recipes make nothing of it stale."""
+        """Return the section without the others' recipes, and without what weights do not depend on."""
         others = dict.fromkeys(set(get_args(Baseline)) - {baseline})
         return self.model_copy(update={**others, "source": "train", "candidate_units": None})
+
+
+class BaselineRecipeConfig(Section):
+    """All that the weights of one baseline depend on beside their images."""
+
+    baseline: Baseline
+    section: BaselinesConfig
+    schedule: ScheduleConfig
+
+    @property
+    def recipe(self) -> Any:
+        """The baseline's own section."""
+        return self.section.recipe(self.baseline)

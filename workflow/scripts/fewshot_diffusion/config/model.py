@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from ..errors import ConfigError
 from .attributes import AttributesConfig
 from .base import Section, at_home, inherited, paths_in
-from .baselines import Baseline, BaselinesConfig
+from .baselines import Baseline, BaselineRecipeConfig, BaselinesConfig
 from .checks import dotted, problems_of
 from .classes import ClassesConfig
 from .compute import ComputeConfig
@@ -143,6 +143,12 @@ class Config(Section):
         if self.baselines and method in get_args(Baseline):
             return self.baselines.training.num_images
         return 0 if self.denoiser.source in ("folder", "checkpoint") else self.denoiser.training.num_images
+
+    def baseline_recipe(self, baseline: Baseline) -> BaselineRecipeConfig:
+        """Return what one baseline's weights depend on: the others' recipes make nothing of it stale."""
+        assert self.baselines
+        section = self.baselines.only(baseline)
+        return BaselineRecipeConfig(baseline=baseline, section=section, schedule=self.denoiser.schedule)
 
     @property
     def candidate_units(self) -> int:
