@@ -25,10 +25,11 @@ from ..storage.files import sha256
 Record = dict[str, Any]
 
 STORED = (
-    "denoiser", "baselines", "images/shots.parquet", "judges/judge", "attributes/heads", "attributes/samples",
-    "masks/segmenters", "masks/controlnets", "classes/generator",
+    "denoiser", "stable_diffusion", "baselines", "images/shots.parquet", "judges/judge", "attributes/heads",
+    "attributes/samples/exact", "attributes/samples/readout", "masks/segmenters", "masks/controlnets",
+    "classes/generator",
 )  # fmt: skip
-"""Below ``results/<data set>/``: weights that take long to train, and what steers and draws the attributes' samples."""
+"""Below ``results/<data set>/``: weights that take long to train, what steers attributes, and the paper's own samples."""
 
 RECORDS = Path("results/records.json")
 METADATA = Path(".snakemake/metadata")
