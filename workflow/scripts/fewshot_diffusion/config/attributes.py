@@ -26,7 +26,8 @@ class AttributeScalesConfig(Section):
     readout: Annotated[float, Field(ge=0)]
     steering: Annotated[float, Field(ge=0)] = Field(3.0, description="In distances between the classes' means.")
     distribution: Annotated[float, Field(ge=0)] = Field(
-        10.0, description="Of a row with a `share`: lambda on the log-likelihood of the value that each sample is assigned."
+        10.0,
+        description="Of a row with a `share`: lambda on the log-likelihood of the value that each sample is assigned.",
     )
 
 
