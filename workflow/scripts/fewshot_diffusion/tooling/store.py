@@ -29,7 +29,7 @@ STORED = (
     "attributes/samples/exact", "attributes/samples/readout", "masks/segmenters", "masks/controlnets",
     "classes/generator",
 )  # fmt: skip
-"""Below ``results/<data set>/``: weights that take long to train, what steers attributes, and the paper's own samples."""
+"""Below ``results/<data set>/``: weights that train for long, what steers attributes, and the paper's own samples."""
 
 RECORDS = Path("results/records.json")
 METADATA = Path(".snakemake/metadata")
