@@ -25,9 +25,9 @@ from ..storage.files import sha256
 Record = dict[str, Any]
 
 STORED = (
-    "denoiser", "stable_diffusion", "baselines", "images/shots.parquet", "judges/judge", "attributes/heads",
-    "attributes/samples/exact", "attributes/samples/readout", "masks/segmenters", "masks/controlnets",
-    "classes/generator",
+    "denoiser", "stable_diffusion", "baselines", "images/shots.parquet", "judges/judge",
+    "attributes/heads/exact", "attributes/heads/readout", "attributes/samples/exact", "attributes/samples/readout",
+    "masks/segmenters", "masks/controlnets", "classes/generator",
 )  # fmt: skip
 """Below ``results/<data set>/``: weights that train for long, what steers attributes, and the paper's own samples."""
 
