@@ -1,6 +1,6 @@
 # Figures: what people look at, drawn from descriptions alone; and the target of the whole experiment.
-# in:  <results>/attributes/descriptions/, <results>/tables/attributes.csv
-# out: <results>/figures/attributes.{png,pdf}, <results>/figures/attributes_sheet_{method}.png
+# in:  <results>/attributes/descriptions/, <results>/tables/attributes.csv and attributes_judge.csv
+# out: <results>/figures/{attributes,attributes_cost}.{png,pdf}, <results>/figures/attributes_sheet_{method}.png
 #      results/tables/celeba_fid.csv, a copy of the configured data set's table, unless it is of another data set
 
 PAPERS_TABLE = "results/tables/celeba_fid.csv"
@@ -46,6 +46,32 @@ rule draw_attributes_figure:
         "python workflow/scripts/draw_attributes_figure.py --targets {params.targets:q} --methods {params.methods:q}"
         " --show-real {params.show_real:q} --descriptions {params.descriptions:q} --real {input.real:q}"
         " --shares {input.shares:q} --output {output:q} 2> {log:q}"
+
+
+rule draw_attributes_cost_figure:
+    """Draw distance and judge's share of every method against what its samples cost."""
+    input:
+        table="<results>/tables/attributes.csv",
+        shares="<results>/tables/attributes_judge.csv",
+    output:
+        report(
+            "<results>/figures/attributes_cost.png",
+            caption="../../report/attributes_cost.rst",
+            category="Attributes",
+            labels={"what": "methods by cost", "kind": "figure"},
+        ),
+        "<results>/figures/attributes_cost.pdf",
+    log:
+        "<logs>/draw_attributes_cost_figure.log",
+    benchmark:
+        "<benchmarks>/draw_attributes_cost_figure.tsv"
+    conda:
+        "../../../envs/figures.yaml"
+    params:
+        code=code("draw_attributes_cost_figure.py", env="figures"),
+    shell:
+        "python workflow/scripts/draw_attributes_cost_figure.py --table {input.table:q} --shares {input.shares:q}"
+        " --output {output:q} 2> {log:q}"
 
 
 rule draw_sheet:
@@ -98,6 +124,7 @@ rule attributes:
         PAPERS_TABLE if OWNER in (None, DATA) else [],
         "<results>/tables/attributes_judge.csv",
         "<results>/figures/attributes.png",
+        "<results>/figures/attributes_cost.png",
         expand("<results>/figures/attributes_sheet_{method}.png", method=SHOWN),
         DISTRIBUTION_RESULTS if SHARED else [],
         BASELINE_RESULTS if CONFIG.attributes.baselines else [],

@@ -139,6 +139,8 @@ def _attributes_part(results: Path) -> str:
             f"{'; '.join(nearer)}. Level means that the intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged), _paragraph(said, claims.beside_naive(table))]
+        if data_set == HOME:
+            blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
             blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
