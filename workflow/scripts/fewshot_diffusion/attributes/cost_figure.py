@@ -24,7 +24,7 @@ matplotlib.use("Agg")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
 """Okabe and Ito's, told apart with every kind of colour vision; methods take them in the table's order."""
 
-MARKERS = "osD^vP*Xp"
+MARKERS = "osD^vP*X<"
 """Methods take these, too: not as many as colours, so that the next round of either meets others."""
 
 PLACES = ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 4, "center", "bottom"), (0, -4, "center", "top"))
@@ -33,7 +33,7 @@ PLACES = ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 4, "center",
 KEY = ["attribute", "method"]
 LINES = {"naive": "--", "real": ":"}
 INCHES = 3.6  # wide, each panel
-ROOM = 5  # pixels around points, bars and lines that names keep free
+ROOM = 8  # pixels around points, bars and lines that names keep free: a marker is as wide as that to either side
 BELOW = "Bars: 95 % intervals. Lines: real images, which need no pass: naive of all classes, real of the class."
 
 
