@@ -31,14 +31,14 @@ if CONFIG.baselines.source == "train":
         benchmark:
             "<benchmarks>/train_baseline/{baseline}.tsv"
         conda:
-            "../../envs/diffusion.yaml"
+            "../../envs/baselines.yaml"
         threads: CONFIG.baselines.training.cpu_threads
         resources:
             gpu=1,
         params:
             settings=recipe,
             folder=subpath(output.weights, parent=True),
-            code=code("train_baseline.py", env="diffusion"),
+            code=code("train_baseline.py", env="baselines"),
         shell:
             "python workflow/scripts/train_baseline.py --settings {params.settings:q} --images {input:q}"
             " --checkpoints checkpoints/baselines --output {params.folder:q} 2> {log:q}"
@@ -57,7 +57,7 @@ rule draw_baseline_latents:
     benchmark:
         "<benchmarks>/draw_baseline_latents/{baseline}.tsv"
     conda:
-        "../../envs/diffusion.yaml"
+        "../../envs/baselines.yaml"
     threads: CONFIG.sampling.cpu_threads
     resources:
         gpu=1,
@@ -66,7 +66,7 @@ rule draw_baseline_latents:
         weights=subpath(input.weights, parent=True),
         denoiser=subpath(input.denoiser, parent=True),
         units=CONFIG.candidate_units,
-        code=code("draw_baseline_latents.py", env="diffusion"),
+        code=code("draw_baseline_latents.py", env="baselines"),
     shell:
         "python workflow/scripts/draw_baseline_latents.py --settings {params.settings:q}"
         " --baseline {wildcards.baseline:q} --weights {params.weights:q} --denoiser {params.denoiser:q}"
@@ -87,7 +87,7 @@ rule sample_baseline_pool:
     benchmark:
         "<benchmarks>/sample_baseline/{baseline}/pool/{scatteritem}.tsv"
     conda:
-        "../../envs/diffusion.yaml"
+        "../../envs/evaluation.yaml"
     threads: CONFIG.sampling.cpu_threads
     resources:
         gpu=1,
@@ -96,7 +96,7 @@ rule sample_baseline_pool:
         weights=subpath(input.weights, parent=True),
         denoiser=subpath(input.denoiser, parent=True),
         number=CONFIG.evaluation.samples,
-        code=code("sample_baseline.py", env="diffusion"),
+        code=code("sample_baseline.py", env="evaluation"),
     shell:
         "python workflow/scripts/sample_baseline.py --settings {params.settings:q} --baseline {wildcards.baseline:q}"
         " --weights {params.weights:q} --denoiser {params.denoiser:q} --latents {input.latents:q}"

@@ -22,14 +22,14 @@ rule extract_baseline_latents:
     benchmark:
         "<benchmarks>/extract_baseline_latents/{baseline}/{attribute}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/baselines.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("attributes.head"),
         own_labels=has_own_shots,
         weights=subpath(input.weights, parent=True),
-        code=code("extract_baseline_latents.py", env="diffusion"),
+        code=code("extract_baseline_latents.py", env="baselines"),
     shell:
         "python workflow/scripts/extract_baseline_latents.py --settings {params.settings:q}"
         " --baseline {wildcards.baseline:q} --weights {params.weights:q} --attribute {wildcards.attribute:q}"
@@ -49,11 +49,11 @@ rule train_baseline_classifier:
     benchmark:
         "<benchmarks>/train_baseline_classifier/{baseline}/{attribute}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/baselines.yaml"
     params:
         settings=settings("attributes.head"),
         folder=subpath(output.weights, parent=True),
-        code=code("train_baseline_classifier.py", env="diffusion"),
+        code=code("train_baseline_classifier.py", env="baselines"),
     shell:
         "python workflow/scripts/train_baseline_classifier.py --settings {params.settings:q}"
         " --baseline {wildcards.baseline:q} --attribute {wildcards.attribute:q} --features {input:q}"
@@ -72,12 +72,12 @@ rule reject_latents:
     benchmark:
         "<benchmarks>/reject_latents/{baseline}/{target}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/baselines.yaml"
     params:
         classifier=subpath(input.classifier, parent=True),
         attribute=wanted_attribute,
         value=wanted_value,
-        code=code("reject_latents.py", env="diffusion"),
+        code=code("reject_latents.py", env="baselines"),
     shell:
         "python workflow/scripts/reject_latents.py --classifier {params.classifier:q}"
         " --baseline {wildcards.baseline:q} --attribute {params.attribute:q} --value {params.value:q}"

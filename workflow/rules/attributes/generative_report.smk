@@ -25,14 +25,14 @@ rule score_baseline_classifier:
     benchmark:
         "<benchmarks>/score_baseline_classifier/{baseline}/{attribute}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/evaluation.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("attributes.head"),
         weights=subpath(input.weights, parent=True),
         classifier=subpath(input.classifier, parent=True),
-        code=code("score_baseline_classifier.py", env="diffusion"),
+        code=code("score_baseline_classifier.py", env="evaluation"),
     shell:
         "python workflow/scripts/score_baseline_classifier.py --settings {params.settings:q}"
         " --baseline {wildcards.baseline:q} --weights {params.weights:q} --classifier {params.classifier:q}"
@@ -60,13 +60,13 @@ rule evaluate_baselines:
     benchmark:
         "<benchmarks>/evaluate_baselines.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/evaluation.yaml"
     params:
         settings=settings("evaluation"),
         data_set=DATA,
         kind=CONFIG.report.kind,
         training_images=[CONFIG.training_images(method) for method in ("unguided", *BASELINES)],
-        code=code("evaluate_baselines.py", env="diffusion"),
+        code=code("evaluate_baselines.py", env="evaluation"),
     shell:
         "python workflow/scripts/evaluate_baselines.py --settings {params.settings:q} --data-set {params.data_set:q}"
         " --kind {params.kind:q} --descriptions {input.models:q} --training-images {params.training_images:q}"
@@ -86,14 +86,14 @@ rule reconstruct_images:
     benchmark:
         "<benchmarks>/reconstruct_images/{baseline}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/baselines.yaml"
     resources:
         gpu=1,
     params:
         settings=settings("sampling"),
         number=32,
         weights=subpath(input.weights, parent=True),
-        code=code("reconstruct_images.py", env="diffusion"),
+        code=code("reconstruct_images.py", env="baselines"),
     shell:
         "python workflow/scripts/reconstruct_images.py --settings {params.settings:q}"
         " --baseline {wildcards.baseline:q} --weights {params.weights:q} --images {input.images:q}"

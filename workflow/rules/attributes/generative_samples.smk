@@ -19,7 +19,7 @@ rule sample_baseline:
     benchmark:
         "<benchmarks>/sample_baseline/{baseline}/{target}/{scatteritem}.tsv"
     conda:
-        "../../../envs/diffusion.yaml"
+        "../../../envs/evaluation.yaml"
     threads: CONFIG.sampling.cpu_threads
     resources:
         gpu=1,
@@ -30,7 +30,7 @@ rule sample_baseline:
         attribute=wanted_attribute,
         value=wanted_value,
         number=CONFIG.evaluation.samples,
-        code=code("sample_baseline.py", env="diffusion"),
+        code=code("sample_baseline.py", env="evaluation"),
     shell:
         "python workflow/scripts/sample_baseline.py --settings {params.settings:q} --baseline {wildcards.baseline:q}"
         " --attribute {params.attribute:q} --value {params.value:q} --weights {params.weights:q}"
