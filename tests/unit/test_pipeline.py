@@ -410,8 +410,8 @@ def test_layouts_of_diffusers_are_read_as_they_are(tiny_unet: UNet2DModel, tmp_p
     pipe = quiet(FewShotPipeline.from_pretrained(LAYOUTS[kind](tiny_unet, tmp_path / "mine")))
     expected = quiet(DDIMPipeline(tiny_unet, DDPMScheduler(**TRAINED)))
     options = {"num_inference_steps": 3, "output_type": "np"}
-    found = pipe(generator=torch.Generator().manual_seed(0), **options).images
-    assert np.array_equal(found, expected(generator=torch.Generator().manual_seed(0), **options).images)
+    found, known = (one(generator=torch.Generator().manual_seed(0), **options).images for one in (pipe, expected))
+    np.testing.assert_allclose(found, known, atol=1e-6)  # weights elsewhere in memory may round otherwise
 
 
 def test_a_scheduler_may_be_named_and_of_a_learned_variance_the_mean_is_kept(tmp_path: Path) -> None:
