@@ -182,6 +182,7 @@ def test_only_the_room_of_the_denoiser_knows_what_network_it_is() -> None:
     room = {f"diffusion/{name}.py" for name in ("denoiser", "unets", "adoption", "description", "training")}
     copies = {"masks/controlnet.py", "classes/conditional.py"}
     own = {"masks/segmenter.py", "config/denoiser.py", "own/plan.py"}  # another kind of network, a docstring, a message
+    own |= {"baselines/diffae.py", "baselines/d2c.py"}  # networks of their own, which are never steered
     boundary = {
         f"pipeline/{name}.py" for name in ("layout", "pipeline", "latents")
     }  # make a denoiser of diffusers' parts
