@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 STORED = (
     "denoiser", "stable_diffusion", "baselines", "images/shots.parquet", "judges/judge",
-    "attributes/heads/exact", "attributes/heads/readout", "attributes/samples/exact", "attributes/samples/readout",
+    "attributes/heads/exact", "attributes/heads/readout", "attributes/samples/exact",
     "masks/segmenters", "masks/controlnets", "classes/generator",
 )  # fmt: skip
 """Below ``results/<data set>/``: weights that train for long, what steers attributes, and the paper's own samples."""
