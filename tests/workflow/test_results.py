@@ -49,6 +49,15 @@ def test_readme_and_page_show_the_committed_tables() -> None:
     assert (ROOT / "docs/results.md").read_text() == results_page(RESULTS), "run `make docs`"
 
 
+def test_runs_of_the_demo_and_of_tests_are_not_listed(tmp_path: Path) -> None:
+    """`make test` after `make demo`, the README's two commands, finds the README as it was."""
+    for name in ("mine", "mine-demo", "smoke_1"):
+        (tmp_path / name / "tables").mkdir(parents=True)
+        pd.DataFrame({"n": [7], "kind": ["scaled-down"]}).to_csv(tmp_path / name / "tables/masks.csv")
+    listed = data_sets(tmp_path, ROOT / "config", ROOT / "config/paper.yaml")
+    assert [line for line in listed.splitlines() if "scaled-down" in line] == ["| mine |  | n = 7 |  | scaled-down |"]
+
+
 def test_the_table_that_the_paper_s_commands_name_is_the_default_s() -> None:
     table("avatars64", "attributes")
     both = [RESULTS / "tables/celeba_fid.csv", RESULTS / "avatars64/tables/attributes.csv"]
