@@ -1,5 +1,7 @@
 """What is committed under results/ agrees with the configuration, with the README and with docs/results.md."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import yaml
