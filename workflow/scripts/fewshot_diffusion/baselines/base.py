@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ..config.base import Section
+from ..config.denoiser import ScheduleConfig
 from ..config.sampling import SamplingConfig
 from ..seeds import SampleNoise, derive_seed
 
@@ -24,12 +26,16 @@ class LatentModel(nn.Module, ABC):
 
     Attributes:
         stages: Stage -> what it is trained on: images, [B, 3, H, W] in -1..1, or latents, [B, D] as of ``encode``.
+        settings: The model's recipe.
+        schedule: Of its diffusions.
         latent_size: D, the length of a latent.
         latent_mean: What ``encode`` subtracts, [D].
         latent_scale: What ``encode`` divides by, [D].
     """
 
     stages: ClassVar[Mapping[str, Examples]]
+    settings: Section
+    schedule: ScheduleConfig
     latent_mean: Tensor
     latent_scale: Tensor
 
@@ -40,9 +46,13 @@ class LatentModel(nn.Module, ABC):
         self.register_buffer("latent_scale", torch.ones(latent_size))
 
     @property
-    @abstractmethod
     def config(self) -> dict[str, Any]:
         """Arguments that build this model again, JSON."""
+        sections = {"settings": self.settings, "schedule": self.schedule}
+        return {
+            **{name: section.model_dump(mode="json") for name, section in sections.items()},
+            "image_size": self.image_size,
+        }
 
     @abstractmethod
     def loss(self, stage: str, examples: Tensor, done: float, stream: torch.Generator) -> Tensor:

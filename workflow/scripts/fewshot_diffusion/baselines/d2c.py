@@ -4,7 +4,6 @@ Source: Sinha et al. 2021, "D2C: Diffusion-decoding models for few-shot conditio
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DModel
@@ -65,6 +64,7 @@ class D2C(LatentModel):
     """Autoencoder with a contrastive term, and a latent DDIM of its posterior means."""
 
     stages = {"autoencoder": "images", "prior": "latents"}  # noqa: RUF012  a constant
+    settings: D2CConfig
 
     def __init__(self, settings: D2CConfig, schedule: ScheduleConfig, image_size: int) -> None:
         side = image_size // settings.reduction
@@ -74,15 +74,6 @@ class D2C(LatentModel):
         self.autoencoder = ContrastedAutoencoder(settings, image_size)
         self.prior = build_latent_unet(settings.prior.architecture, self.latent_shape)
         self.views = random_views(settings.augmentation, image_size)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that build this model again."""
-        sections = {"settings": self.settings, "schedule": self.schedule}
-        return {
-            **{name: section.model_dump(mode="json") for name, section in sections.items()},
-            "image_size": self.image_size,
-        }
 
     def loss(self, stage: str, examples: Tensor, done: float, stream: torch.Generator) -> Tensor:
         """Return the error of the latent DDIM, or what an autoencoder costs: |x - x'| + (x - x')^2 + KL + contrast.

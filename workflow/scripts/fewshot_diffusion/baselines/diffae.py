@@ -76,6 +76,7 @@ class DiffAE(LatentModel):
     """Encoder and decoder, trained together, and a latent DDIM of their latents."""
 
     stages = {"autoencoder": "images", "prior": "latents"}  # noqa: RUF012  a constant
+    settings: DiffAEConfig
 
     def __init__(self, settings: DiffAEConfig, schedule: ScheduleConfig, image_size: int) -> None:
         super().__init__(settings.latent_size, image_size)
@@ -83,15 +84,6 @@ class DiffAE(LatentModel):
         decoder = ConditionalDecoder(settings.latent_size, settings.architecture, image_size)
         self.autoencoder = nn.ModuleDict({"encoder": SemanticEncoder(settings), "decoder": decoder})
         self.prior = MlpPrior(settings.latent_size, settings.prior)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that build this model again."""
-        sections = {"settings": self.settings, "schedule": self.schedule}
-        return {
-            **{name: section.model_dump(mode="json") for name, section in sections.items()},
-            "image_size": self.image_size,
-        }
 
     def loss(self, stage: str, examples: Tensor, done: float, stream: torch.Generator) -> Tensor:
         """Return the denoising error: of images given their own latents, or of latents."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +174,7 @@ class HierarchicalVAE(LatentModel):
     """
 
     stages = {"network": "images"}  # noqa: RUF012  a constant
+    settings: HierarchicalVAEConfig
 
     def __init__(self, settings: HierarchicalVAEConfig, schedule: ScheduleConfig, image_size: int) -> None:
         sizes = settings.latent_sizes(image_size)
@@ -182,15 +182,6 @@ class HierarchicalVAE(LatentModel):
         self.settings, self.schedule = settings, schedule
         self.sizes = [size for scale in sizes for size in scale]  # numbers of each group, as they are drawn
         self.network = Network(settings, image_size)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments that build this model again."""
-        sections = {"settings": self.settings, "schedule": self.schedule}
-        return {
-            **{name: section.model_dump(mode="json") for name, section in sections.items()},
-            "image_size": self.image_size,
-        }
 
     def loss(self, stage: str, examples: Tensor, done: float, stream: torch.Generator) -> Tensor:
         """Return the negative evidence bound, nats per pixel and channel, with free bits and a growing divergence.
