@@ -22,7 +22,7 @@ TRAINING: dict[str, Any] = {
 }  # fmt: skip
 PRIOR = {"hidden_size": 8, "num_layers": 3, "training": {**TRAINING, "random_flip": False}}
 DIFFAE: dict[str, Any] = {
-    "latent_size": 6, "pool_size": 2, "prior": PRIOR,
+    "patch_size": 2, "latent_size": 6, "pool_size": 2, "prior": PRIOR,
     "architecture": {"block_out_channels": [8, 16], "norm_num_groups": 4, "attention_head_dim": 8},
 }  # fmt: skip
 SAMPLING = SamplingConfig(

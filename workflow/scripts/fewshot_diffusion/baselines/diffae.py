@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.baselines import DiffAEConfig
-from ..config.denoiser import ArchitectureConfig, ScheduleConfig
+from ..config.denoiser import ScheduleConfig
 from ..config.sampling import SamplingConfig
 from .base import LatentModel, seeded_noise
 from .ddim import diffusion_loss, draw_ddim
@@ -26,8 +26,9 @@ class SemanticEncoder(nn.Module):
     def __init__(self, settings: DiffAEConfig) -> None:
         super().__init__()
         widths = settings.architecture.block_out_channels
-        self.pool_size = settings.pool_size
+        self.patch_size, self.pool_size = settings.patch_size, settings.pool_size
         self.maps = Encoder(
+            in_channels=3 * settings.patch_size**2,
             out_channels=widths[-1],
             down_block_types=("DownEncoderBlock2D",) * len(widths),
             block_out_channels=widths,
@@ -39,7 +40,8 @@ class SemanticEncoder(nn.Module):
 
     def forward(self, clean: Tensor) -> Tensor:
         """Return latents [B, D] of images [B, 3, H, W], -1..1."""
-        latents: Tensor = self.linear(F.adaptive_avg_pool2d(self.maps(clean), self.pool_size).flatten(1))
+        maps = self.maps(F.pixel_unshuffle(clean, self.patch_size))
+        latents: Tensor = self.linear(F.adaptive_avg_pool2d(maps, self.pool_size).flatten(1))
         return latents
 
 
@@ -50,26 +52,30 @@ class ConditionalDecoder(nn.Module):
     t and of z add up here where they multiply there.
     """
 
-    def __init__(self, latent_size: int, settings: ArchitectureConfig, image_size: int) -> None:
+    def __init__(self, settings: DiffAEConfig, image_size: int) -> None:
         super().__init__()
-        levels = len(settings.block_out_channels)
+        widths, channels = settings.architecture.block_out_channels, 3 * settings.patch_size**2
+        self.patch_size = settings.patch_size
         self.unet = UNet2DModel(
-            sample_size=image_size,
-            block_out_channels=settings.block_out_channels,
-            layers_per_block=settings.layers_per_block,
-            down_block_types=("DownBlock2D",) * levels,
-            up_block_types=("UpBlock2D",) * levels,
-            norm_num_groups=settings.norm_num_groups,
-            attention_head_dim=settings.attention_head_dim,
+            sample_size=image_size // settings.patch_size,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=widths,
+            layers_per_block=settings.architecture.layers_per_block,
+            down_block_types=("DownBlock2D",) * len(widths),
+            up_block_types=("UpBlock2D",) * len(widths),
+            norm_num_groups=settings.architecture.norm_num_groups,
+            attention_head_dim=settings.architecture.attention_head_dim,
             class_embed_type="identity",
             resnet_time_scale_shift="scale_shift",
         )
-        self.condition = nn.Linear(latent_size, 4 * settings.block_out_channels[0])  # as wide as diffusers' embedding
+        self.condition = nn.Linear(settings.latent_size, 4 * widths[0])  # as wide as diffusers' embedding
 
     def forward(self, x_t: Tensor, timesteps: Tensor, latents: Tensor) -> Tensor:
         """Return eps, v or x_0 of noisy images [B, 3, H, W], at timesteps, [B] or [1], given latents [B, D]."""
-        output: Tensor = self.unet(x_t, timesteps.expand(len(x_t)), class_labels=self.condition(latents)).sample
-        return output
+        patches, condition = F.pixel_unshuffle(x_t, self.patch_size), self.condition(latents)
+        output: Tensor = self.unet(patches, timesteps.expand(len(x_t)), class_labels=condition).sample
+        return F.pixel_shuffle(output, self.patch_size)
 
 
 class DiffAE(LatentModel):
@@ -81,7 +87,7 @@ class DiffAE(LatentModel):
     def __init__(self, settings: DiffAEConfig, schedule: ScheduleConfig, image_size: int) -> None:
         super().__init__(settings.latent_size, image_size)
         self.settings, self.schedule = settings, schedule
-        decoder = ConditionalDecoder(settings.latent_size, settings.architecture, image_size)
+        decoder = ConditionalDecoder(settings, image_size)
         self.autoencoder = nn.ModuleDict({"encoder": SemanticEncoder(settings), "decoder": decoder})
         self.prior = MlpPrior(settings.latent_size, settings.prior)
 

@@ -58,6 +58,7 @@ class MlpPriorConfig(Section):
 class DiffAEConfig(Section):
     """A diffusion autoencoder: semantic encoder, a DDIM decoder conditioned on its latent, a latent DDIM."""
 
+    patch_size: PatchSize
     latent_size: Annotated[int, Field(ge=1, le=4096)] = Field(description="Numbers of the semantic latent.")
     pool_size: Annotated[int, Field(ge=1, le=8)] = Field(
         description="Cells a side that the encoder's maps are averaged to before the linear map to the latent."
@@ -68,7 +69,7 @@ class DiffAEConfig(Section):
     @property
     def multiple(self) -> int:
         """What the image size must be a multiple of, pixels."""
-        return int(2 ** (len(self.architecture.block_out_channels) - 1))
+        return int(self.patch_size * 2 ** (len(self.architecture.block_out_channels) - 1))
 
 
 class AugmentationConfig(Section):
