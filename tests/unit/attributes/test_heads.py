@@ -82,6 +82,18 @@ def test_a_constant_input_gets_no_weight() -> None:
     assert float(weight[0]) > 0.5
 
 
+def test_inputs_of_a_scale_of_their_own_are_not_blown_up() -> None:
+    """As it is, a number that hardly varies gets little weight; standardised, it counts in full."""
+    inputs, labels = normal(40, 2), normal(40, seed=5) > 0
+    inputs[:, 1] = torch.where(labels, 0.01, -0.01)  # separates them, narrowly
+    weights = {how: fit_logistic(inputs, labels, 0.1, 200, standardise=how)[0] for how in (True, False)}
+    assert float(weights[True][1]) > 100 * float(weights[False][1]) > 0
+    # The optimum of the loss on centred inputs: its gradient is zero.
+    weight, bias = fit_logistic(inputs, labels, 0.1, 200, standardise=False)
+    error = torch.sigmoid(inputs @ weight + bias) - labels.float()
+    torch.testing.assert_close((error[:, None] * inputs).mean(0) + 0.1 * weight, torch.zeros(2), atol=1e-4, rtol=0)
+
+
 def test_the_fit_works_where_gradients_are_off() -> None:
     inputs = normal(40, 5)
     expected, _ = fit_logistic(inputs, inputs[:, 0] > 0, 0.1, 200)
@@ -125,7 +137,7 @@ def test_no_tested_row_is_of_an_image_that_was_fitted(
     data.inputs[:] = data.groups.float()[None, :, None]
     fitted: list[set[tuple[int, bool]]] = []
 
-    def fit(inputs: Tensor, labels: Tensor, l2: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+    def fit(inputs: Tensor, labels: Tensor, *_settings: object) -> tuple[Tensor, Tensor]:
         fitted.append({(int(row[0]), bool(label)) for row, label in zip(inputs, labels, strict=True)})
         return torch.zeros(inputs.shape[1]), torch.zeros(())
 

@@ -70,9 +70,15 @@ class AttributeHead(nn.Module):
 
 
 def train_head(
-    shots: ShotFeatures, settings: AttributeHeadConfig, attribute: str
+    shots: ShotFeatures, settings: AttributeHeadConfig, attribute: str, standardise: bool = True
 ) -> tuple[AttributeHead, dict[str, float]]:
     """Fit a head; the penalty is cross-validated on the shots alone.
+
+    Args:
+        shots: Cached inputs and labels.
+        settings: Penalties, folds, iterations.
+        attribute: Name of the attribute.
+        standardise: By the moments of the shots; false where inputs have a scale of their own.
 
     Returns:
         The head, and its report: chosen ``l2``, cross-validated ``accuracy`` and ``log_loss`` (nats).
@@ -84,30 +90,34 @@ def train_head(
         raise DataError(f"{attribute}: all {len(shots.labels)} rows of the shots have the same label; both are needed.")
     if not shots.inputs.isfinite().all():
         raise DataError(f"{attribute}: the cached features are not finite. Check the denoiser, delete the cache.")
-    reports = {l2: _cross_validate(shots, l2, settings) for l2 in Progress(settings.l2, desc="penalties")}
+    reports = {l2: _cross_validate(shots, l2, settings, standardise) for l2 in Progress(settings.l2, desc="penalties")}
     best = min(reports, key=lambda l2: reports[l2]["log_loss"])
     timesteps = [int(t) for t in shots.timesteps]
     head = AttributeHead(settings.taps, settings.pool_size, shots.inputs.shape[-1], timesteps, attribute)
     for level, inputs in enumerate(shots.inputs):
-        weight, bias = fit_logistic(inputs, shots.labels, best, settings.max_iterations)
+        weight, bias = fit_logistic(inputs, shots.labels, best, settings.max_iterations, standardise)
         head.weight.data[level], head.bias.data[level] = weight, bias
     head.requires_grad_(False).eval()
     return head, {"l2": best, **reports[best]}
 
 
-def fit_logistic(inputs: Tensor, labels: Tensor, l2: float, max_iterations: int) -> tuple[Tensor, Tensor]:
-    """Fit mean log-loss + l2 |w|^2 / 2 on standardised inputs by L-BFGS.
+def fit_logistic(
+    inputs: Tensor, labels: Tensor, l2: float, max_iterations: int, standardise: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Fit mean log-loss + l2 |w|^2 / 2 on standardised inputs, or on inputs as they are, by L-BFGS.
 
     Args:
         inputs: float32 [R, D].
         labels: bool [R].
         l2: Penalty on the weights of the standardised inputs.
         max_iterations: L-BFGS iterations.
+        standardise: False: the penalty is on the weights of the inputs as they are.
 
     Returns:
         Weight [D] and bias (scalar) that apply to the inputs as they are.
     """
-    mean, scale = inputs.mean(0), inputs.std(0).clamp_min(1e-3)
+    mean = inputs.mean(0)
+    scale = inputs.std(0).clamp_min(1e-3) if standardise else torch.ones_like(mean)
     # The solution lies in the row space: fit its coordinates there, exactly and faster.
     _, _, basis = torch.linalg.svd((inputs - mean) / scale, full_matrices=False)
     coordinates = ((inputs - mean) / scale) @ basis.T
@@ -130,13 +140,15 @@ def fit_logistic(inputs: Tensor, labels: Tensor, l2: float, max_iterations: int)
     return folded, bias.detach() - folded @ mean
 
 
-def _cross_validate(shots: ShotFeatures, l2: float, settings: AttributeHeadConfig) -> dict[str, float]:
+def _cross_validate(
+    shots: ShotFeatures, l2: float, settings: AttributeHeadConfig, standardise: bool
+) -> dict[str, float]:
     fold_of = _folds(shots, settings.folds)
     losses, hits = [], []
     for inputs in shots.inputs:
         for fold in range(settings.folds):
             train, test = fold_of != fold, fold_of == fold
-            weight, bias = fit_logistic(inputs[train], shots.labels[train], l2, settings.max_iterations)
+            weight, bias = fit_logistic(inputs[train], shots.labels[train], l2, settings.max_iterations, standardise)
             logits = inputs[test] @ weight + bias
             losses.append(F.binary_cross_entropy_with_logits(logits, shots.labels[test].float(), reduction="none"))
             hits.append((logits > 0) == shots.labels[test])

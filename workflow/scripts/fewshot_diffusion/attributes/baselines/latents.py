@@ -93,6 +93,9 @@ def train_baseline_classifier(
 ) -> None:
     """Fit the linear classifier of one attribute on cached latents, as heads are fitted on activations.
 
+    Latents are penalised in their own units: numbers that carry nothing hardly vary among encoded images, and the
+    moments of the shots would blow them up in latents of a prior, where they vary as all others do.
+
     Args:
         settings: Section attributes.head, JSON.
         baseline: Name of the baseline.
@@ -105,7 +108,7 @@ def train_baseline_classifier(
         DataError: If the shots hold one class only or non-finite latents.
     """
     shots, about = load_shot_features(features, {"baseline": baseline, "attribute": attribute})
-    head, report = train_head(shots, settings, attribute)
+    head, report = train_head(shots, settings, attribute, standardise=False)
     classifier = LatentClassifier(shots.inputs.shape[-1], attribute)
     classifier.weight.data.copy_(head.weight[0])
     classifier.bias.data.copy_(head.bias[0])
