@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from baseline_helpers import PRIOR, SIZE, baselines, recipe, write_images
 from fewshot_diffusion.baselines.models import load_baseline
 from fewshot_diffusion.baselines.training import StageTraining, train_baseline
 from fewshot_diffusion.errors import WeightsError
-from fewshot_diffusion.storage.weights import WEIGHTS_FILES
+from fewshot_diffusion.storage.weights import WEIGHTS_FILE, WEIGHTS_FILES
 
 
 def train(root: Path, name: str) -> Path:
@@ -40,6 +41,11 @@ def test_a_training_that_was_killed_in_any_stage_ends_with_the_same_bytes(
         assert not (tmp_path / "resumed").exists()
     monkeypatch.setattr(StageTraining, "train_step", train_step)
     assert [(train(tmp_path, "resumed") / file).read_bytes() for file in WEIGHTS_FILES] == whole
+    stored = load_file(tmp_path / "resumed" / WEIGHTS_FILE)
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    assert {tensor.dtype for tensor in load_baseline("diffae", tmp_path / "resumed").state_dict().values()} == {
+        torch.float32
+    }
 
 
 def test_another_prior_trains_no_autoencoder_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

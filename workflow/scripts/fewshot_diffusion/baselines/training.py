@@ -80,7 +80,7 @@ def train_baseline(
         "images": pixel_digest(pixels),
     }
     model = fit_baseline(pixels, settings, checkpoints, about, runtime)
-    save_module(model, model.config, output, about)
+    save_module(model.half(), model.config, output, about)  # half the space; what is read is float32 again
 
 
 def fit_baseline(
