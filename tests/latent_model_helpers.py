@@ -52,6 +52,7 @@ VAE_RECIPE: dict[str, Any] = {
     "cells_per_level": 1,
     "norm_num_groups": 4,
     "latents": [{"channels": 4, "groups": 2, "free_nats": 1.0}, {"channels": 2, "free_nats": 2.0}],
+    "kl_weight": 1.0,
     "kl_warmup": 0.5,
     "temperature": 0.8,
 }

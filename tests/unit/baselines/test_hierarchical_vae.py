@@ -64,16 +64,18 @@ def test_the_likelihood_is_one_of_256_levels() -> None:
 
 
 def test_free_bits_hold_each_scale_and_the_weight_grows() -> None:
-    def loss(done: float, coarse: float, fine: float) -> float:
+    def loss(done: float, coarse: float, fine: float, weight: float = 1) -> float:
         scales = [
             {**scale, "free_nats": free} for scale, free in zip(VAE_RECIPE["latents"], (coarse, fine), strict=True)
         ]
-        found = build(latents=scales).loss("network", CLEAN, done, generator("test", 0)) * CLEAN[0].numel()
+        model = build(latents=scales, kl_weight=weight)
+        found = model.loss("network", CLEAN, done, generator("test", 0)) * CLEAN[0].numel()
         return float(found.detach())
 
     bare, high = loss(0, 0, 0), 1e4
     assert loss(0, high, high) == bare, "at the start the divergence costs nothing"
     assert loss(0.25, high, high) - bare == pytest.approx(high, rel=1e-3), "half of it in the middle of kl_warmup"
+    assert loss(0.25, high, high, weight=3) - bare == pytest.approx(3 * high, rel=1e-3)
     assert loss(0.5, high, high) - bare == pytest.approx(2 * high, rel=1e-3) == loss(1, high, high) - bare
     coarse, fine = (loss(1, 0, high) - bare - high, loss(1, high, 0) - bare - high)
     assert loss(1, 0, 0) - bare == pytest.approx(coarse + fine, rel=1e-2)
@@ -110,6 +112,7 @@ def test_a_sample_is_a_function_of_its_seed() -> None:
     ("key", "value", "said"),
     [
         ("temperature", 1.5, "less than or equal to 1"),
+        ("kl_weight", 0, "greater than 0"),
         ("kl_warmup", -0.1, "greater than or equal to 0"),
         ("cells_per_level", 0, "greater than 0"),
         ("latents", [], "at least 1 item"),

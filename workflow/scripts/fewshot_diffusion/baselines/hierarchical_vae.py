@@ -184,11 +184,13 @@ class HierarchicalVAE(LatentModel):
         self.network = Network(settings, image_size)
 
     def loss(self, stage: str, examples: Tensor, done: float, stream: torch.Generator) -> Tensor:
-        """Return the negative evidence bound, nats per pixel and channel, with free bits and a growing divergence.
+        """Return the negative evidence bound, nats per pixel and channel, with free bits and a weighted divergence.
 
-        (-log p(x | z) + w sum_scale max(KL_scale, free_nats_scale)) / (3 H W), w growing from 0 to 1 during kl_warmup.
+        (-log p(x | z) + w sum_scale max(KL_scale, free_nats_scale)) / (3 H W), w growing from 0 to kl_weight during
+        kl_warmup. Above 1 it makes up for a prior of few groups: with 1, nearly all that is seen of an image hides in
+        latents that such a prior cannot draw.
 
-        Source: Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow", eq. 15, with a
+        Source: Higgins et al. 2017, "beta-VAE", eq. 4; Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow", eq. 15, with a
         scale as what they call a group.
         """
         found: list[Tensor] = []
@@ -197,8 +199,8 @@ class HierarchicalVAE(LatentModel):
         divergences = torch.stack([groups.sum() for groups in scales])
         free = divergences.new_tensor([scale.free_nats for scale in self.settings.latents])
         error = logistic_nats(examples, *self.network.likelihood(maps)).sum((1, 2, 3)).mean()
-        weight = min(1.0, done / self.settings.kl_warmup) if self.settings.kl_warmup else 1.0
-        return (error + weight * divergences.maximum(free).sum()) / examples[0].numel()
+        grown = min(1.0, done / self.settings.kl_warmup) if self.settings.kl_warmup else 1.0
+        return (error + self.settings.kl_weight * grown * divergences.maximum(free).sum()) / examples[0].numel()
 
     def posterior_mean(self, clean: Tensor) -> Tensor:
         """Return the posterior means of images at the coarsest scale, in units of the prior, group by group."""

@@ -146,7 +146,10 @@ class HierarchicalVAEConfig(Section):
     latents: tuple[LatentScaleConfig, ...] = Field(
         min_length=1, description="Coarsest first, beginning at the coarsest resolution: that scale is classified."
     )
-    kl_warmup: Fraction = Field(description="Fraction of training in which the divergence's weight grows from 0 to 1.")
+    kl_weight: Annotated[float, Field(gt=0)] = Field(
+        description="Of the divergence. 1: the evidence bound; more: posteriors nearer to the prior, better samples."
+    )
+    kl_warmup: Fraction = Field(description="Fraction of training in which the divergence's weight grows from 0.")
     temperature: Annotated[float, Field(gt=0, le=1)] = Field(
         description="Of samples: the standard deviations of all priors are multiplied by it."
     )

@@ -263,7 +263,7 @@ def run_training(training: Training, images: Rows, checkpoints: CheckpointFolder
     every = max(1, training.settings.checkpoint_images // size)
     images = settle(images, training.runtime.device)
     losses: list[Tensor] = []
-    bar = Progress(total=total * size, initial=training.step * size, unit="image", desc="training denoiser")
+    bar = Progress(total=total * size, initial=training.step * size, unit="image", desc="training")
     with bar, noticing_sigterm() as told_to_stop:
         while training.step < total:
             losses.append(training.train_step(images))
