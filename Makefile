@@ -21,7 +21,7 @@ THROUGHPUT :=
 CHOSEN = $(if $(CONFIG),--configfile $(CONFIG))
 REPORTED = $(if $(filter file,$(origin TARGET)),all,$(TARGET))
 # Shipped weights that no rule makes when they come from the store.
-WEIGHTS := denoiser masks/segmenters masks/controlnets classes/generator
+WEIGHTS := denoiser baselines masks/segmenters masks/controlnets classes/generator
 
 # Nothing is mixed into this environment.
 unexport PYTHONPATH PYTHONHOME

@@ -8,6 +8,7 @@ from fewshot_diffusion.metrics.notes import few_note, joined, judge_note, segmen
 from fewshot_diffusion.tooling import claims
 from fewshot_diffusion.tooling.readme import (
     attributes_section,
+    baselines_section,
     distribution_section,
     masks_section,
     measured_metrics,
@@ -74,6 +75,24 @@ def test_wanted_shares_stand_beside_found_ones_and_each_reference() -> None:
     assert "within 5 points on 1 of 1 rows: away by 4.0 points, `unguided` by 30.0." in said
     assert "to `balanced` below on 1 of 1 rows; to `all` below on 1 of 1 rows." in said
     assert "on 0 of 1 rows" in claims.shares_reached(table, points=3)
+
+
+def test_models_stand_with_what_they_cost_and_what_their_classifiers_know() -> None:
+    row = {"data_set": "a", "kind": "k", "metric": "kd_x", "n": 9, "floor": 0.1, "forwards_per_sample": 2.345,
+           "seconds_per_sample": 0.5, "ci_low": 1.0, "ci_high": 2.0}  # fmt: skip
+    rows = [
+        {**row, "method": "unguided", "value": 1.5, "training_images": 180000},
+        {**row, "method": "d2c", "value": 3.0, "training_images": 40000},
+        {**row, "method": "vae", "value": 2.2, "training_images": 40000},
+        {"method": "d2c", "attribute": "Beard", "metric": "classifier_accuracy", "value": 0.87},
+    ]
+    table = pd.DataFrame(rows).astype({"training_images": "Int64"})
+    text = baselines_section(table)
+    assert "| method | training images | n | kd_x | floor of kd | forward passes | seconds | accuracy, Beard |" in text
+    assert "| unguided | 180,000 | 9 | 1.500 ± 0.500 | 0.100 | 2.35 | 0.50 |  |" in text
+    assert "| d2c | 40,000 | 9 | 3.000 ± 0.500 | 0.100 | 2.35 | 0.50 | 87.0% |" in text
+    said = claims.latents_beside_unguided(table)
+    assert said.endswith("`d2c` 2.00, `vae` 1.47; at most 1.5 for 1 of 2.")
 
 
 def test_a_row_without_an_image_has_no_numbers() -> None:

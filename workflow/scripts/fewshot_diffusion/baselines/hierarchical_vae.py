@@ -190,8 +190,8 @@ class HierarchicalVAE(LatentModel):
         kl_warmup. Above 1 it makes up for a prior of few groups: with 1, nearly all that is seen of an image hides in
         latents that such a prior cannot draw.
 
-        Source: Higgins et al. 2017, "beta-VAE", eq. 4; Kingma et al. 2016, "Improved variational inference with inverse autoregressive flow", eq. 15, with a
-        scale as what they call a group.
+        Source: Higgins et al. 2017, "beta-VAE", eq. 4; Kingma et al. 2016, "Improved variational inference with inverse
+        autoregressive flow", eq. 15, with a scale as what they call a group.
         """
         found: list[Tensor] = []
         maps = self._descend(examples, partial(_sampled, stream, found))

@@ -56,6 +56,17 @@ def shares_reached(table: pd.DataFrame, points: int = 5) -> str:
     )
 
 
+def latents_beside_unguided(table: pd.DataFrame, fair: float = 1.5) -> str:
+    """Say how far generative baselines' unconditional samples lie, in distances of the unguided denoiser's."""
+    kernel = kernel_rows(table).set_index("method")["value"]
+    ratios = (kernel / kernel["unguided"]).drop("unguided")
+    each = ", ".join(f"`{method}` {ratio:.2f}" for method, ratio in ratios.items())
+    return (
+        f"Kernel distance of unconditional samples in units of `unguided`'s: {each}; at most {fair:g} for "
+        f"{int((ratios <= fair).sum())} of {len(ratios)}."
+    )
+
+
 def beside_naive(table: pd.DataFrame) -> str:
     """Say how the generated rows stand beside real images of all classes."""
     rows = kernel_rows(table).set_index(["method", "attribute"])["value"]

@@ -62,7 +62,7 @@ def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame
 
 def _distances_view(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     """Return every metric with its interval, and its floor, by the key of the rows."""
-    view = pd.DataFrame(index=pd.MultiIndex.from_frame(rows[key].drop_duplicates()))
+    view = pd.DataFrame(index=rows.drop_duplicates(key).set_index(key).index)
     for metric in measured_metrics(rows):
         found, digits = rows[rows["metric"] == metric].set_index(key), metric_of(metric).digits
         view[metric] = _distance_cells(found, digits)
@@ -121,6 +121,30 @@ def distribution_section(table: pd.DataFrame) -> str:
         "as they come (`all`), beside the floor of as many real images (lower is better):"
     )
     return f"{caption}\n\n{to_markdown(distribution_view(table))}"
+
+
+def baselines_section(table: pd.DataFrame) -> str:
+    """Return what generative models are worth before any label, of one data set, as Markdown."""
+    caption = (
+        f"{table['data_set'].iloc[0]}, {table['kind'].iloc[0]}: distance of each model's unconditional samples, ± 95 % "
+        "interval, to all real images, beside the floor of as many real images (lower is better); cost of a sample as "
+        "it comes; balanced accuracy of the linear classifier of latents on real images that it has not seen:"
+    )
+    return f"{caption}\n\n{to_markdown(baselines_view(table))}"
+
+
+def baselines_view(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per generative model: distances, costs, and the accuracy of its classifier of each attribute."""
+    accuracies, distances = table[table["attribute"].notna()], table[table["attribute"].isna()]
+    view = _distances_view(distances, ["method"])
+    first = distances.drop_duplicates("method").set_index("method").reindex(view.index)
+    view.insert(0, "training images", first["training_images"].map("{:,.0f}".format))
+    view.insert(1, "n", first["n"].astype(int))
+    view["forward passes"] = _number_cells(first["forwards_per_sample"], 2)
+    view["seconds"] = _number_cells(first["seconds_per_sample"], 2)
+    for attribute, rows in accuracies.groupby("attribute", sort=False):
+        view[f"accuracy, {attribute}"] = rows.set_index("method")["value"].map("{:.1%}".format).reindex(view.index)
+    return view.fillna("")
 
 
 def masks_section(table: pd.DataFrame) -> str:

@@ -8,7 +8,14 @@ import pandas as pd
 
 from ..storage.tables import read_csv, read_source_csv
 from . import claims
-from .readme import attributes_section, classes_section, distribution_section, masks_section, to_markdown
+from .readme import (
+    attributes_section,
+    baselines_section,
+    classes_section,
+    distribution_section,
+    masks_section,
+    to_markdown,
+)
 
 HOME = "avatars64"
 """The data set whose tables the overview is about."""
@@ -144,6 +151,9 @@ def _attributes_part(results: Path) -> str:
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
             blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
+        if (latents := tables / "attributes_baselines.csv").is_file():
+            models = read_csv(latents)
+            blocks += [_LATENTS, baselines_section(models), _paragraph(claims.latents_beside_unguided(models))]
     return "\n\n".join([*blocks, _more("attributes_sweep", "how lambda was chosen, by another judge on other seeds")])
 
 
@@ -215,6 +225,13 @@ _SHARES = """\
 Every distance to a class is also one of class priors. `distribution` asks for a share of every work unit of samples, half
 of them: the samples that its head finds nearest to the attribute are guided towards it, the others away. Both references
 are the same for both rows."""
+
+_LATENTS = """\
+### Models whose latent is learnt
+
+`diffae`, `d2c` and `hierarchical_vae` (NVAE-style) as they are before any label. All three see as many images, fewer than
+the denoiser did. What was tried for the last one: with the evidence bound alone its samples are noise, since the finer
+latents hold what cannot be drawn; its divergence has a weight instead, which costs sharpness."""
 
 _FACES = """\
 ### Real faces, 32 x 32
