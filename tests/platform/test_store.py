@@ -15,17 +15,10 @@ from snakemake.utils import update_config
 from support import BIN, ROOT, Finished, command, copy_products, copy_tree, once, planned_jobs, snakemake
 
 RESULTS = "results/smoke"
-SHARD = f"{RESULTS}/attributes/samples/exact/Blond/1-of-1.parquet"
+HEAD = f"{RESULTS}/attributes/heads/exact/Blond/diffusion_pytorch_model.safetensors"
 NOTHING = "Nothing to be done"
-# Jobs that train, or run the denoiser: what they make is stored.
-COSTLY = {
-    "train_denoiser",
-    "train_judge",
-    "train_attribute_head",
-    "extract_attribute_features",
-    "sample_attributes",
-    "sample_unguided",
-}
+# Jobs that train: what they make is stored.
+COSTLY = {"train_denoiser", "train_judge", "train_attribute_head", "extract_attribute_features"}
 
 pytestmark = pytest.mark.slow
 
@@ -114,13 +107,13 @@ def test_the_maintainers_folder_is_clean_and_storing_again_changes_nothing(origi
 
 
 def test_a_fresh_clone_needs_one_pull(clone: Path) -> None:
-    assert not (clone / SHARD).exists()
+    assert not (clone / HEAD).exists()
     dvc(clone, "pull")
-    assert (clone / SHARD).is_file()
+    assert (clone / HEAD).is_file()
     assert not (clone / RESULTS / "images/reference.parquet").exists(), "large and quickly drawn again"
     assert_is_complete(clone)
     assert "Everything is up to date" in dvc(clone, "pull")
-    # All that follows from what is stored is made without training or steering.
+    # All that follows from what is stored is made without training.
     for name in ("tables", "figures"):
         shutil.rmtree(clone / RESULTS / name)
     jobs = planned_jobs(snakemake(clone, "-n", "attributes").text)
@@ -130,26 +123,26 @@ def test_a_fresh_clone_needs_one_pull(clone: Path) -> None:
 
 def test_a_damaged_product_is_named_and_what_follows_is_made_again(clone: Path) -> None:
     dvc(clone, "pull")
-    damage(clone / SHARD)
+    damage(clone / HEAD)
     jobs = planned_jobs(snakemake(clone, "-n").text)
     assert "evaluate_attributes" in jobs
-    assert jobs.get("sample_attributes", 0) <= 1, "the damaged one, if it is older than its head"
-    assert not jobs.keys() & COSTLY - {"sample_attributes"}
+    assert jobs.get("train_attribute_head", 0) <= 1, "the damaged one, if it is older than its features"
+    assert not jobs.keys() & COSTLY - {"train_attribute_head", "extract_attribute_features"}
     with (clone / RESULTS / "tables/attributes.csv").open("a") as table:
         table.write("a line\n")
     said = make(clone, "verify").text
-    assert f"{RESULTS}/attributes/samples\n" in said
+    assert f"{RESULTS}/attributes/heads" in said
     assert f"M {RESULTS}/tables/attributes.csv" in said
 
 
 def test_restoring_never_discards_in_silence(clone: Path) -> None:
     assert make(clone, "restore").status == 0
-    damage(clone / SHARD)
-    before = (clone / SHARD).read_bytes()
+    damage(clone / HEAD)
+    before = (clone / HEAD).read_bytes()
     refused = make(clone, "restore")
     assert refused.status != 0
     assert "dvc pull --force" in refused.text
-    assert (clone / SHARD).read_bytes() == before
+    assert (clone / HEAD).read_bytes() == before
     dvc(clone, "pull", "--force")
     assert_is_complete(clone)
 

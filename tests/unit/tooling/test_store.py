@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # all but two read what a run of Snakemake left
 
 NOTHING = "Nothing to be done"
 LEFT_OUT = "results/a set/descriptions/all.txt"
-SHARD = "results/a set/attributes/samples/exact/1-of-2.txt"
+SHARD = "results/a set/attributes/heads/exact/1-of-2.txt"
 TABLE = "results/a set/tables/table.csv"
 WORKFLOW = """
 from fewshot_diffusion.tooling.store import adopt_records
@@ -42,12 +42,12 @@ rule make:
 
 rule sample:
     input: "results/a set/images/all.txt", "settings.txt"
-    output: "results/a set/attributes/samples/exact/{part}-of-2.txt"
+    output: "results/a set/attributes/heads/exact/{part}-of-2.txt"
     params: scale=config.get("scale", 3)
     shell: "cat {input:q} > {output:q}; echo {wildcards.part:q} {params.scale:q} >> {output:q}"
 
 rule describe:
-    input: expand("results/a set/attributes/samples/exact/{part}-of-2.txt", part=[1, 2])
+    input: expand("results/a set/attributes/heads/exact/{part}-of-2.txt", part=[1, 2])
     output: "results/a set/descriptions/all.txt"
     shell: "cat {input:q} > {output:q}"
 
@@ -206,5 +206,5 @@ def test_a_plan_with_something_to_do_is_refused(clone: Path) -> None:
 
 
 def test_what_is_stored_is_what_is_listed_and_there(clone: Path) -> None:
-    assert stored_paths(Path("results/a set")) == [Path("results/a set/attributes/samples/exact")]
+    assert stored_paths(Path("results/a set")) == [Path("results/a set/attributes/heads/exact")]
     assert not [one for one in STORED for other in STORED if other.startswith(f"{one}/")], "one within another"
