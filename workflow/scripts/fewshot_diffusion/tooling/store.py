@@ -25,10 +25,10 @@ from ..storage.files import sha256
 Record = dict[str, Any]
 
 STORED = (
-    "denoiser", "stable_diffusion", "baselines", "judges/judge", "attributes/heads/exact", "attributes/heads/readout",
-    "masks/segmenters", "masks/controlnets", "classes/generator",
+    "denoiser", "stable_diffusion", "baselines", "images/shots.parquet", "judges/judge",
+    "attributes/heads/exact", "attributes/heads/readout", "masks/segmenters", "masks/controlnets", "classes/generator",
 )  # fmt: skip
-"""Below ``results/<data set>/``: weights that train for long, and what steers attributes."""
+"""Below ``results/<data set>/``: weights that train for long, and what steers attributes with what it learned from."""
 
 RECORDS = Path("results/records.json")
 METADATA = Path(".snakemake/metadata")
