@@ -1,5 +1,6 @@
 """What is committed under results/ agrees with the configuration, with the README and with docs/results.md."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -7,8 +8,10 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
+from fewshot_diffusion.config.claims import load_claims
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.storage.tables import read_csv
+from fewshot_diffusion.tooling.claim_rows import claim_table
 from fewshot_diffusion.tooling.data_sets import data_sets
 from fewshot_diffusion.tooling.readme import replace_section
 from fewshot_diffusion.tooling.results_page import costs, overview, results_page
@@ -49,6 +52,22 @@ def test_readme_and_page_show_the_committed_tables() -> None:
     shown = replace_section(shown, "costs", costs(RESULTS / "benchmarks.csv", ROOT / "workflow/rules"))
     assert shown == readme, "run `make docs`"
     assert (ROOT / "docs/results.md").read_text() == results_page(RESULTS), "run `make docs`"
+
+
+def test_every_claim_stands_in_the_table_as_its_cell_says() -> None:
+    committed = read_csv(RESULTS / "tables/claims.csv")
+    claims = load_claims(ROOT / "config/claims.yaml")
+    fresh = claim_table(claims, RESULTS, ROOT / "config/published.csv")
+    again = pd.read_csv(io.StringIO(fresh.to_csv(index=False, float_format="%.6g")))
+    pd.testing.assert_frame_equal(committed, again, check_dtype=False)
+    for row in committed[committed["file"].notna()].to_dict("records"):
+        where, column = row["cell"].split("; ")
+        frame = read_csv(ROOT / row["file"])
+        frame = frame[frame["kind"] != "published"] if "kind" in frame else frame
+        for condition in where.split(", "):
+            name, wanted = condition.split(" ", 1)
+            frame = frame[frame[name].astype(str) == wanted]
+        assert frame[column].tolist() == [row["ours"]], row
 
 
 def test_runs_of_the_demo_and_of_tests_are_not_listed(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.errors import CorruptFileError, DataError
 from fewshot_diffusion.metrics.descriptions import Cost, Description, save_description
 from fewshot_diffusion.metrics.distances import frechet_distance, kernel_distance
-from fewshot_diffusion.metrics.intervals import Interval
+from fewshot_diffusion.metrics.intervals import Bootstrapped
 from fewshot_diffusion.metrics.measures import METRICS, Metric
 from fewshot_diffusion.metrics.moments import FeatureStatistics, StreamingStatistics
 from fewshot_diffusion.storage.tables import read_csv
@@ -112,6 +112,36 @@ def test_too_few_held_out_images_are_named() -> None:
     assert len(evaluation.held_out(real(controls=7), BLOND, 7)) == 7
 
 
+# --- beside unguided samples ---
+
+
+def test_samples_of_the_same_seeds_are_compared_pair_by_pair() -> None:
+    unguided, reality = described(25, 2), real()
+    shift = 0.3 * torch.ones_like(unguided.features["net"])
+    moved = replace(unguided, method="exact", features={"net": unguided.features["net"] + shift})
+    others = replace(moved, method="ddim_i", ids=moved.ids + 100)
+    rows = distance_rows("set", BLOND, [moved, others, unguided], reality, settings())
+    rows = rows[rows["metric"] == "kd_net"].set_index("method")
+    differences = rows[["minus_unguided", "minus_unguided_low", "minus_unguided_high"]]
+    expected = rows.loc["exact", "value"] - rows.loc["unguided", "value"]
+    assert rows.loc[["exact", "ddim_i"], "minus_unguided"].tolist() == pytest.approx([expected, expected])
+    assert rows["paired"].fillna("").tolist() == [True, False, ""]
+    assert differences.loc["unguided"].isna().all()
+    half = differences["minus_unguided_high"] - differences["minus_unguided"]
+    alone = rows["ci_high"] - rows["value"]
+    assert half["ddim_i"] == pytest.approx(math.hypot(alone["exact"], alone["unguided"]))
+    assert 0 < half["exact"] < half["ddim_i"], "what the seeds have in common cancels"
+
+
+def test_without_unguided_samples_or_images_there_is_no_difference() -> None:
+    columns = ["minus_unguided", "minus_unguided_low", "minus_unguided_high", "paired"]
+    alone = distance_rows("set", BLOND, [described(25, 2, method="exact")], real(), settings())
+    assert alone[columns].isna().all(axis=None)
+    nothing = described(25, 3, method="ddim_i").first(0)
+    rows = distance_rows("set", BLOND, [described(25, 2), nothing], real(), settings())
+    assert rows[columns].isna().all(axis=None)
+
+
 # --- metrics are records ---
 
 
@@ -119,7 +149,7 @@ def test_every_record_makes_a_row_for_every_extractor(monkeypatch: pytest.Monkey
     """A further metric is one record: nothing else knows its name."""
 
     def spread(reference: Tensor, settings: EvaluationConfig) -> object:
-        return lambda features: Interval(float(features.std() / reference.std()), 0.0, settings.samples)
+        return lambda features: Bootstrapped(float(features.std() / reference.std()), 0.0, settings.samples)
 
     monkeypatch.setattr(evaluation, "METRICS", (*METRICS, Metric("spread", "is", "higher", 2, spread)))
 

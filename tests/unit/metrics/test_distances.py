@@ -19,7 +19,7 @@ from fewshot_diffusion.metrics.distances import (
     frechet_to_reference,
     kernel_distance,
 )
-from fewshot_diffusion.metrics.intervals import bootstrap_interval, wilson_interval
+from fewshot_diffusion.metrics.intervals import bootstrap_interval, difference_interval, wilson_interval
 from fewshot_diffusion.metrics.moments import FeatureStatistics, StreamingStatistics
 from fewshot_diffusion.seeds import generator
 
@@ -186,6 +186,23 @@ def test_resamples_without_a_distance_are_left_out_until_none_is_left() -> None:
         bootstrap_interval(lambda _: next(found), 5, 3, 0)
     with pytest.raises(MetricError, match="found 1 replicates, expected at least 2"):
         bootstrap_kernel(normal(9, 3, 27), normal(9, 3, 28), 1, 0)
+
+
+def test_differences_of_pairs_are_resampled_together_and_others_add_their_variances() -> None:
+    generator = np.random.default_rng(3)
+    shared, own = generator.normal(size=50), generator.normal(scale=0.1, size=50)
+    first, second = (
+        bootstrap_interval(lambda counts, x=x: float(counts @ torch.from_numpy(x) / counts.sum()), 50, 200, 0)
+        for x in (shared + own, shared)
+    )
+    pairs, apart = (difference_interval(first, second, paired) for paired in (True, False))
+    assert pairs.value == apart.value == pytest.approx(own.mean())
+    spread = own.std() / math.sqrt(50)
+    assert (pairs.high - pairs.value) / 1.96 == pytest.approx(spread, rel=0.15)
+    assert apart.high - apart.value == pytest.approx(math.hypot(first.high - first.value, second.high - second.value))
+    assert pairs.value - pairs.low == pytest.approx(pairs.high - pairs.value)
+    with pytest.raises(MetricError, match="found 200 and 40 replicates"):
+        difference_interval(first, bootstrap_frechet(normal(9, 24, 1), reference_root(), 40, 0), True)
 
 
 # --- shares ---

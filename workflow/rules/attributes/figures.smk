@@ -95,7 +95,7 @@ rule draw_sheet:
     conda:
         "../../../envs/figures.yaml"
     params:
-        rows=lambda wildcards: 4 if wildcards.method == "unguided" else 2,
+        rows=lambda wildcards: 4 if wildcards.method == "unguided" else 1,
         labels=sheet_labels,
         code=code("draw_sheet.py", env="figures"),
     shell:

@@ -91,7 +91,7 @@ rule reconstruct_images:
         gpu=1,
     params:
         settings=settings("sampling"),
-        number=32,
+        number=16,
         weights=subpath(input.weights, parent=True),
         code=code("reconstruct_images.py", env="baselines"),
     shell:
@@ -132,5 +132,5 @@ rule draw_baseline_sheet:
         ],
         code=code("draw_sheet.py", env="figures"),
     shell:
-        "python workflow/scripts/draw_sheet.py --images {input.real:q} {input.samples:q} --rows 2 --output {output:q}"
+        "python workflow/scripts/draw_sheet.py --images {input.real:q} {input.samples:q} --rows 1 --output {output:q}"
         " --labels {params.labels:q} 2> {log:q}"

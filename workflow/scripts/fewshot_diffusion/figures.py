@@ -16,6 +16,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
+from PIL import Image
 
 from .storage.files import atomic_path
 
@@ -42,6 +43,12 @@ def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
         shown = ", ".join(f"{chr(code)} (U+{code:04X})" for code in sorted(missing))
         log.warning("No installed font has %s: install one that does, such as fonts-noto, to see them drawn.", shown)
     plt.close(figure)
+
+
+def shrink_png(path: Path) -> None:
+    """Write a PNG again, without the transparency that it does not use and as small as it gets; no pixel changes."""
+    with Image.open(path) as image, atomic_path(path) as temporary:
+        image.convert("RGB").save(temporary, "PNG", optimize=True)
 
 
 def fonts_with(characters: set[int]) -> list[str]:

@@ -15,7 +15,7 @@ from ..data.image_set import load_attributes
 from ..diffusion.samples import seed_range
 from ..errors import DataError
 from ..metrics.descriptions import Description, load_description
-from ..metrics.intervals import Interval, wilson_interval
+from ..metrics.intervals import Bootstrapped, Interval, difference_interval, wilson_interval
 from ..metrics.measures import METRICS, measured
 from ..metrics.notes import few_note, joined, judge_note
 from ..progress import Progress
@@ -23,9 +23,9 @@ from ..storage.files import corrupt
 from ..storage.tables import write_csv
 
 TABLE_COLUMNS = [
-    "data_set", "attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "n", "seeds",
-    "judge_accuracy", "judge_real", "forwards_per_sample", "seconds_per_sample", "training_images", "published", "kind",
-    "note",
+    "data_set", "attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "minus_unguided",
+    "minus_unguided_low", "minus_unguided_high", "paired", "n", "seeds", "judge_accuracy", "judge_real",
+    "forwards_per_sample", "seconds_per_sample", "training_images", "published", "kind", "note",
 ]  # fmt: skip
 
 
@@ -127,27 +127,55 @@ def distance_rows(
     """Return every metric of every candidate against the class, under every extractor.
 
     A metric takes ``settings.samples`` images, or all where a filter left fewer: then ``n`` says so.
-    ``floor`` is the metric of as many held-out real images of the class.
+    ``floor`` is the metric of as many held-out real images of the class, ``minus_unguided`` the metric less that of
+    unguided samples, where these are among the candidates.
 
     Raises:
         DataError: If there are fewer held-out real images of the class than that.
     """
     rows = []
+    chosen = [candidate.first(settings.samples) for candidate in candidates]
     for extractor, reference in real.reference.features.items():
         measures = {metric.column(extractor): metric.prepare(reference, settings) for metric in METRICS}
         floors: dict[int, dict[str, float]] = {}
-        for candidate in Progress(candidates, desc=extractor, unit="method"):
-            chosen = candidate.first(settings.samples)
-            n = len(chosen)
+        found = [
+            {name: measured(measure, images.features[extractor]) for name, measure in measures.items()}
+            for images in Progress(chosen, desc=extractor, unit="method")
+        ]
+        unguided = next((pair for pair in zip(chosen, found, strict=True) if pair[0].method == "unguided"), None)
+        for images, distances in zip(chosen, found, strict=True):
+            n = len(images)
             if n not in floors:
                 floor = held_out(real, target, n).features[extractor]
                 floors[n] = {name: measured(measure, floor).value for name, measure in measures.items()}
-            for name, measure in measures.items():
-                found = _interval(measured(measure, chosen.features[extractor]), "value")
-                shared = {"data_set": data_set, "attribute": target.label, **about_images(chosen, target)}
-                said = _reservations(real, n, settings)
-                rows.append({**shared, "metric": name, **found, "floor": floors[n][name], **said})
+            for name, distance in distances.items():
+                shared = {"data_set": data_set, "attribute": target.label, **about_images(images, target)}
+                beside = difference(images, distance, unguided[0], unguided[1][name]) if unguided else {}
+                said = {"floor": floors[n][name], **_reservations(real, n, settings)}
+                rows.append({**shared, "metric": name, **_interval(distance, "value"), **beside, **said})
     return pd.DataFrame(rows).reindex(columns=TABLE_COLUMNS)
+
+
+def difference(
+    images: Description, distance: Bootstrapped, unguided: Description, distance_unguided: Bootstrapped
+) -> dict[str, object]:
+    """Return what a row says of its distance less that of unguided samples; of themselves, and of no images, nothing.
+
+    Samples of the same seeds begin as the same noise: their distances are resampled together, and what the denoiser
+    alone does cancels.
+
+    Args:
+        images: The row's images.
+        distance: Their distance.
+        unguided: Unguided samples.
+        distance_unguided: Their distance.
+    """
+    if images is unguided or not (distance.replicates and distance_unguided.replicates):
+        return {}
+    paired = torch.equal(images.ids, unguided.ids)
+    found = difference_interval(distance, distance_unguided, paired)
+    bounds = {"minus_unguided_low": found.low, "minus_unguided_high": found.high}
+    return {"minus_unguided": found.value, **bounds, "paired": paired}
 
 
 def held_out(real: RealClass, target: TargetConfig, n: int) -> Description:

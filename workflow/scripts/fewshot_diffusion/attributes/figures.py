@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from ..config.attributes import TargetConfig
 from ..diffusion.samples import load_samples
-from ..figures import CLOSE, DPI, fitted, save_figure
+from ..figures import CLOSE, DPI, fitted, save_figure, shrink_png
 from ..images import image_grid
 from ..metrics.descriptions import load_description
 from ..metrics.notes import joined, judge_note
@@ -29,7 +31,7 @@ AGREES, DIFFERS = "#0072b2", "#d55e00"
 
 FRAME = "frame: the independent judge finds the wanted class (blue) or not (orange)"
 LABEL_INCHES = 1.1
-SHEET_SCALE = 2  # pixels of a sheet for each of an image
+SHEET_IMAGE = 64  # pixels of a sheet for a side of an image: smaller ones are enlarged
 SHEET_WIDTH = 500  # pixels, at least: room for labels
 
 
@@ -190,6 +192,7 @@ def draw_sheet(
         said = f"{label}: the first {len(shown)} of {number}"
         blocks.append((joined(said, notes.get(label.partition(", ")[2], "")), shown))
     save_figure(sheet_figure(blocks, columns), [output])
+    shrink_png(output)
 
 
 def _images_of(path: Path) -> tuple[Tensor, int]:
@@ -202,13 +205,13 @@ def _images_of(path: Path) -> tuple[Tensor, int]:
 
 
 def sheet_figure(blocks: Sequence[tuple[str, Tensor]], columns: int) -> Figure:
-    """Draw labelled blocks of images below each other, each pixel enlarged ``SHEET_SCALE`` times.
+    """Draw labelled blocks of images below each other, pixel by pixel; small ones are enlarged by whole numbers.
 
     Args:
         blocks: Label and images, uint8 [N, 3, H, W], of each.
         columns: Images per row.
     """
-    grids = [image_grid(images, columns).repeat(SHEET_SCALE, 0).repeat(SHEET_SCALE, 1) for _, images in blocks]
+    grids = [_enlarged(image_grid(images, columns), images.shape[-1]) for _, images in blocks]
     width = max(SHEET_WIDTH, *(grid.shape[1] for grid in grids))
     labels = [fitted(label, width / DPI - 0.1, 8) for label, _ in blocks]
     bands = [DPI * (11 * label.count("\n") + 16) // 72 for label in labels]
@@ -220,3 +223,8 @@ def sheet_figure(blocks: Sequence[tuple[str, Tensor]], columns: int) -> Figure:
         top -= grid.shape[0]
         figure.figimage(grid, 0, top, origin="upper")
     return figure
+
+
+def _enlarged(grid: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    scale = max(1, SHEET_IMAGE // size)
+    return grid.repeat(scale, 0).repeat(scale, 1)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import MetricError
 from .checks import checked_features, require_two, to_float64
-from .intervals import Interval, bootstrap_interval
+from .intervals import Bootstrapped, bootstrap_interval
 from .moments import FeatureStatistics
 
 
@@ -98,7 +98,7 @@ def kernel_distance(features_a: Tensor, features_b: Tensor) -> float:
     return _ResampledKernel(features_a, features_b).distance(torch.ones(len(features_a), dtype=torch.float64))
 
 
-def bootstrap_frechet(features: Tensor, root: ReferenceRoot, replicates: int, seed: int) -> Interval:
+def bootstrap_frechet(features: Tensor, root: ReferenceRoot, replicates: int, seed: int) -> Bootstrapped:
     """Return the Frechet distance with a 95 % interval over the generated images.
 
     value +- 1.96 bootstrap standard deviations, the reference held fixed. Not percentiles: resampling
@@ -120,7 +120,7 @@ def bootstrap_frechet(features: Tensor, root: ReferenceRoot, replicates: int, se
     return bootstrap_interval(_ResampledFrechet(features, root).distance, len(features), replicates, seed)
 
 
-def bootstrap_kernel(features: Tensor, reference: Tensor, replicates: int, seed: int) -> Interval:
+def bootstrap_kernel(features: Tensor, reference: Tensor, replicates: int, seed: int) -> Bootstrapped:
     """Return the kernel distance with a 95 % interval over the generated images.
 
     value +- 1.96 bootstrap standard deviations, the reference held fixed. Pairs of an image with its own

@@ -1,8 +1,8 @@
 """95 % intervals: Wilson's for shares, bootstrap for distances."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +22,17 @@ class Interval:
     high: float
 
 
+@dataclass(frozen=True)
+class Bootstrapped(Interval):
+    """A number with its 95 % interval, and what resamples of the images make of it.
+
+    Attributes:
+        replicates: The number of each resample; those of the same n, replicates and seed count the same images.
+    """
+
+    replicates: tuple[float, ...] = field(default=(), repr=False)
+
+
 def wilson_interval(successes: int, n: int) -> Interval:
     """Return a share with its 95 % Wilson score interval, which stays within [0, 1].
 
@@ -39,7 +50,7 @@ def wilson_interval(successes: int, n: int) -> Interval:
     return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
-def bootstrap_interval(distance: Callable[[Tensor], float], n: int, replicates: int, seed: int) -> Interval:
+def bootstrap_interval(distance: Callable[[Tensor], float], n: int, replicates: int, seed: int) -> Bootstrapped:
     """Return a distance with value +- 1.96 bootstrap standard deviations.
 
     Args:
@@ -57,11 +68,39 @@ def bootstrap_interval(distance: Callable[[Tensor], float], n: int, replicates: 
     stream = generator("bootstrap", seed)
     draws = [torch.randint(n, (n,), generator=stream) for _ in range(replicates)]
     counts = [torch.bincount(draw, minlength=n).to(torch.float64) for draw in draws]
-    half = Z95 * _standard_deviation([distance(count) for count in counts])
+    found = tuple(distance(count) for count in counts)
+    half = Z95 * _standard_deviation(found)
+    return Bootstrapped(value, value - half, value + half, found)
+
+
+def difference_interval(first: Bootstrapped, second: Bootstrapped, paired: bool) -> Interval:
+    """Return by how much one bootstrapped number exceeds another, with value +- 1.96 standard deviations.
+
+    Paired numbers are resampled together, so that what both have in common cancels; of others the variances add:
+    s^2 = s^2(first - second), or s^2(first) + s^2(second).
+
+    Args:
+        first: The number that the other is subtracted from.
+        second: The other.
+        paired: Whether image i of one belongs to image i of the other, as samples of one seed do.
+
+    Raises:
+        MetricError: If numbers are paired, and their resamples are not as many.
+
+    Source: Efron & Tibshirani 1993, section 12.5 (standard normal interval).
+    """
+    value = first.value - second.value
+    if paired:
+        if len(first.replicates) != len(second.replicates):
+            raise MetricError(f"Bootstrap: found {len(first.replicates)} and {len(second.replicates)} replicates.")
+        both = zip(first.replicates, second.replicates, strict=True)
+        half = Z95 * _standard_deviation([one - other for one, other in both])
+    else:
+        half = Z95 * math.hypot(*(_standard_deviation(one.replicates) for one in (first, second)))
     return Interval(value, value - half, value + half)
 
 
-def _standard_deviation(values: list[float]) -> float:
+def _standard_deviation(values: Sequence[float]) -> float:
     # A resample that repeats a single image has no distance; it happens for a handful of images only.
     usable = torch.tensor([value for value in values if not math.isnan(value)], dtype=torch.float64)
     if len(usable) < 2:

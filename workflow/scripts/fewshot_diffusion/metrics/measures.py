@@ -15,12 +15,12 @@ from ..config.evaluation import EvaluationConfig
 from ..seeds import generator
 from ..storage.rows import Rows, in_memory
 from .distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
-from .intervals import Interval
+from .intervals import Bootstrapped
 from .moments import StreamingStatistics
 
 REFERENCE_PART = 2**12  # images of a reference in memory at a time, in float64
 
-Measure = Callable[[Tensor], Interval]
+Measure = Callable[[Tensor], Bootstrapped]
 """Features of generated images, [n, D] -> the metric with its 95 % interval."""
 
 
@@ -69,12 +69,12 @@ METRICS = (
 )
 
 
-def measured(measure: Measure, features: Rows) -> Interval:
+def measured(measure: Measure, features: Rows) -> Bootstrapped:
     """Return a metric of features, [n, D], in memory or not; NaN for fewer than two images.
 
     A filter that keeps nothing is a result.
     """
-    return measure(in_memory(features)) if len(features) >= 2 else Interval(nan, nan, nan)
+    return measure(in_memory(features)) if len(features) >= 2 else Bootstrapped(nan, nan, nan)
 
 
 def metric_of(column: str) -> Metric:

@@ -15,7 +15,7 @@ from ..config.sampling import SamplingConfig
 from .networks import BACKWARD, counted
 from .work import FLOAT, TRAINING_STATE, Run, Work
 
-SHEET = 32
+SHEET = 16
 """Images of the controls that a contact sheet shows, and their reconstructions."""
 
 

@@ -25,6 +25,20 @@ def compare(rows: pd.DataFrame, method: str, other: str) -> dict[str, int]:
     return {"below": below, "level": len(ours) - below - above, "above": above}
 
 
+def beside_unguided(rows: pd.DataFrame, method: str) -> dict[str, int]:
+    """Count the attributes on which a method's distance is below, above or level with that of unguided samples.
+
+    Level means that the 95 % interval of the difference holds 0: paired, where seeds are shared.
+
+    Args:
+        rows: One row for each method and attribute, with ``minus_unguided_low`` and ``minus_unguided_high``.
+        method: The method that is compared.
+    """
+    ours = rows[rows["method"] == method]
+    below, above = int((ours["minus_unguided_high"] < 0).sum()), int((ours["minus_unguided_low"] > 0).sum())
+    return {"below": below, "level": len(ours) - below - above, "above": above}
+
+
 def in_words(counts: dict[str, int]) -> str:
     """Return counts of rows as ``below on 1 of 4 rows, level on 2, above on 1``; what never happens is left out."""
     found = [f"{name} on {number}" for name, number in counts.items() if number]

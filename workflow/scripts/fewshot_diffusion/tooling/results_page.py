@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..storage.tables import read_csv, read_source_csv
 from . import claims
+from .claim_rows import CLAIM_COLUMNS, claims_view
 from .readme import (
     attributes_section,
     baselines_section,
@@ -45,7 +46,8 @@ def overview(results: Path, published: Path) -> str:
 
 def results_page(results: Path) -> str:
     """Return the page of results, whole."""
-    return "\n\n".join([_HEAD, _attributes_part(results), _masks_part(results), _classes_part(results)]) + "\n"
+    parts = [_claims_part(results), _attributes_part(results), _masks_part(results), _classes_part(results)]
+    return "\n\n".join([_HEAD, *parts]) + "\n"
 
 
 def costs(benchmarks: Path, rules: Path) -> str:
@@ -133,17 +135,24 @@ def _published_gain(paper: pd.DataFrame) -> float:
     return float((wide["3"] - wide["0"]).mean())
 
 
+def _claims_part(results: Path) -> str:
+    table = read_csv(results / "tables" / "claims.csv", *CLAIM_COLUMNS).fillna({"note": ""})
+    return "\n\n".join(["## Claims", _CLAIMS, to_markdown(claims_view(table))])
+
+
 def _attributes_part(results: Path) -> str:
     blocks = ["## Attributes", _picture("Real, unguided and guided images of every class", "attributes")]
     for data_set, read_it in ((HOME, _ATTRIBUTES), ("celebahq32", _FACES)):
         tables = results / data_set / "tables"
         table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
-        kernel, beside = claims.kernel_rows(table), ("unguided", "ddim_i")
+        kernel = claims.kernel_rows(table)
         steered = claims.in_words(claims.compare(judged, "exact", "unguided"))
-        nearer = [f"beside `{other}` {claims.in_words(claims.compare(kernel, 'exact', other))}" for other in beside]
+        nearer = claims.in_words(claims.beside_unguided(kernel, "exact"))
+        beside_ddim_i = claims.in_words(claims.compare(kernel, "exact", "ddim_i"))
         said = (
-            f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`: "
-            f"{'; '.join(nearer)}. Level means that the intervals overlap."
+            f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`, in pairs of "
+            f"one seed: beside `unguided` {nearer}. Beside `ddim_i`, by the rows' own intervals: {beside_ddim_i}. Level "
+            "means that the interval of the difference holds 0, or that the intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged), _paragraph(said, claims.beside_naive(table))]
         if data_set == HOME:
@@ -207,6 +216,12 @@ This page is written by `make docs` from the committed tables. *Scaled-down* mea
 sets than the paper's, and other features than FID's. Intervals are 95 %, for one denoiser and one draw of the labels.
 The paper's own numbers stand in [`config/published.csv`](../config/published.csv) and, as rows of kind `published`, in
 the CSV files. How to compute all of it again: [reproducibility.md](reproducibility.md)."""
+
+_CLAIMS = """\
+A claim holds on a row of a table if its 95 % interval is apart from that of what it is compared with, on the expected
+side; where they overlap, the row is level, and the claim does not hold there. Row by row, with values, intervals, n,
+judges, commands and the cells they come from: [`claims.csv`](../results/tables/claims.csv), computed from
+[`config/claims.yaml`](../config/claims.yaml) and the tables."""
 
 _ATTRIBUTES = """\
 The frame is blue where an independent judge finds the wanted class, orange where it does not. `naive` is real images of
