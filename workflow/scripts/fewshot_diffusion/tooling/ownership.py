@@ -81,7 +81,8 @@ def require_weights(config: object, results: Path, base: Path = Path()) -> None:
             found = (
                 f"Run `make restore`{there}, or" if is_stored(base / absent[0]) else "None are stored under this name:"
             )
-            ways = "train, or to folder and name one" if key.startswith("denoiser") else "train"
+            others = {"denoiser": ", or to folder and name one", "baselines": ", or leave it out of the methods"}
+            ways = f"train{others.get(key.partition('.')[0], '')}"
             raise WeightsError(f"{absent[0]}: weights are missing. {found} set {key}.source to {ways}.")
 
 
