@@ -26,7 +26,10 @@ def changed(overlay: dict[str, Any]) -> Config:
     "overlay",
     [
         {"data": {"splits": {"reference": 3999}}, "masks": None, "classes": None},
-        {"denoiser": {"source": "train"}, "data": {"splits": {"train": 100}}, "masks": None, "classes": None},
+        {
+            **{key: {"source": "train"} for key in ("denoiser", "baselines")},
+            **{"data": {"splits": {"train": 100}}, "masks": None, "classes": None},
+        },
         {"classes": {"splits": {"class_test": 10}}},
     ],
 )
@@ -46,6 +49,10 @@ def test_the_default_itself_is_no_change() -> None:
     ("overlay", "said"),
     [
         ({"data": {"splits": {"train": 19999}}}, r"denoiser\.source: .*images 0 to 19999 \(train\).* 0 to 19998"),
+        (
+            {"denoiser": {"source": "train"}, "data": {"splits": {"train": 100}}, "masks": None, "classes": None},
+            r"baselines\.source: .*images 0 to 19999 \(train\).* 0 to 99",
+        ),
         ({"attributes": None}, r"masks\.source: .*21000 to 26999 \(judge\).*judge is 20000 to 25999"),
         ({"data": {"splits": {"controls": 999}}}, r"masks\.source: .*\(pairs\).*set masks\.source to train"),
         ({"masks": None}, r"classes\.source: .*\(class_train\)"),
