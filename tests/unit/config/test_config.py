@@ -159,7 +159,7 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
         ("attributes.head.l2", [float("inf")], "finite number"),
         ("attributes.targets", [], "at least 1"),
         ("attributes.targets.0.guidance_scale.exact", float("inf"), "finite number"),
-        ("attributes.methods", ["exact", "guessed"], "'d2c', 'exact', 'readout', 'direct' or 'steering'"),
+        ("attributes.methods", ["exact", "guessed"], "'hierarchical_vae', 'exact', 'readout', 'direct' or 'steering'"),
         ("masks.methods", ["exakt"], "'readout', 'direct', 'clean_image', 'clean_image_direct' or 'controlnet'"),
         ("masks.source", "folder", "'train' or 'store'"),
         ("classes.architectures.0.name", "resnet99", "'resnet18', 'wide_resnet50_2' or 'resnext50_32x4d'"),
@@ -191,7 +191,7 @@ def test_a_method_without_a_scale_is_refused(key: str, method: str, scales: str,
 
 
 def test_a_scale_that_is_not_given_changes_no_identity() -> None:
-    config = Config.model_validate(default())
+    config = load_config(default())
     scales = [target.guidance_scale for target in config.attributes.targets]
     scales += [preset.guidance_scale for preset in config.masks.presets.values()]
     assert not [found for found in scales if "direct" in found.model_dump_json()]

@@ -72,8 +72,10 @@ def test_each_method_reads_what_it_says(
     tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter, guides: dict[str, MaskGuide], x_t: Tensor,
     masks: Tensor, method: str, timestep: int,
 ) -> None:  # fmt: skip
-    """exact: the clean estimate at its head's label; readout: x_t at its own level; clean_image: pixels. As they do,
-    direct and clean_image_direct."""
+    """exact: the clean estimate at its head's label; readout: x_t at its own level; clean_image: pixels.
+
+    What is direct reads the same as what is not.
+    """
     output, found = guides[method].guidance(masks)(x_t, timestep, ALPHA_BAR)
     torch.testing.assert_close(output, tiny_denoiser.unet(x_t, timestep).sample)
     x0_hat = pred_original_sample(output, x_t, ALPHA_BAR, "v_prediction")
