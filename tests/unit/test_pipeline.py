@@ -150,6 +150,26 @@ def test_with_seeds_it_draws_the_samples_of_the_rules(fitted: FewShotPipeline, t
     assert torch.equal(pixels(found), expected.images)
 
 
+def test_heads_of_exact_steer_directly_at_less_than_their_cost(fitted: FewShotPipeline) -> None:
+    denoiser, x_t, alpha_bar_t = fitted.denoiser, torch.randn(2, 3, 16, 16), torch.tensor(0.3)
+    steps = {}
+    for mode in ("exact", "direct"):
+        terms = terms_of(fitted.heads, {"Bright": True}, mode)
+        steps[mode] = guided(guidance_of(denoiser, terms, first=0), 20.0, "v_prediction")
+    rule = attribute_guidance("direct", denoiser, fitted.heads["Bright"]["exact"].head, True)
+    expected = guided(rule, 20.0, "v_prediction")(x_t, 600, alpha_bar_t)
+    torch.testing.assert_close(steps["direct"](x_t, 600, alpha_bar_t), expected)
+    costs = {mode: count_forwards(step, denoiser) for mode, step in steps.items()}
+    assert 1 < costs["direct"] < costs["exact"] - 0.5
+    call = {"seeds": range(2), "num_inference_steps": 2}
+    drawn = [pixels(fitted("Bright", mode=mode, **call).images) for mode in ("direct", "exact")]
+    assert not torch.equal(*drawn)
+    shown = fitted(masks=masks()[:2], mode="direct", guidance_scale=400, num_inference_steps=2).images
+    assert len(shown) == 2
+    exact, direct = (fitted.predict_proba("Bright", shots(), mode) for mode in ("exact", "direct"))
+    assert torch.equal(exact, direct)
+
+
 def test_several_heads_add_their_log_likelihoods_by_value_and_weight(fitted: FewShotPipeline) -> None:
     denoiser, x_t, alpha_bar_t = fitted.denoiser, torch.randn(3, 3, 16, 16), torch.tensor(0.3)
     for mode in ("exact", "readout"):
@@ -515,6 +535,7 @@ Pipe = FewShotPipeline
         (lambda p: p("Beard"), ConfigError, r"Beard: found no head .*Bright\)\. Call fit\('Beard', images, labels\)"),
         (lambda p: p(masks=masks()), ConfigError, r"masks: found no head .*fit_masks\(images, masks, classes\)"),
         (lambda p: p("Bright", mode="readout"), ConfigError, "fitted are Bright in exact. Fit .*mode='readout'"),
+        (lambda p: p.fit("A", shots(), BRIGHT, "direct"), ConfigError, "found 'direct', expected exact or readout or"),
         (lambda p: p("Bright", weights={"Beard": 2}), ConfigError, "weights: found 'Beard', expected .*: Bright"),
         (lambda p: p("Bright", num_images=2, seeds=range(3)), ConfigError, "num_images for 2, seeds for 3 samples"),
         (lambda p: p(output_type="latent", num_inference_steps=1), ConfigError, "expected pil, np or pt"),

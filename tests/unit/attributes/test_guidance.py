@@ -17,7 +17,6 @@ from fewshot_diffusion.errors import WeightsError
 from fewshot_diffusion.storage.weights import save_module
 from support import smoke_config
 
-MODES = ["exact", "readout"]
 ALPHA_BAR = torch.tensor(0.35)
 
 
@@ -29,7 +28,7 @@ def log_prob_of(
 
 
 @pytest.mark.parametrize("value", [True, False])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["exact", "readout"])
 def test_a_guided_step_raises_the_likelihood_of_the_wanted_value(
     tiny_denoiser: Denoiser, mode: str, value: bool
 ) -> None:
@@ -48,6 +47,20 @@ def test_an_exact_head_reads_the_clean_estimate_at_its_own_label(tiny_denoiser: 
     _, found = attribute_guidance("exact", tiny_denoiser, head, True)(x_t, 600, torch.tensor(1.0))
     _, maps = tiny_denoiser.predict_with_features(x_t, 300, head.taps)
     torch.testing.assert_close(found, head.log_prob(maps, 300, True))
+
+
+def test_direct_reads_what_exact_reads_and_steers_by_its_head(tiny_denoiser: Denoiser, tmp_path: Path) -> None:
+    folder, head, x_t = saved_head(tmp_path, tiny_denoiser), random_head(tiny_denoiser), normal(3, 3, 16, 16)
+    exact, direct = (attribute_guidance(mode, tiny_denoiser, head, True) for mode in ("exact", "direct"))
+    for found, expected in zip(direct(x_t, 600, ALPHA_BAR), exact(x_t, 600, ALPHA_BAR), strict=True):
+        assert torch.equal(found, expected)
+    steps = {
+        mode: make_predictor(tiny_denoiser, Steering(mode, "Blond", True, 20.0), folder, settings())
+        for mode in ("exact", "direct")
+    }
+    found = steps["direct"](x_t, 600, ALPHA_BAR)
+    assert torch.equal(found, guided(direct, 20.0, "v_prediction")(x_t, 600, ALPHA_BAR))
+    assert not torch.allclose(found, steps["exact"](x_t, 600, ALPHA_BAR), atol=1e-3)
 
 
 @pytest.mark.parametrize("timestep", [40, 220, 400])

@@ -1,5 +1,6 @@
 """Sample sets as jobs draw them: the same bytes for any shards, and files that know what they are of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,11 @@ def test_a_shard_says_what_it_is_of(folder: Path) -> None:
         ("", "--head: found none, .*/exact/Blond`"),
     ],
 )
-def test_another_head_or_none_is_refused_before_anything_is_drawn(folder: Path, head: str, said: str) -> None:
+@pytest.mark.parametrize("method", ["exact", "direct"])
+def test_another_head_or_none_is_refused_before_anything_is_drawn(
+    folder: Path, head: str, said: str, method: str
+) -> None:
     with pytest.raises(WeightsError, match=said):
-        draw(folder, BLOND, head=head)
+        draw(folder, replace(BLOND, method=method), head=head)
     assert not (folder / "samples").exists()
     assert not (folder / "checkpoints").exists()

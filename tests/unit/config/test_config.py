@@ -159,8 +159,8 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
         ("attributes.head.l2", [float("inf")], "finite number"),
         ("attributes.targets", [], "at least 1"),
         ("attributes.targets.0.guidance_scale.exact", float("inf"), "finite number"),
-        ("attributes.methods", ["exact", "guessed"], "'d2c', 'hierarchical_vae', 'exact', 'readout' or 'steering'"),
-        ("masks.methods", ["exakt"], "'unguided', 'exact', 'readout', 'clean_image' or 'controlnet'"),
+        ("attributes.methods", ["exact", "guessed"], "'hierarchical_vae', 'exact', 'readout', 'direct' or 'steering'"),
+        ("masks.methods", ["exakt"], "'readout', 'direct', 'clean_image', 'clean_image_direct' or 'controlnet'"),
         ("masks.source", "folder", "'train' or 'store'"),
         ("classes.architectures.0.name", "resnet99", "'resnet18', 'wide_resnet50_2' or 'resnext50_32x4d'"),
         ("sampling.eta", float("nan"), "finite number"),
@@ -174,6 +174,28 @@ def test_a_value_that_cannot_be_is_named_with_those_that_can(key: str, value: An
     assert expected in line
     shown = value if not isinstance(value, list) or len(value) != 1 or key.endswith("channels") else value[0]
     assert repr(shown) in line or "'guessed'" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "scales", "sweep"),
+    [
+        ("attributes.methods", "direct", "attributes.targets.0.guidance_scale", "attributes_sweep"),
+        ("masks.methods", "direct", "masks.presets.label_500.guidance_scale", "masks_sweep"),
+        ("masks.methods", "clean_image_direct", "masks.presets.label_500.guidance_scale", "masks_sweep"),
+    ],
+)
+def test_a_method_without_a_scale_is_refused(key: str, method: str, scales: str, sweep: str) -> None:
+    said = refusal(changed(key, ["unguided", method]))
+    expected = f"{scales}.{method}: found null, expected a number, since methods lists {method}; any serves `snakemake"
+    assert f"\n  {expected} {sweep}`" in said
+
+
+def test_a_scale_that_is_not_given_changes_no_identity() -> None:
+    config = load_config(default())
+    scales = [target.guidance_scale for target in config.attributes.targets]
+    scales += [preset.guidance_scale for preset in config.masks.presets.values()]
+    assert not [found for found in scales if "direct" in found.model_dump_json()]
+    assert "direct" in type(scales[0])(exact=1, readout=1, direct=3).model_dump_json()
 
 
 def test_every_mistake_is_reported_at_once() -> None:

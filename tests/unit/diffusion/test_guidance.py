@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,10 @@ from torch.nn import functional as F
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser, PixelDenoiser, build_unet
 from fewshot_diffusion.diffusion.guidance import (
+    READS_ESTIMATE,
+    READS_IMAGE,
     CleanImageGuidance,
+    DirectGuidance,
     ExactGuidance,
     Guidance,
     ReadoutGuidance,
@@ -30,7 +34,10 @@ from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import SampleNoise, generator
 
 PREDICTION_TYPES = ["epsilon", "v_prediction"]
-MODES = ["exact", "readout", "clean_image"]
+DIFFERENTIATED = ["exact", "readout", "clean_image"]
+"""Modes whose gradient is that of their log-likelihood with respect to x_t."""
+
+MODES = [*DIFFERENTIATED, "direct", "clean_image_direct"]
 TAPS = ["mid_block", "up_blocks.0"]
 BFLOAT16 = replace(CPU, dtype=torch.bfloat16)
 
@@ -137,11 +144,11 @@ def curved(maps: Sequence[Tensor], timestep: int) -> Tensor:
 
 
 def guidance_of(mode: str, denoiser: Denoiser) -> Guidance:
-    if mode == "exact":
-        return ExactGuidance(denoiser, curved, TAPS, 100)
-    if mode == "readout":
-        return ReadoutGuidance(denoiser, curved, TAPS)
-    return CleanImageGuidance(denoiser, curved)
+    if mode in READS_ESTIMATE:
+        return READS_ESTIMATE[mode](denoiser, curved, TAPS, 100)
+    if mode in READS_IMAGE:
+        return READS_IMAGE[mode](denoiser, curved)
+    return ReadoutGuidance(denoiser, curved, TAPS)
 
 
 def as_predicting(denoiser: Denoiser, prediction_type: str) -> Denoiser:
@@ -156,7 +163,10 @@ def gradient_of(guidance: Guidance, x_t: Tensor, timestep: int, alpha_bar_t: Ten
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
 @pytest.mark.parametrize("mode", MODES)
 def test_each_mode_reads_what_it_says(tiny_denoiser_float64: Denoiser, mode: str, prediction_type: str) -> None:
-    """exact: the denoiser's view of x0_hat at its own label; readout: that of x_t at t; clean_image: x0_hat itself."""
+    """exact: the denoiser's view of x0_hat at its own label; readout: that of x_t at t; clean_image: x0_hat itself.
+
+    What is direct reads the same as what is not.
+    """
     denoiser = as_predicting(tiny_denoiser_float64, prediction_type)
     alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16)
     with torch.no_grad():
@@ -166,14 +176,14 @@ def test_each_mode_reads_what_it_says(tiny_denoiser_float64: Denoiser, mode: str
             "exact": curved(denoiser.features(x0_hat, 100, TAPS), 100),
             "readout": curved(maps, 600),
             "clean_image": curved([x0_hat], 600),
-        }[mode]
+        }[mode.removesuffix("_direct").replace("direct", "exact")]
         output, log_prob = guidance_of(mode, denoiser)(x_t, 600, alpha_bar_t)
     assert torch.equal(output, plain)
     assert torch.equal(log_prob, expected)
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", DIFFERENTIATED)
 def test_the_gradient_agrees_with_finite_differences(
     tiny_denoiser_float64: Denoiser, mode: str, prediction_type: str
 ) -> None:
@@ -187,6 +197,85 @@ def test_the_gradient_agrees_with_finite_differences(
         slope = float(ahead - behind) / 2e-5
         assert abs(slope) > 1e-3
         assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-5)
+
+
+# --- without the Jacobian of the first pass ---
+
+
+class Linear:
+    """A denoiser whose noise is M x_t, that sees x as it is; its images are half its samples."""
+
+    schedule, runtime = ScheduleConfig(prediction_type="epsilon"), CPU
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+
+    def predict(self, x_t: Tensor, _timestep: int) -> Tensor:
+        return torch.einsum("ij,bjhw->bihw", self.matrix, x_t)
+
+    def features(self, x: Tensor, _timestep: int, _taps: Sequence[str]) -> list[Tensor]:
+        return [self.to_images(x)]
+
+    def to_images(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+def bell(maps: Sequence[Tensor], _timestep: int) -> Tensor:
+    """Return the log-density of a unit normal around 1, but for a constant: its gradient is 1 - x."""
+    return -0.5 * (maps[0] - 1).square().sum((1, 2, 3))
+
+
+def toy(mode: str, denoiser: Any) -> Guidance:
+    if mode in READS_ESTIMATE:
+        return READS_ESTIMATE[mode](denoiser, bell, TAPS, 100)
+    return READS_IMAGE[mode](denoiser, bell)
+
+
+@pytest.mark.parametrize("timestep", [20, 300, 800])
+@pytest.mark.parametrize("mode", ["direct", "clean_image_direct"])
+def test_of_a_linear_denoiser_direct_guidance_has_a_closed_form(mode: str, timestep: int) -> None:
+    """The gradient to x0_hat as it is: neither the Jacobian nor 1 / sqrt(alpha_bar_t) stands before it."""
+    matrix, x_t, alpha_bar_t = normal(3, 3, seed=1), normal(2, 3, 4, 4), alpha_bar(timestep)
+    denoiser, sigma = Linear(matrix), (1 - alpha_bar_t).sqrt()
+    eps = denoiser.predict(x_t, timestep)
+    x0_hat = (x_t - sigma * eps) / alpha_bar_t.sqrt()
+    gradient = (1 - x0_hat / 2) / 2
+    found = guided(toy(mode, denoiser), 3.0, "epsilon")(x_t, timestep, alpha_bar_t)
+    torch.testing.assert_close(found, eps - 3 * sigma * gradient)
+    # The full gradient of the mode that it differs from: J^T times the same.
+    jacobian = (torch.eye(3, dtype=torch.float64) - sigma * matrix) / alpha_bar_t.sqrt()
+    full = guided(toy({"direct": "exact"}.get(mode, "clean_image"), denoiser), 3.0, "epsilon")
+    through = torch.einsum("ji,bjhw->bihw", jacobian, gradient)
+    torch.testing.assert_close(full(x_t, timestep, alpha_bar_t), eps - 3 * sigma * through)
+    assert not torch.allclose(gradient, through, rtol=1e-2)
+
+
+@pytest.mark.parametrize("timestep", [20, 300, 800])
+def test_where_the_jacobian_is_the_identity_direct_is_exact(timestep: int) -> None:
+    alpha_bar_t, x_t = alpha_bar(timestep), normal(2, 3, 4, 4)
+    share = (1 - alpha_bar_t.sqrt()) / (1 - alpha_bar_t).sqrt()  # d x0_hat / d x_t = (1 - sigma share) / sqrt(abar) = 1
+    denoiser = Linear(share * torch.eye(3, dtype=torch.float64))
+    for direct, full in (("direct", "exact"), ("clean_image_direct", "clean_image")):
+        steps = [guided(toy(mode, denoiser), 3.0, "epsilon")(x_t, timestep, alpha_bar_t) for mode in (direct, full)]
+        torch.testing.assert_close(*steps)
+        assert not torch.allclose(steps[0], denoiser.predict(x_t, timestep), rtol=1e-2)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_the_direct_gradient_is_that_of_a_clean_image_s_likelihood(
+    tiny_denoiser_float64: Denoiser, prediction_type: str
+) -> None:
+    denoiser = as_predicting(tiny_denoiser_float64, prediction_type)
+    alpha_bar_t, x_t = alpha_bar(600), normal(2, 3, 16, 16)
+    with torch.no_grad():
+        x0_hat = pred_original_sample(denoiser.predict(x_t, 600), x_t, alpha_bar_t, prediction_type)
+    x0_hat.requires_grad_()
+    for mode, log_prob in (
+        ("direct", curved(denoiser.features(x0_hat, 100, TAPS), 100)),
+        ("clean_image_direct", curved([x0_hat], 600)),
+    ):
+        expected = likelihood_gradient(log_prob, x0_hat)
+        torch.testing.assert_close(gradient_of(guidance_of(mode, denoiser), x_t, 600, alpha_bar_t), expected)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -229,7 +318,7 @@ def test_guidance_scale_zero_is_the_ddim_pipeline_bit_for_bit(
     predictors = [unguided(denoiser)]
     predictors += [guided(guidance_of(mode, denoiser), 0.0, prediction_type) for mode in MODES]
     predictors += [guided(guidance_of("exact", denoiser), 5.0, prediction_type)]
-    for predict, equal in zip(predictors, [True, True, True, True, False], strict=True):
+    for predict, equal in zip(predictors, [True] * (1 + len(MODES)) + [False], strict=True):
         drawn = sample_ddim(predict, scheduler, SampleNoise(seeds, denoiser.sample_shape, CPU.device), 4, eta)
         assert drawn.isfinite().all()
         assert torch.equal(drawn, last[0]) is equal
@@ -290,11 +379,15 @@ def test_counted_cost_of_a_guided_step_of_the_default_architecture() -> None:
     denoiser = PixelDenoiser(ScheduleConfig(), "0" * 64, CPU, unet)
     exact = ExactGuidance(denoiser, curved, ["mid_block"], 100)
     readout = ReadoutGuidance(denoiser, curved, ["mid_block"])
-    cost = [count_forwards(guided(guidance, 1.0, "v_prediction"), denoiser) for guidance in (exact, readout)]
+    direct, pixels = DirectGuidance(denoiser, curved, ["mid_block"], 100), guidance_of("clean_image_direct", denoiser)
+    guidances = (exact, readout, direct, pixels)
+    cost = [count_forwards(guided(guidance, 1.0, "v_prediction"), denoiser) for guidance in guidances]
     assert count_forwards(unguided(denoiser), denoiser) == 1
     # A backward pass cannot be free: below these bounds something was not counted or not differentiated.
     assert 2.2 < cost[0] <= 2.6
     assert 1.1 < cost[1] <= 1.35
+    assert cost[2] == pytest.approx(cost[0] - 1, abs=0.05), "all of exact but the backward half of its first pass"
+    assert cost[3] == pytest.approx(1), "whose likelihood here is of no network"
 
 
 # --- what is refused, what stays frozen ---

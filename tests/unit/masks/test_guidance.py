@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fewshot_diffusion.config.base import LEARNED_AS, learned_as
 from fewshot_diffusion.data.mask_set import MaskSet
 from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.diffusion.guidance import guided, unguided
@@ -18,7 +19,9 @@ from fewshot_diffusion.masks.controlnet import ControlNet, controlled
 from fewshot_diffusion.masks.features import noised_to
 from fewshot_diffusion.masks.guidance import (
     GUIDES,
+    CleanImageDirectGuide,
     CleanImageGuide,
+    DirectGuide,
     ExactGuide,
     MaskGuide,
     ReadoutGuide,
@@ -49,6 +52,8 @@ def guides(tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter
         "exact": ExactGuide(tiny_denoiser, random_head([50])),
         "readout": ReadoutGuide(tiny_denoiser, random_head([100, 500])),
         "clean_image": CleanImageGuide(tiny_denoiser, segmenter),
+        "direct": DirectGuide(tiny_denoiser, random_head([50])),
+        "clean_image_direct": CleanImageDirectGuide(tiny_denoiser, segmenter),
     }
 
 
@@ -67,14 +72,17 @@ def test_each_method_reads_what_it_says(
     tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter, guides: dict[str, MaskGuide], x_t: Tensor,
     masks: Tensor, method: str, timestep: int,
 ) -> None:  # fmt: skip
-    """exact: the clean estimate at its head's label; readout: x_t at its own level; clean_image: pixels."""
+    """exact: the clean estimate at its head's label; readout: x_t at its own level; clean_image: pixels.
+
+    What is direct reads the same as what is not.
+    """
     output, found = guides[method].guidance(masks)(x_t, timestep, ALPHA_BAR)
     torch.testing.assert_close(output, tiny_denoiser.unet(x_t, timestep).sample)
     x0_hat = pred_original_sample(output, x_t, ALPHA_BAR, "v_prediction")
-    if method == "clean_image":
+    if learned_as(method) == "clean_image":
         logits = segmenter.logits(x0_hat)
     else:
-        seen, label, levels = (x0_hat, 50, [50]) if method == "exact" else (x_t, timestep, [100, 500])
+        seen, label, levels = (x0_hat, 50, [50]) if learned_as(method) == "exact" else (x_t, timestep, [100, 500])
         head = random_head(levels)
         logits = head(tiny_denoiser.features(seen, label, head.modules_tapped), label)
     torch.testing.assert_close(found, mask_log_likelihood(logits, masks))
@@ -108,6 +116,8 @@ def test_what_a_guide_itself_finds_is_read_as_it_was_trained(
         agreement = (guides[method].segment(images) == head(maps, levels[0]).argmax(1)).float().mean()
         assert float(agreement) > 0.999  # ties may fall either way
     assert torch.equal(guides["clean_image"].segment(images), segmenter.segment(images))
+    for method, learned in LEARNED_AS.items():
+        assert torch.equal(guides[method].segment(images), guides[learned].segment(images))
 
 
 def steering(denoiser: Denoiser, method: str, guide: Path | None, guidance_scale: float = 50.0) -> Steering:
@@ -177,3 +187,24 @@ def test_the_guide_of_another_method_is_refused(
     save_head(random_head([50]), tmp_path, tiny_denoiser, method="readout")
     with pytest.raises(WeightsError, match="the weights are of method 'readout', expected 'exact'"):
         predictors(steering(tiny_denoiser, "exact", tmp_path), wanted_set(masks), EVERY_STEP)
+
+
+def test_a_direct_method_steers_by_the_weights_of_the_method_that_learned(
+    tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter, x_t: Tensor, masks: Tensor, tmp_path: Path
+) -> None:
+    head, (unit,) = random_head([50]), plan_units(0, 1, 3)
+    save_head(head, tmp_path / "exact", tiny_denoiser)
+    about = {"role": "guides", "classes": CLASSES, "shots": 4}
+    save_module(segmenter, segmenter.config, tmp_path / "clean_image", about)
+    of = {
+        "direct": DirectGuide(tiny_denoiser, head),
+        "clean_image_direct": CleanImageDirectGuide(tiny_denoiser, segmenter),
+    }
+    for method, guide in of.items():
+        folder = tmp_path / learned_as(method)
+        found, learned = (
+            predictors(steering(tiny_denoiser, name, folder), wanted_set(masks), EVERY_STEP)(unit)(x_t, T, ALPHA_BAR)
+            for name in (method, learned_as(method))
+        )
+        assert torch.equal(found, guided(guide.guidance(masks), 50.0, "v_prediction")(x_t, T, ALPHA_BAR))
+        assert not torch.allclose(found, learned, atol=1e-3), "through the first pass"

@@ -12,6 +12,7 @@ from diffusers import UNet2DModel
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from fewshot_diffusion.config.base import LEARNED_AS
 from fewshot_diffusion.config.downloads import DownloadsConfig
 from fewshot_diffusion.config.model import Config, load_config
 from fewshot_diffusion.config.runs import merged
@@ -104,15 +105,28 @@ def test_the_papers_denoiser_costs_what_was_measured_of_it() -> None:
     assert steps == pytest.approx([2.53, 1.26], abs=0.01)
 
 
+def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
+    costs = run().networks
+    exact, direct = (costs.step_to_attribute(mode, TAPS) for mode in ("exact", "direct"))
+    assert costs.forward < direct < exact
+    assert exact - direct > 0.9 * costs.forward
+    for direct_method, method in LEARNED_AS.items():
+        full, without = (work("sample_masks", name, "label_100", "4")[0] for name in (method, direct_method))
+        assert without < full
+
+
 @pytest.mark.parametrize(
     ("job", "key", "values", "factors"),
     [
         ("sample_attributes exact Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
         ("sample_attributes sweep exact Blond 3", "attributes__sweep__units", (1, 3), (3, 3)),
+        ("sample_attributes direct Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
         ("sample_attributes steering Blond 1-of-1", "sampling__num_inference_steps", (2, 4), (2, 1)),
         ("sample_attributes sweep distribution Blond 30", "attributes__sweep__units", (1, 3), (3, 3)),
         ("find_attribute_direction Blond", "attributes__head__readout_draws", (1, 2), (2, 1)),
         ("sample_masks exact label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
+        ("sample_masks direct label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
+        ("sample_masks clean_image_direct label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
         ("sample_masks controlnet label_100 4", "sampling__num_inference_steps", (2, 4), (2, 1)),
         ("describe pool", "sampling__unit_size", (4, 8), (2, 2)),
         ("train_denoiser", "denoiser__training__num_images", (96, 192), (2, 1)),

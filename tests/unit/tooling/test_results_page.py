@@ -32,6 +32,16 @@ def test_generated_rows_are_counted_beside_naive_of_their_own_attribute_and_metr
     assert claims.beside_naive(pd.concat([*rows, other])).startswith("3 of 4 generated rows are farther")
 
 
+def test_direct_methods_are_explained_where_a_table_has_them() -> None:
+    def said(*methods: str) -> str:
+        return claims.direct_methods(pd.DataFrame({"method": methods}))
+
+    assert said("exact", "readout", "clean_image") == ""
+    assert said("clean_image_direct", "exact").startswith("`clean_image_direct`: the gradient of `clean_image` with")
+    both = said("unguided", "clean_image_direct", "direct", "direct")
+    assert both.startswith("`direct` and `clean_image_direct`: the gradient of `exact` and `clean_image` with respect")
+
+
 def masks(**miou: float) -> pd.DataFrame:
     rows = [{"method": method, "miou": value, "shots": 20 * (method != "unguided")} for method, value in miou.items()]
     frame = pd.DataFrame(rows).assign(preset="main")

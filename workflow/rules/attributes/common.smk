@@ -27,7 +27,7 @@ def has_own_shots(wildcards):
 
 def head_of(wildcards):
     mode = CONFIG.attributes.distribution.head if wildcards.mode == "distribution" else wildcards.mode
-    return f"<results>/attributes/heads/{mode}/{wanted_attribute(wildcards)}/<weights>"
+    return f"<results>/attributes/heads/{learned_as(mode)}/{wanted_attribute(wildcards)}/<weights>"
 
 
 def own_of(wildcards):

@@ -5,7 +5,8 @@
 
 def mask_guide(wildcards):
     shots = wildcards.get("shots", CONFIG.masks.shots)
-    return [GUIDES[wildcards.method].format(preset=wildcards.preset, shots=shots)] if wildcards.method in GUIDES else []
+    learned = learned_as(wildcards.method)
+    return [GUIDES[learned].format(preset=wildcards.preset, shots=shots)] if learned in GUIDES else []
 
 
 def mask_guide_folder(wildcards, input):

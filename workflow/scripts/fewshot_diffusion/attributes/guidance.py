@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.guidance import ExactGuidance, Guidance, ReadoutGuidance
+from ..diffusion.guidance import READS_ESTIMATE, Guidance, ReadoutGuidance
 from .heads import AttributeHead
 
 
@@ -18,7 +18,7 @@ class Steering:
     """What a sample set is steered towards, and how.
 
     Attributes:
-        method: unguided; exact or readout, the mode of the head; steering, by a direction; or distribution.
+        method: unguided; exact, direct or readout, by a head; steering, by a direction; or distribution.
         attribute: Wanted attribute; empty for unguided samples, as is all that follows.
         value: Wanted value: True or False; of a distribution the share of every work unit that has the attribute.
         guidance_scale: lambda on the log-likelihood of each sample; of a direction, how often it is added.
@@ -64,11 +64,11 @@ def wanted_log_prob(head: AttributeHead, maps: Sequence[Tensor], timestep: int, 
 
 
 def attribute_guidance(mode: str, denoiser: Denoiser, head: AttributeHead, value: bool | float) -> Guidance:
-    """Return the guidance towards an attribute's value, or a share of the batch, by an exact or a readout head."""
+    """Return the guidance in a mode, exact, direct or readout, towards an attribute's value or a share of the batch."""
 
     def log_likelihood(maps: Sequence[Tensor], timestep: int) -> Tensor:
         return wanted_log_prob(head, maps, timestep, value)
 
-    if mode == "exact":
-        return ExactGuidance(denoiser, log_likelihood, head.taps, head.timesteps[0])
+    if mode in READS_ESTIMATE:
+        return READS_ESTIMATE[mode](denoiser, log_likelihood, head.taps, head.timesteps[0])
     return ReadoutGuidance(denoiser, log_likelihood, head.taps)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.attributes import DISTRIBUTION
+from ..config.base import learned_as
 from ..config.sampling import SamplingConfig
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.guidance import Guidance, Predictor, guided, unguided, within
@@ -90,7 +91,7 @@ def make_predictor(denoiser: Denoiser, steering: Steering, head: Path | None, se
     if steering.method == "unguided":
         return plain
     if head is None:
-        mode = "exact" if steering.method == DISTRIBUTION else steering.method
+        mode = "exact" if steering.method == DISTRIBUTION else learned_as(steering.method)
         raise WeightsError(
             f"--head: found none, but {steering.method} is steered by one. Name its folder, "
             f"e.g. `--head results/DATA/attributes/heads/{mode}/{steering.attribute or 'ATTRIBUTE'}`."
@@ -109,9 +110,11 @@ def _pushed(denoiser: Denoiser, steering: Steering, head: Path) -> Predictor:
 
 
 def _guidance(denoiser: Denoiser, steering: Steering, head: Path) -> Guidance:
-    """Return the guidance by a head: of the method's own mode; of a share, of the mode that the head has."""
-    expected = {"denoiser": denoiser.digest, "mode": steering.method, "attribute": steering.attribute}
+    """Return the guidance by a head: in the method's own mode; of a share, in the mode that the head has."""
+    expected = {"denoiser": denoiser.digest, "mode": learned_as(steering.method), "attribute": steering.attribute}
     if steering.method == DISTRIBUTION:
         del expected["mode"]
     loaded, mode = load_head(head, expected)
+    if steering.method != DISTRIBUTION:
+        mode = steering.method
     return attribute_guidance(mode, denoiser, loaded.to(denoiser.device), steering.value)

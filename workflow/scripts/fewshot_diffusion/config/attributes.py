@@ -8,11 +8,25 @@ from zlib import crc32
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from .base import Count, FeatureBatch, Fraction, Mode, Name, Positive, Precision, Scales, Section, SweepConfig, Timestep
+from .base import (
+    Count,
+    FeatureBatch,
+    Fraction,
+    Mode,
+    Name,
+    OptionalScale,
+    Positive,
+    Precision,
+    Scales,
+    Section,
+    SweepConfig,
+    Timestep,
+    require_scales,
+)
 from .baselines import Baseline
 from .supervised import SupervisedConfig
 
-AttributeMethod = Literal["naive", "unguided", "ddim_i", Baseline, "exact", "readout", "steering"]
+AttributeMethod = Literal["naive", "unguided", "ddim_i", Baseline, "exact", "readout", "direct", "steering"]
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 DISTRIBUTION = "distribution"
@@ -24,6 +38,7 @@ class AttributeScalesConfig(Section):
 
     exact: Annotated[float, Field(ge=0)]
     readout: Annotated[float, Field(ge=0)]
+    direct: OptionalScale = None
     steering: Annotated[float, Field(ge=0)] = Field(3.0, description="In distances between the classes' means.")
     distribution: Annotated[float, Field(ge=0)] = Field(
         10.0,
@@ -70,7 +85,7 @@ class TargetConfig(Section):
     def _named(cls, value: Any) -> Any:
         if not isinstance(value, str) or not value.strip():
             return value
-        scales = {"exact": 10, "readout": 10}
+        scales = {"exact": 10, "readout": 10, "direct": 10}
         name = attribute_name(value)
         return {"name": name, "attribute": name, "value": True, "label": value.strip()[:40], "guidance_scale": scales}
 
@@ -200,6 +215,12 @@ class AttributesConfig(Section):
         known = sorted({target.attribute for target in self.targets})
         if unknown := sorted(set(self.shots_file) - set(known)):
             raise ValueError(f"shots_file: found {unknown[0]}, expected an attribute of targets: {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _scaled(self) -> "AttributesConfig":
+        for position, target in enumerate(self.targets):
+            require_scales(f"targets.{position}.guidance_scale", target.guidance_scale, self.modes, "attributes")
         return self
 
     @model_validator(mode="after")

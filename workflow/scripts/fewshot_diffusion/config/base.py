@@ -1,6 +1,6 @@
 """Types that every section of the configuration shares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +16,20 @@ Mode = Literal["exact", "readout"]
 Source = Literal["train", "store"]
 Fit = Literal["crop", "squash", "refuse"]
 
+LEARNED_AS = {"direct": "exact", "clean_image_direct": "clean_image"}
+"""Method that learns nothing of its own -> the method whose weights it uses."""
+
+
+def learned_as(method: str) -> str:
+    """Return the method whose weights a method uses: its own but for those of ``LEARNED_AS``."""
+    return LEARNED_AS.get(method, method)
+
+
 # Not written where they are not set: earlier products keep the identity that they were made with.
+OptionalScale = Annotated[
+    Annotated[float, Field(ge=0)] | None,
+    Field(exclude_if=lambda scale: scale is None, description="Needed where the methods of the section list it."),
+]
 FeatureBatch = Annotated[
     Positive | None,
     Field(exclude_if=lambda batch: batch is None, description="Images per pass; null: as compute.feature_batch says."),
@@ -51,6 +64,23 @@ class Section(BaseModel):
     """A group of settings: frozen, and closed to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def require_scales(key: str, scales: Section, methods: Iterable[str], experiment: str) -> None:
+    """Raise ``ValueError`` unless every method that is listed has a scale.
+
+    Args:
+        key: Of the scales.
+        scales: A number or null for each method.
+        methods: Those that are listed.
+        experiment: Whose sweep chooses a scale.
+    """
+    for method in methods:
+        if getattr(scales, method) is None:
+            raise ValueError(
+                f"{key}.{method}: found null, expected a number, since methods lists {method}; any serves "
+                f"`snakemake {experiment}_sweep`, which chooses it"
+            )
 
 
 AnySection = TypeVar("AnySection", bound=Section)

@@ -4,11 +4,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Count, FeatureBatch, Fraction, Name, Positive, Precision, Section, Source, SweepConfig, Timestep
+from .base import (
+    Count,
+    FeatureBatch,
+    Fraction,
+    Name,
+    OptionalScale,
+    Positive,
+    Precision,
+    Section,
+    Source,
+    SweepConfig,
+    Timestep,
+    require_scales,
+)
 from .denoiser import DenoiserTrainingConfig
 from .supervised import SupervisedConfig
 
-MaskMethod = Literal["unguided", "exact", "readout", "clean_image", "controlnet"]
+MaskMethod = Literal["unguided", "exact", "readout", "direct", "clean_image", "clean_image_direct", "controlnet"]
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 
@@ -18,6 +31,8 @@ class MaskScalesConfig(Section):
     exact: Annotated[float, Field(ge=0)]
     readout: Annotated[float, Field(ge=0)]
     clean_image: Annotated[float, Field(ge=0)]
+    direct: OptionalScale = None
+    clean_image_direct: OptionalScale = None
 
 
 class MaskTapsConfig(Section):
@@ -151,6 +166,8 @@ class MasksConfig(Section):
     def _consistent(self) -> "MasksConfig":
         if self.preset not in self.presets:
             raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
+        for name, preset in self.presets.items():
+            require_scales(f"presets.{name}.guidance_scale", preset.guidance_scale, self.guided, "masks")
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: found {self.methods}, expected each name once")
         if self.controlnet.random_flip:

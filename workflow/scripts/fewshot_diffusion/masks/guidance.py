@@ -7,17 +7,20 @@ A new method that follows a gradient is a class with ``load``, ``guidance`` and 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from ..config.base import learned_as
 from ..data.mask_set import MaskSet, masks_at
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.guidance import (
+    CleanImageDirectGuidance,
     CleanImageGuidance,
+    DirectGuidance,
     ExactGuidance,
     Guidance,
     Predictor,
@@ -92,7 +95,8 @@ class _HeadGuide:
 
     @classmethod
     def load(cls, steering: Steering) -> Self:
-        head = load_mask_head(steering.folder, steering.row, steering.denoiser.digest, steering.classes)
+        row = replace(steering.row, method=learned_as(steering.row.method))
+        head = load_mask_head(steering.folder, row, steering.denoiser.digest, steering.classes)
         return cls(steering.denoiser, head.to(steering.denoiser.device))
 
     def segment(self, images: Tensor) -> Tensor:
@@ -116,10 +120,18 @@ class _HeadGuide:
 class ExactGuide(_HeadGuide):
     """The paper's estimator: the head reads the denoiser's view of x0_hat."""
 
+    kind: ClassVar[type[ExactGuidance]] = ExactGuidance
+
     def guidance(self, masks: Tensor) -> Guidance:
         """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
         (timestep,) = self.head.timesteps
-        return ExactGuidance(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, timestep)
+        return self.kind(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, timestep)
+
+
+class DirectGuide(ExactGuide):
+    """The head of ``exact``, followed without the Jacobian of the pass that predicts the noise."""
+
+    kind = DirectGuidance
 
 
 class ReadoutGuide(_HeadGuide):
@@ -138,6 +150,8 @@ class ReadoutGuide(_HeadGuide):
 class CleanImageGuide:
     """A segmenter of clean images reads x0_hat itself."""
 
+    kind: ClassVar[type[CleanImageGuidance]] = CleanImageGuidance
+
     denoiser: Denoiser
     segmenter: Segmenter
 
@@ -154,17 +168,25 @@ class CleanImageGuide:
         def log_likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
             return mask_log_likelihood(self.segmenter.logits(maps[0]).float(), masks)
 
-        return CleanImageGuidance(self.denoiser, log_likelihood)
+        return self.kind(self.denoiser, log_likelihood)
 
     def segment(self, images: Tensor) -> Tensor:
         """Return what the segmenter finds on images, uint8 [N, 3, H, W]: class ids, uint8 [N, H, W]."""
         return self.segmenter.segment(images)
 
 
+class CleanImageDirectGuide(CleanImageGuide):
+    """The segmenter of ``clean_image``, followed without the Jacobian of the denoiser."""
+
+    kind = CleanImageDirectGuidance
+
+
 GUIDES: dict[str, type[MaskGuide]] = {
     "exact": ExactGuide,
     "readout": ReadoutGuide,
     "clean_image": CleanImageGuide,
+    "direct": DirectGuide,
+    "clean_image_direct": CleanImageDirectGuide,
 }
 """Methods that follow a mask by a gradient."""
 

@@ -107,7 +107,8 @@ class FewShotPipeline(DiffusionPipeline):
             name: What it is called from now on.
             images: uint8 tensor [N, 3, H, W] or array [N, H, W, 3]; a list of PIL images or paths; or a folder.
             labels: One for each, true or false; of a folder also a mapping of names of files.
-            mode: exact, the paper's; readout, half its cost; or steering, a direction, at the cost of no guidance.
+            mode: exact, the paper's, which serves direct, too; readout, half its cost; or steering, a direction, at the
+                cost of no guidance.
             options: ``taps``: module or modules that are read, or "auto" for the one that predicts the shots best,
                 cross-validated; and the settings of ``attributes.head``, see config/README.md.
 
@@ -176,7 +177,8 @@ class FewShotPipeline(DiffusionPipeline):
             num_images: As many as there are seeds, generators or masks if not given, else 1.
             guidance_scale: lambda; 0 is diffusers' DDIMPipeline. Not given: 10; 400 for masks alone, whose
                 log-likelihood is a mean over pixels; 3 for steering, in distances between the classes' means.
-            mode: exact, readout or steering. Not given: the first of these that was fitted.
+            mode: exact, readout or steering. Not given: the first of these that was fitted. Or direct: the heads of
+                exact, without the Jacobian of the pass that predicts the noise, which saves about a third.
             guidance_interval: First and last guided timestep; not given: from a tenth to 95 % of them, as configured.
             num_inference_steps: DDIM steps.
             eta: 0 is deterministic; 1 has the posterior variance of the steps.

@@ -13,14 +13,15 @@ from torch import Tensor
 from ..attributes.directions import AttributeDirection, directed
 from ..attributes.guidance import wanted_log_prob
 from ..attributes.heads import AttributeHead
+from ..config.base import learned_as
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.guidance import ExactGuidance, Guidance, LogLikelihood, Predictor, ReadoutGuidance
+from ..diffusion.guidance import READS_ESTIMATE, Guidance, LogLikelihood, Predictor, ReadoutGuidance
 from ..errors import ConfigError
 from ..masks.heads import MaskHead, mask_log_likelihood
 from .heads import MASKS, STEERING, FittedHead
 
 MODES = ("exact", "readout", STEERING)
-"""How a head steers, the first that is there."""
+"""What a head learns for, and how it steers: the first that is there. One of exact steers in mode direct, too."""
 
 Wanted = str | Mapping[str, bool | float]
 """An attribute, or several and whether each is wanted: true, false, or the share of a batch that shall have it."""
@@ -32,12 +33,14 @@ class Term:
 
     Attributes:
         fitted: The head.
+        mode: exact, direct, readout or steering: how it steers.
         weight: Multiplies its log-likelihood, or its direction, beside the scale of all.
         value: Whether the attribute is wanted; a fraction: the share of the batch that shall have it.
         masks: Wanted masks, class ids uint8 [M, H, W]: sample i shows mask i modulo M.
     """
 
     fitted: FittedHead
+    mode: str
     weight: float = 1.0
     value: bool | float = True
     masks: Tensor | None = None
@@ -65,7 +68,7 @@ def terms_of(
     Args:
         heads: Name -> mode -> head.
         wanted: An attribute, or several and whether each is wanted, or in which share of a batch.
-        mode: exact, readout or steering; None: the first of these that all have.
+        mode: exact, direct (by the heads of exact), readout or steering; None: the first of MODES that all have.
         weights: Name -> what multiplies its log-likelihood.
         masks: Wanted masks, class ids uint8 [M, H, W].
 
@@ -86,7 +89,8 @@ def terms_of(
     mode = _shared_mode({name: heads[name] for name in names}, mode)
     of_masks = {MASKS: masks}
     return [
-        Term(heads[name][mode], weights.get(name, 1.0), values.get(name, True), of_masks.get(name)) for name in names
+        Term(heads[name][learned_as(mode)], mode, weights.get(name, 1.0), values.get(name, True), of_masks.get(name))
+        for name in names
     ]
 
 
@@ -101,11 +105,11 @@ def _shared_mode(heads: Mapping[str, Mapping[str, FittedHead]], mode: str | None
     shared = [one for one in MODES if all(one in modes for modes in heads.values())]
     if mode is None and shared:
         return shared[0]
-    if mode not in shared:
+    if mode is None or learned_as(mode) not in shared:
         fitted = "; ".join(f"{name} in {' and '.join(modes)}" for name, modes in heads.items())
-        wanted = mode or "exact"
+        wanted = learned_as(mode or "exact")
         raise ConfigError(f"mode: found {mode}, but fitted are {fitted}. Fit what lacks it with mode={wanted!r}.")
-    return str(mode)
+    return mode
 
 
 def usual_scale(terms: Sequence[Term]) -> float:
@@ -135,7 +139,7 @@ def guidance_of(denoiser: Denoiser, terms: Sequence[Term], first: int) -> Guidan
 
     Args:
         denoiser: Frozen denoiser.
-        terms: At least one; their heads read in one mode.
+        terms: At least one; they steer in one mode.
         first: Position of the batch's first sample among all.
 
     Raises:
@@ -145,12 +149,13 @@ def guidance_of(denoiser: Denoiser, terms: Sequence[Term], first: int) -> Guidan
         term.fitted.head.to(denoiser.device)
     taps = list(dict.fromkeys(tap for term in terms for tap in term.fitted.taps))
     likelihood = _joint(terms, taps, first)
-    if terms[0].fitted.mode == "readout":
+    mode = terms[0].mode
+    if mode not in READS_ESTIMATE:
         return ReadoutGuidance(denoiser, likelihood, taps)
     labels = {term.fitted.name: term.fitted.feature_timestep for term in terms}
     if len(set(labels.values())) > 1:
         raise ConfigError(f"feature_timestep: found {labels}, expected one; fit these heads with the same.")
-    return ExactGuidance(denoiser, likelihood, taps, terms[0].fitted.feature_timestep)
+    return READS_ESTIMATE[mode](denoiser, likelihood, taps, terms[0].fitted.feature_timestep)
 
 
 def _joint(terms: Sequence[Term], taps: Sequence[str], first: int) -> LogLikelihood:

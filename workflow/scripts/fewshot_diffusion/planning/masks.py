@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ..config.masks import MasksConfig, SegmenterConfig
+from ..diffusion.guidance import READS_IMAGE
 from ..masks.segmenter import Segmenter
 from .networks import BACKWARD, on_image, segmenter
 from .work import HALF, Run, Work
@@ -97,7 +98,7 @@ def _step(run: Run, method: str, preset: str) -> float:
     if method == "controlnet":
         return run.networks.controlled(classes, training=False)
     chosen = section.presets[preset].head
-    if method == "clean_image":
+    if method in READS_IMAGE:
         return run.networks.step_to_mask(method, chosen, _segmenter(run, section.clean_image))
     head = run.networks.mask_head(chosen, classes, section.head.hidden_channels)
     return run.networks.step_to_mask(method, chosen, head)

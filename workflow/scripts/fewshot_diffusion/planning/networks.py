@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..config.masks import MaskTapsConfig
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.features import FeatureTap
-from ..diffusion.guidance import CleanImageGuidance, ExactGuidance, Guidance, ReadoutGuidance, guided
+from ..diffusion.guidance import READS_ESTIMATE, READS_IMAGE, Guidance, ReadoutGuidance, guided
 from ..masks.controlnet import controlled, controlnet_beside
 from ..masks.heads import MaskHead, mask_log_likelihood
 from ..masks.segmenter import Segmenter
@@ -101,8 +101,8 @@ class DenoiserCosts:
         def likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
             return torch.stack([found.float().mean((1, 2, 3)) for found in maps]).sum(0)
 
-        if mode == "exact":
-            return self._step(ExactGuidance(self.denoiser, likelihood, taps, 0))
+        if mode in READS_ESTIMATE:
+            return self._step(READS_ESTIMATE[mode](self.denoiser, likelihood, taps, 0))
         return self._step(ReadoutGuidance(self.denoiser, likelihood, taps))
 
     def step_to_mask(self, method: str, preset: MaskTapsConfig, guide: MaskHead | Segmenter) -> float:
@@ -113,10 +113,11 @@ class DenoiserCosts:
             logits = guide(maps, timestep) if isinstance(guide, MaskHead) else guide.logits(maps[0])
             return mask_log_likelihood(logits, masks)
 
-        if method == "clean_image":
-            return self._step(CleanImageGuidance(self.denoiser, likelihood))
-        if method == "exact":
-            return self._step(ExactGuidance(self.denoiser, likelihood, preset.taps, preset.feature_timestep))
+        if method in READS_IMAGE:
+            return self._step(READS_IMAGE[method](self.denoiser, likelihood))
+        if method in READS_ESTIMATE:
+            guidance = READS_ESTIMATE[method](self.denoiser, likelihood, preset.taps, preset.feature_timestep)
+            return self._step(guidance)
         return self._step(ReadoutGuidance(self.denoiser, likelihood, preset.taps))
 
     def controlled(self, classes: Sequence[str], training: bool) -> float:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from ..config.base import LEARNED_AS
+
 STEERED = ("exact", "readout")
 """Methods that are guided by a head on denoiser activations; the first is the paper's."""
 
@@ -99,6 +101,16 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["preset"] == main["preset"]) & table["shots"].isin([0, main["shots"]])]
     by_method: pd.DataFrame = rows.set_index("method")
     return by_method
+
+
+def direct_methods(table: pd.DataFrame) -> str:
+    """Say what the direct methods of a table are; nothing where it has none."""
+    found = [method for method in LEARNED_AS if method in set(table["method"])]
+    direct, learned = (
+        " and ".join(f"`{name}`" for name in names) for names in (found, [LEARNED_AS[one] for one in found])
+    )
+    said = f"{direct}: the gradient of {learned} with respect to x0_hat alone, without the denoiser's Jacobian."
+    return said if found else ""
 
 
 def ahead_of(rows: pd.DataFrame, baseline: str, methods: Iterable[str] = STEERED) -> str:

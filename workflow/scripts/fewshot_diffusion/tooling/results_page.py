@@ -154,7 +154,8 @@ def _attributes_part(results: Path) -> str:
             f"one seed: beside `unguided` {nearer}. Beside `ddim_i`, by the rows' own intervals: {beside_ddim_i}. Level "
             "means that the interval of the difference holds 0, or that the intervals overlap."
         )
-        blocks += [read_it, attributes_section(table, judged), _paragraph(said, claims.beside_naive(table))]
+        blocks += [read_it, attributes_section(table, judged)]
+        blocks.append(_paragraph(claims.direct_methods(table), said, claims.beside_naive(table)))
         if data_set == HOME:
             blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
         if (shares := tables / "attributes_distribution.csv").is_file():
@@ -174,7 +175,8 @@ def _masks_part(results: Path) -> str:
     for data_set, read_it in parts.items():
         tables = results / data_set / "tables"
         table, sweep = read_csv(tables / "masks.csv"), read_csv(tables / "masks_sweep.csv")
-        blocks += [read_it, masks_section(table), _paragraph(claims.order_of_guides(table))]
+        blocks += [read_it, masks_section(table)]
+        blocks.append(_paragraph(claims.direct_methods(table), claims.order_of_guides(table)))
         blocks += [_OPINIONS, to_markdown(claims.own_opinion(sweep))]
         if data_set == HOME:
             blocks.append(_picture("mIoU against the number of image-mask pairs", "masks_shots"))
