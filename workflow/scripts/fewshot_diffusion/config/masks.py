@@ -1,15 +1,39 @@
 """Settings of experiment 2: samples that follow a mask."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Count, FeatureBatch, Fraction, Name, Positive, Precision, Section, Source, SweepConfig, Timestep
+from .base import (
+    Count,
+    FeatureBatch,
+    Fraction,
+    Name,
+    Positive,
+    Precision,
+    Scales,
+    Section,
+    Source,
+    SweepConfig,
+    Timestep,
+)
 from .denoiser import DenoiserTrainingConfig
 from .supervised import SupervisedConfig
 
-MaskMethod = Literal["unguided", "exact", "readout", "clean_image", "controlnet"]
+MaskBaseline = Literal["diffae", "d2c"]
+"""Generative baselines whose latents a diffusion draws: guidance can follow a mask there."""
+
+MaskMethod = Literal["unguided", "exact", "readout", "clean_image", "controlnet", MaskBaseline]
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
+
+
+BaselineScale = Annotated[
+    Annotated[float, Field(ge=0)] | None,
+    Field(
+        exclude_if=lambda scale: scale is None,
+        description="Of the latents of a generative baseline; wanted in the main preset if `methods` names it.",
+    ),
+]
 
 
 class MaskScalesConfig(Section):
@@ -18,6 +42,8 @@ class MaskScalesConfig(Section):
     exact: Annotated[float, Field(ge=0)]
     readout: Annotated[float, Field(ge=0)]
     clean_image: Annotated[float, Field(ge=0)]
+    diffae: BaselineScale = None
+    d2c: BaselineScale = None
 
 
 class MaskTapsConfig(Section):
@@ -48,7 +74,7 @@ class MaskPresetConfig(MaskTapsConfig):
 
     def scale_of(self, method: str) -> float:
         """Return a method's lambda; 0 for those that follow no gradient."""
-        return float(getattr(self.guidance_scale, method, 0))
+        return float(getattr(self.guidance_scale, method, None) or 0)
 
 
 class MaskSplitsConfig(Section):
@@ -96,6 +122,40 @@ class MaskSweepConfig(SweepConfig):
     tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
 
 
+class MaskSweepsConfig(MaskSweepConfig):
+    """The sweep of every method that follows a gradient: generative baselines follow it in latents, by other scales."""
+
+    latent_scales: Scales = Field(min_length=1, description="Candidates of generative baselines.")
+
+    @property
+    def of_pixels(self) -> MaskSweepConfig:
+        """The sweep of methods that the denoiser draws: it stays as it is when candidates of baselines change."""
+        return MaskSweepConfig.model_validate(self.model_dump(include=set(MaskSweepConfig.model_fields)))
+
+    @property
+    def of_latents(self) -> MaskSweepConfig:
+        """The sweep of generative baselines."""
+        return self.of_pixels.model_copy(update={"guidance_scales": self.latent_scales})
+
+
+class LatentDecoderConfig(Section):
+    """The decoder of generative baselines: masks from latents, trained on those of the few pairs."""
+
+    hidden_channels: Positive = Field(description="Width of its convolutions.")
+    updates: Positive = Field(description="Optimizer updates.")
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    noise: Annotated[float, Field(ge=0)] = Field(
+        description="Standard deviation of the noise that each update adds to the latents, which have about 1: the few "
+        "pairs are fewer than the numbers of a latent."
+    )
+    flip: bool = Field(description="Add the latent of the mirrored image, and the mirrored mask, of every pair.")
+    seed: Count = 0
+    precision: Precision = "auto"
+    feature_batch: FeatureBatch = None
+
+
 class MasksConfig(Section):
     """Samples that follow masks, from a few image-mask pairs."""
 
@@ -116,7 +176,8 @@ class MasksConfig(Section):
     clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
     controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
     controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
-    sweep: MaskSweepConfig
+    latent_decoder: LatentDecoderConfig = Field(description="What generative baselines are guided by.")
+    sweep: MaskSweepsConfig
 
     @field_validator("presets", mode="before")
     @classmethod
@@ -128,6 +189,16 @@ class MasksConfig(Section):
     def guided(self) -> list[str]:
         """Methods that follow a mask by a gradient, in the table's order."""
         return [method for method in self.methods if method in MaskScalesConfig.model_fields]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Generative baselines, in the table's order."""
+        return [method for method in self.methods if method in get_args(MaskBaseline)]
+
+    @property
+    def of_denoiser(self) -> list[str]:
+        """Methods whose samples the denoiser draws, in the table's order."""
+        return [method for method in self.methods if method not in self.baselines]
 
     @property
     def rows(self) -> list[tuple[str, str, int]]:
@@ -144,6 +215,8 @@ class MasksConfig(Section):
             return [0]
         if method == "controlnet":  # presets are about heads: one is enough
             return self.controlnet_curve if preset == self.preset else []
+        if method in self.baselines:  # nor do presets concern latents
+            return [self.shots] if preset == self.preset else []
         curved = method in ("exact", "readout") and preset == self.preset
         return sorted({self.shots, *(self.shots_curve if curved else [])})
 
@@ -153,6 +226,12 @@ class MasksConfig(Section):
             raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: found {self.methods}, expected each name once")
+        for method in self.baselines:
+            if getattr(self.presets[self.preset].guidance_scale, method) is None:
+                raise ValueError(
+                    f"presets.{self.preset}.guidance_scale.{method}: found null, expected 0 or more, since methods has "
+                    f"{method}; any will do for `snakemake masks_sweep`, which compares sweep.latent_scales"
+                )
         if self.controlnet.random_flip:
             raise ValueError("controlnet.random_flip: found true, expected false: pairs are mirrored with their masks")
         if self.sweep.first_seed % self.sweep.masks:
