@@ -11,9 +11,16 @@ from ..config.downloads import DownloadsConfig
 from . import attributes, baselines, classes, latents, mask_baselines, masks, own, work
 from .work import Run
 
-STAGES = (work, latents, attributes, baselines, masks, mask_baselines, classes, own)
-
-JOBS = {rule: job for stages in STAGES for rule, job in stages.JOBS.items()}
+JOBS = {
+    **work.JOBS,
+    **latents.JOBS,
+    **attributes.JOBS,
+    **baselines.JOBS,
+    **masks.JOBS,
+    **mask_baselines.JOBS,
+    **classes.JOBS,
+    **own.JOBS,
+}
 """Rule -> what a job of it costs. Rules that are not here pass nothing through a network, or too little to count."""
 
 COLUMNS = ["data_set", "stage", "jobs", "pflop", "gpu_hours", "disk_gb"]

@@ -28,7 +28,8 @@ def _guide(run: Run, baseline: str) -> LatentGuide:
     """Return an untrained decoder beside its prior."""
     prior = LatentPrior(baseline, baseline_costs(run, baseline).model, CPU)
     size, width = run.config.data.image_size, _section(run).latent_decoder.hidden_channels
-    return LatentGuide(prior, LatentDecoder(prior.shape, run.config.data.mask_classes, size, width))
+    decoder = LatentDecoder(prior.shape, run.config.data.mask_classes, size, width).requires_grad_(False)
+    return LatentGuide(prior, decoder)
 
 
 @cache

@@ -20,7 +20,7 @@ from .prior import LatentPrior
 
 @dataclass(frozen=True)
 class DecodedMaskGuidance:
-    """p(mask | z_t) ~ p(mask | z0_hat(z_t)) by a decoder of latents; z0_hat is read as it is, neither clipped nor noised.
+    """p(mask | z_t) ~ p(mask | z0_hat(z_t)) by a decoder of latents; z0_hat is read as it is, not clipped.
 
     Attributes:
         prior: Draws the latents.
@@ -58,7 +58,7 @@ class LatentGuide:
             classes: Names of the class ids.
 
         Raises:
-            WeightsError: If the decoder reads another model's latents, or is of another number of pairs or other classes.
+            WeightsError: If the decoder reads another model's latents, or is of other pairs or classes.
         """
         decoder = load_latent_decoder(guide, DecoderKey(prior.baseline, shots), weights_digest(weights), classes)
         return cls(prior, decoder.to(prior.runtime.device))
