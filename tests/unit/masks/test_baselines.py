@@ -112,12 +112,15 @@ def test_without_guidance_the_latents_are_the_models_own(baseline: str) -> None:
 
 @pytest.mark.parametrize("baseline", MODELS)
 def test_the_gradient_leads_to_the_wanted_mask(baseline: str, masks: Tensor) -> None:
-    """On a prior that knows nothing, more lambda is more likelihood of each sample's own mask."""
-    guide, seeds = random_guide(baseline), [0, 1, 2]
+    """On a prior that knows nothing, more lambda is more likelihood of each sample's own mask.
+
+    The last timestep is left out, where 1 / sqrt(alpha_bar_t) makes any gradient too large.
+    """
+    guide, seeds, interval = random_guide(baseline), [0, 1, 2], (0, 950)
     sampling = SAMPLING.model_copy(update={"num_inference_steps": 10})
     found = []
     for scale in (0.0, 3.0, 30.0):
-        latents = guide.prior.draw(seeds, guide.predictor(masks, scale, EVERY_STEP), sampling)
+        latents = guide.prior.draw(seeds, guide.predictor(masks, scale, interval), sampling)
         found.append(mask_log_likelihood(guide.decoder(latents), masks))
     assert (found[0] < found[1]).all() and (found[1] < found[2]).all(), found
 
