@@ -13,6 +13,11 @@ if CONFIG.denoiser.latent:
     include: "latent.smk"
 
 
+if CONFIG.generative_baselines:
+
+    include: "baselines.smk"
+
+
 if CONFIG.attributes:
 
     include: "attributes/common.smk"
@@ -23,7 +28,7 @@ if CONFIG.attributes:
 
     if CONFIG.attributes.baselines:
 
-        include: "baselines.smk"
+        include: "attributes/generative_pool.smk"
         include: "attributes/generative.smk"
         include: "attributes/generative_samples.smk"
         include: "attributes/generative_report.smk"
@@ -39,6 +44,11 @@ if CONFIG.masks:
     include: "masks/common.smk"
     include: "masks/guides.smk"
     include: "masks/sample.smk"
+
+    if CONFIG.masks.baselines:
+
+        include: "masks/decoders.smk"
+        include: "masks/baselines.smk"
     include: "masks/evaluate.smk"
     include: "masks/figures.smk"
 

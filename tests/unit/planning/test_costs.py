@@ -128,6 +128,11 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
         ("sample_masks direct label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
         ("sample_masks clean_image_direct label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
         ("sample_masks controlnet label_100 4", "sampling__num_inference_steps", (2, 4), (2, 1)),
+        ("sample_mask_baseline diffae label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
+        ("sample_mask_baseline d2c label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
+        ("sample_mask_baseline_sweep diffae label_100 10", "masks__sweep__masks", (2, 4), (2, 2)),
+        ("train_mask_decoder diffae 4", "masks__latent_decoder__updates", (5, 10), (2, 1)),
+        ("extract_mask_latents d2c 4", "masks__latent_decoder__flip", (False, True), (2, 2)),
         ("describe pool", "sampling__unit_size", (4, 8), (2, 2)),
         ("train_denoiser", "denoiser__training__num_images", (96, 192), (2, 1)),
         ("extract_class_features", "classes__train_per_class", (1, 3), (3, 3)),
@@ -150,8 +155,10 @@ def test_every_job_that_wants_a_gpu_is_counted() -> None:
     bodies = re.findall(r'"<benchmarks>/(\w+)(.*?)\n *(?:shell:|rule |use rule )', texts, re.DOTALL)
     wanting = {name for name, body in bodies if "gpu=1" in body}
     assert len(wanting) > 15
-    assert wanting - {"choose_mask_scale"} <= set(JOBS)  # which reads the few samples of a sweep
-    assert set(JOBS) <= {name for name, _ in bodies} | {"convert_denoiser", "sample_masks_sweep"}
+    few = {"choose_mask_scale", "choose_mask_baseline_scale"}  # which read the few samples of a sweep
+    assert wanting - few <= set(JOBS)
+    inherited = {"convert_denoiser", "sample_masks_sweep", "sample_mask_baseline_sweep"}
+    assert set(JOBS) <= {name for name, _ in bodies} | inherited
 
 
 def test_a_plan_becomes_a_table_and_what_it_fetches() -> None:

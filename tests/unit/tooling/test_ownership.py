@@ -78,3 +78,14 @@ def test_weights_of_the_store_that_are_not_here_stop_the_run(
     for name in ("denoiser", "masks/segmenters", "masks/controlnets"):
         (tmp_path / name).mkdir()
     require_weights(config, tmp_path)
+
+
+@pytest.mark.parametrize("experiment", ["attributes", "masks"])
+def test_weights_of_baselines_are_wanted_by_whichever_experiment_names_them(experiment: str, tmp_path: Path) -> None:
+    sections: dict[str, Any] = {"attributes": None, "masks": None}
+    sections[experiment] = SimpleNamespace(baselines=["d2c"])
+    config = SimpleNamespace(denoiser=None, classes=None, baselines=SimpleNamespace(source="store"), **sections)
+    with pytest.raises(WeightsError, match=r"baselines/d2c: weights are missing.* set baselines\.source to train"):
+        require_weights(config, tmp_path)
+    (tmp_path / "baselines" / "d2c").mkdir(parents=True)
+    require_weights(config, tmp_path)

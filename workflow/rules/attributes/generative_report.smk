@@ -5,6 +5,7 @@
 
 ATTRIBUTES = sorted({target.attribute for target in CONFIG.attributes.targets})
 FIRST = own(CONFIG.attributes.targets[0].attribute)
+BASELINES = CONFIG.attributes.baselines
 COMPARED_MODELS = [f"pool{FIRST}", *BASELINES]
 BASELINE_RESULTS = [
     "<results>/tables/attributes_baselines.csv",

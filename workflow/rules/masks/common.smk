@@ -2,6 +2,8 @@
 # in:  wildcards
 # out: files and values
 
+FOLLOWING = [method for method in CONFIG.masks.guided if method in CONFIG.masks.of_denoiser]
+
 
 def mask_guide(wildcards):
     shots = wildcards.get("shots", CONFIG.masks.shots)

@@ -27,7 +27,7 @@ rule sample_masks:
     benchmark:
         "<benchmarks>/sample_masks/{method}/{preset}/{shots}.tsv"
     wildcard_constraints:
-        method="|".join(CONFIG.masks.methods),
+        method="|".join(CONFIG.masks.of_denoiser),
     conda:
         "../../../envs/diffusion.yaml"
     threads: CONFIG.sampling.cpu_threads
@@ -62,7 +62,7 @@ use rule sample_masks as sample_masks_sweep with:
     benchmark:
         "<benchmarks>/sample_masks_sweep/{method}/{preset}/{scale}.tsv"
     wildcard_constraints:
-        method="|".join(CONFIG.masks.guided),
+        method="|".join(FOLLOWING),
         scale="|".join(CONFIG.masks.sweep.scales),
     params:
         settings=lambda wildcards: CONFIG.mask_sampling(wildcards.preset, sweep=True).model_dump_json(),
@@ -89,13 +89,13 @@ rule choose_mask_scale:
     benchmark:
         "<benchmarks>/choose_mask_scale/{method}/{preset}.tsv"
     wildcard_constraints:
-        method="|".join(CONFIG.masks.guided),
+        method="|".join(FOLLOWING),
     conda:
         "../../../envs/evaluation.yaml"
     resources:
         gpu=1,
     params:
-        settings=settings("masks.sweep"),
+        settings=settings("masks.sweep.of_pixels"),
         shots=CONFIG.masks.shots,
         denoiser=subpath(input.denoiser, parent=True),
         guide=mask_guide_folder,

@@ -179,7 +179,7 @@ def _require_divided(widths: tuple[int, ...], groups: int) -> None:
 
 
 class BaselinesConfig(Section):
-    """Generative baselines of Table 1; one is made if ``attributes.methods`` names it."""
+    """Generative baselines; one is made if the ``methods`` of attributes or of masks name it."""
 
     source: Source = Field(description="Of their weights. train: on the spot; store: the stored ones (`make restore`).")
     training: BaselineTrainingConfig = Field(description="Of what makes images from latents: the same for all.")

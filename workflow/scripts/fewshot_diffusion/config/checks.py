@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 
 from ..data.avatar_options import option_problems
+from .baseline_checks import attributes_baselines, masks_baselines
 
 if TYPE_CHECKING:
     from .attributes import AttributesConfig
@@ -155,25 +156,6 @@ def _sets(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
         yield from _shards(f"attributes.sets.shards_{kind}", getattr(sets, f"shards_{kind}"), most, "the work units")
 
 
-def _baselines(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
-    """A baseline of the table has a recipe, and enough candidates; what it generates is pixels of its own."""
-    for name in attributes.baselines:
-        if config.baselines is None or config.baselines.recipe(name) is None:
-            yield f"baselines.{name}: found null, expected a recipe, since attributes.methods has {name}"
-        elif config.data.image_size % (multiple := config.baselines.recipe(name).multiple):
-            yield (
-                f"baselines.{name}: found a recipe for multiples of {multiple} pixels, but data.image_size is "
-                f"{config.data.image_size}: fewer numbers in block_out_channels halve images less often"
-            )
-    if attributes.baselines and config.candidate_units < config.units_per_target:
-        yield (
-            f"baselines.candidate_units: found {config.candidate_units}, expected at least {config.units_per_target}: "
-            "a classifier chooses the samples of a row from them"
-        )
-    if attributes.baselines and not config.splits.get("train"):
-        yield "data.splits.train: found 0, expected images: attributes.methods has baselines, which are trained on them"
-
-
 def _shares(config: "Config", attributes: "AttributesConfig") -> Iterator[str]:
     """A share is of those with the attribute, in a work unit that is drawn at once."""
     for position, target in enumerate(attributes.targets):
@@ -249,10 +231,10 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         _targets,
         _labels,
         _sets,
-        _baselines,
+        attributes_baselines,
         _shares,
     ),
-    "masks": (_splits(("judge", "tuning_judge", "controls", "reference")), _masks, _mask_seeds),
+    "masks": (_splits(("judge", "tuning_judge", "controls", "reference")), _masks, _mask_seeds, masks_baselines),
     "classes": (_splits(("judge",)), _classes),
 }
 

@@ -1,6 +1,6 @@
 """Settings of experiment 2: samples that follow a mask."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from .base import (
     OptionalScale,
     Positive,
     Precision,
+    Scales,
     Section,
     Source,
     SweepConfig,
@@ -21,7 +22,12 @@ from .base import (
 from .denoiser import DenoiserTrainingConfig
 from .supervised import SupervisedConfig
 
-MaskMethod = Literal["unguided", "exact", "readout", "direct", "clean_image", "clean_image_direct", "controlnet"]
+MaskBaseline = Literal["diffae", "d2c"]
+"""Generative baselines whose latents a diffusion draws: guidance can follow a mask there."""
+
+MaskMethod = Literal[
+    "unguided", "exact", "readout", "direct", "clean_image", "clean_image_direct", "controlnet", MaskBaseline
+]
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 
@@ -33,6 +39,8 @@ class MaskScalesConfig(Section):
     clean_image: Annotated[float, Field(ge=0)]
     direct: OptionalScale = None
     clean_image_direct: OptionalScale = None
+    diffae: OptionalScale = None
+    d2c: OptionalScale = None
 
 
 class MaskTapsConfig(Section):
@@ -63,7 +71,7 @@ class MaskPresetConfig(MaskTapsConfig):
 
     def scale_of(self, method: str) -> float:
         """Return a method's lambda; 0 for those that follow no gradient."""
-        return float(getattr(self.guidance_scale, method, 0))
+        return float(getattr(self.guidance_scale, method, None) or 0)
 
 
 class MaskSplitsConfig(Section):
@@ -111,6 +119,40 @@ class MaskSweepConfig(SweepConfig):
     tolerance: Fraction = Field(description="The smallest scale whose tuning mIoU is within this of the best wins.")
 
 
+class MaskSweepsConfig(MaskSweepConfig):
+    """The sweep of every method that follows a gradient: generative baselines follow it in latents, by other scales."""
+
+    latent_scales: Scales = Field(min_length=1, description="Candidates of generative baselines.")
+
+    @property
+    def of_pixels(self) -> MaskSweepConfig:
+        """The sweep of methods that the denoiser draws: it stays as it is when candidates of baselines change."""
+        return MaskSweepConfig.model_validate(self.model_dump(include=set(MaskSweepConfig.model_fields)))
+
+    @property
+    def of_latents(self) -> MaskSweepConfig:
+        """The sweep of generative baselines."""
+        return self.of_pixels.model_copy(update={"guidance_scales": self.latent_scales})
+
+
+class LatentDecoderConfig(Section):
+    """The decoder of generative baselines: masks from latents, trained on those of the few pairs."""
+
+    hidden_channels: Positive = Field(description="Width of its convolutions.")
+    updates: Positive = Field(description="Optimizer updates.")
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    noise: Annotated[float, Field(ge=0)] = Field(
+        description="Standard deviation of the noise that each update adds to the latents, which have about 1: the few "
+        "pairs are fewer than the numbers of a latent."
+    )
+    flip: bool = Field(description="Add the latent of the mirrored image, and the mirrored mask, of every pair.")
+    seed: Count = 0
+    precision: Precision = "auto"
+    feature_batch: FeatureBatch = None
+
+
 class MasksConfig(Section):
     """Samples that follow masks, from a few image-mask pairs."""
 
@@ -131,7 +173,8 @@ class MasksConfig(Section):
     clean_image: SegmenterConfig = Field(description="The baseline's segmenter, trained on the same pairs.")
     controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
     controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
-    sweep: MaskSweepConfig
+    latent_decoder: LatentDecoderConfig = Field(description="What generative baselines are guided by.")
+    sweep: MaskSweepsConfig
 
     @field_validator("presets", mode="before")
     @classmethod
@@ -143,6 +186,16 @@ class MasksConfig(Section):
     def guided(self) -> list[str]:
         """Methods that follow a mask by a gradient, in the table's order."""
         return [method for method in self.methods if method in MaskScalesConfig.model_fields]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Generative baselines, in the table's order."""
+        return [method for method in self.methods if method in get_args(MaskBaseline)]
+
+    @property
+    def of_denoiser(self) -> list[str]:
+        """Methods whose samples the denoiser draws, in the table's order."""
+        return [method for method in self.methods if method not in self.baselines]
 
     @property
     def rows(self) -> list[tuple[str, str, int]]:
@@ -159,6 +212,8 @@ class MasksConfig(Section):
             return [0]
         if method == "controlnet":  # presets are about heads: one is enough
             return self.controlnet_curve if preset == self.preset else []
+        if method in self.baselines:  # nor do presets concern latents
+            return [self.shots] if preset == self.preset else []
         curved = method in ("exact", "readout") and preset == self.preset
         return sorted({self.shots, *(self.shots_curve if curved else [])})
 
@@ -167,7 +222,8 @@ class MasksConfig(Section):
         if self.preset not in self.presets:
             raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
         for name, preset in self.presets.items():
-            require_scales(f"presets.{name}.guidance_scale", preset.guidance_scale, self.guided, "masks")
+            followed = self.guided if name == self.preset else [one for one in self.guided if one in self.of_denoiser]
+            require_scales(f"presets.{name}.guidance_scale", preset.guidance_scale, followed, "masks")
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: found {self.methods}, expected each name once")
         if self.controlnet.random_flip:

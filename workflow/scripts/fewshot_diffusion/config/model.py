@@ -52,7 +52,7 @@ class Config(Section):
     compute: ComputeConfig
     attributes: AttributesConfig | None = Field(None, description=_EXPERIMENT.format(1))
     baselines: BaselinesConfig | None = Field(
-        None, description="Generative baselines of experiment 1, for those that `attributes.methods` names."
+        None, description="Generative baselines, for those that `attributes.methods` or `masks.methods` names."
     )
     masks: MasksConfig | None = Field(None, description=_EXPERIMENT.format(2))
     classes: ClassesConfig | None = Field(None, description=_EXPERIMENT.format(3))
@@ -143,6 +143,12 @@ class Config(Section):
         if self.baselines and method in get_args(Baseline):
             return self.baselines.training.num_images
         return 0 if self.denoiser.source in ("folder", "checkpoint") else self.denoiser.training.num_images
+
+    @property
+    def generative_baselines(self) -> list[str]:
+        """Generative baselines that any experiment names."""
+        sections = [section for section in (self.attributes, self.masks) if section]
+        return list(dict.fromkeys(name for section in sections for name in section.baselines))
 
     def baseline_recipe(self, baseline: Baseline) -> BaselineRecipeConfig:
         """Return what one baseline's weights depend on: the others' recipes make nothing of it stale."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 from torch import Tensor
@@ -11,10 +12,11 @@ from ..config.masks import MaskSweepConfig
 from ..data.mask_set import MaskSet, load_masks
 from ..diffusion.denoiser import load_denoiser
 from ..diffusion.samples import SampleSet, load_samples, seed_range
-from ..runtime import make_runtime
+from ..runtime import Runtime, make_runtime
+from ..storage.files import About
 from ..storage.tables import write_csv
 from ..storage.tensors import pixel_digest
-from .guidance import GUIDES, MaskGuide, Steering
+from .guidance import GUIDES, Steering
 from .metrics import confusion, miou
 from .row import GuideKey, MaskRow
 from .segmenter import Segmenter, load_segmenter
@@ -22,23 +24,40 @@ from .segmenter import Segmenter, load_segmenter
 MASK_SWEEP_COLUMNS = ["method", "preset", "guidance_scale", "tuning_miou", "own_miou", "n", "seeds", "chosen"]
 
 
+class Opinion(Protocol):
+    """Whoever finds masks in finished samples."""
+
+    def segment(self, images: Tensor) -> Tensor:
+        """Return class ids, uint8 [N, H, W], of images, uint8 [N, 3, H, W]."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class Candidates:
+class ScaleFiles:
     """What is compared, and by whom.
 
     Attributes:
         samples: Samples of each candidate, parquet, in the order of the scales.
         masks: Wanted masks, parquet.
         segmenter: Weights folder of the segmenter that tunes.
-        denoiser: Weights folder of the denoiser.
         guide: Weights folder of the method's guide.
     """
 
     samples: list[Path]
     masks: Path
     segmenter: Path
-    denoiser: Path
     guide: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates(ScaleFiles):
+    """Candidates that the denoiser drew.
+
+    Attributes:
+        denoiser: Weights folder of the denoiser.
+    """
+
+    denoiser: Path
 
 
 def choose_mask_scale(
@@ -61,18 +80,35 @@ def choose_mask_scale(
     """
     runtime = make_runtime(device, "float32", cpu_threads=1)
     wanted, denoiser = load_masks(files.masks).first(settings.masks), load_denoiser(files.denoiser, runtime)
-    segmenter = load_segmenter(files.segmenter, "tuning_judge", wanted.classes).to(runtime.device)
     guide = GUIDES[row.method].load(
         Steering(MaskRow(**row.key, guidance_scale=0), files.guide, denoiser, wanted.classes)
     )
-    of_all = {"denoiser": denoiser.digest, "masks": pixel_digest(wanted.masks)}
+    table = compare_scales(settings, {**row.key, "denoiser": denoiser.digest}, files, guide, runtime)
+    write_csv(output, table)
+
+
+def compare_scales(
+    settings: MaskSweepConfig, expected: About, files: ScaleFiles, guide: Opinion, runtime: Runtime
+) -> pd.DataFrame:
+    """Return the scores of each candidate of a method, and which is chosen: ``MASK_SWEEP_COLUMNS``.
+
+    Args:
+        settings: Candidates, masks, tolerance.
+        expected: What the samples of all candidates say of themselves: method, preset, number of pairs, model.
+        files: Samples of each candidate, and who judges them.
+        guide: The method's own opinion.
+        runtime: Device.
+    """
+    wanted = load_masks(files.masks).first(settings.masks)
+    segmenter = load_segmenter(files.segmenter, "tuning_judge", wanted.classes).to(runtime.device)
+    of_all = {**expected, "masks": pixel_digest(wanted.masks)}
     drawn = {
-        scale: load_samples([path], expected={**row.key, "guidance_scale": scale, **of_all})
+        scale: load_samples([path], expected={**of_all, "guidance_scale": scale})
         for scale, path in zip(settings.guidance_scales, files.samples, strict=True)
     }
     scores = pd.DataFrame(_scores(drawn, wanted, segmenter, guide))
     scores["chosen"] = scores["guidance_scale"] == chosen_scale(scores, settings.tolerance)
-    write_csv(output, scores.assign(method=row.method, preset=row.preset).reindex(columns=MASK_SWEEP_COLUMNS))
+    return scores.assign(method=expected["method"], preset=expected["preset"]).reindex(columns=MASK_SWEEP_COLUMNS)
 
 
 def chosen_scale(scores: pd.DataFrame, tolerance: float) -> float:
@@ -82,7 +118,7 @@ def chosen_scale(scores: pd.DataFrame, tolerance: float) -> float:
 
 
 def _scores(
-    drawn: Mapping[float, SampleSet], wanted: MaskSet, segmenter: Segmenter, guide: MaskGuide
+    drawn: Mapping[float, SampleSet], wanted: MaskSet, segmenter: Segmenter, guide: Opinion
 ) -> list[dict[str, object]]:
     def score(samples: SampleSet, found: Tensor) -> float:
         shown = wanted.pixels[[int(seed) % len(wanted) for seed in samples.seeds]]

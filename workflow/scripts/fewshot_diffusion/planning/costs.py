@@ -8,10 +8,19 @@ from re import findall
 import pandas as pd
 
 from ..config.downloads import DownloadsConfig
-from . import attributes, baselines, classes, latents, masks, own, work
+from . import attributes, baselines, classes, latents, mask_baselines, masks, own, work
 from .work import Run
 
-JOBS = {**work.JOBS, **latents.JOBS, **attributes.JOBS, **baselines.JOBS, **masks.JOBS, **classes.JOBS, **own.JOBS}
+JOBS = {
+    **work.JOBS,
+    **latents.JOBS,
+    **attributes.JOBS,
+    **baselines.JOBS,
+    **masks.JOBS,
+    **mask_baselines.JOBS,
+    **classes.JOBS,
+    **own.JOBS,
+}
 """Rule -> what a job of it costs. Rules that are not here pass nothing through a network, or too little to count."""
 
 COLUMNS = ["data_set", "stage", "jobs", "pflop", "gpu_hours", "disk_gb"]

@@ -69,12 +69,16 @@ class Run:
         """Return what it costs to train the denoiser, or a copy of it, on so many images."""
         return Work(images * self.networks.training, (1 + TRAINING_STATE) * FLOAT * self.networks.parameters)
 
-    def drawn(self, sampling: SamplingConfig, samples: float, guided: float | None = None) -> Work:
-        """Return what samples by DDIM cost, of which a step within the interval costs ``guided`` if anything steers."""
+    def guided_steps(self, sampling: SamplingConfig) -> int:
+        """Return how many steps of DDIM lie within the interval that is guided."""
         scheduler = make_scheduler(self.networks.denoiser.schedule, timestep_spacing=sampling.timestep_spacing)
         scheduler.set_timesteps(sampling.num_inference_steps)
         low, high = sampling.guidance_interval
-        inside = sum(low <= timestep <= high for timestep in scheduler.timesteps.tolist()) if guided else 0
+        return sum(low <= timestep <= high for timestep in scheduler.timesteps.tolist())
+
+    def drawn(self, sampling: SamplingConfig, samples: float, guided: float | None = None) -> Work:
+        """Return what samples by DDIM cost, of which a step within the interval costs ``guided`` if anything steers."""
+        inside = self.guided_steps(sampling) if guided else 0
         flops = (sampling.num_inference_steps - inside) * self.networks.forward + inside * (guided or 0)
         return Work(samples * flops, 2 * samples * self.image)  # finished work units are kept beside the shards
 

@@ -119,8 +119,8 @@ def require_shipped_splits(config: Config, shipped: Path) -> None:
 
 
 def _wanted_baselines(config: object) -> list[str]:
-    found: list[str] = getattr(getattr(config, "attributes", None), "baselines", [])
-    return found
+    sections = [getattr(config, experiment, None) for experiment in ("attributes", "masks")]
+    return list(dict.fromkeys(name for section in sections for name in getattr(section, "baselines", [])))
 
 
 def _source_of(config: object, key: str) -> object:

@@ -1,0 +1,1 @@
+"""Generative baselines that follow masks in their latents."""
