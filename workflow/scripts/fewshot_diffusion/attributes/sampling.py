@@ -114,7 +114,6 @@ def _guidance(denoiser: Denoiser, steering: Steering, head: Path) -> Guidance:
     expected = {"denoiser": denoiser.digest, "mode": learned_as(steering.method), "attribute": steering.attribute}
     if steering.method == DISTRIBUTION:
         del expected["mode"]
-    loaded, mode = load_head(head, expected)
-    if steering.method != DISTRIBUTION:
-        mode = steering.method
+    loaded, learned = load_head(head, expected)
+    mode = learned if steering.method == DISTRIBUTION else steering.method
     return attribute_guidance(mode, denoiser, loaded.to(denoiser.device), steering.value)
