@@ -24,7 +24,12 @@ TABLE = pd.DataFrame(
         ["Blond", "exact", "fid", 23.7, None, None, None, 50000, "published"],
     ],
     columns=["attribute", "method", "metric", "value", "ci_low", "ci_high", "floor", "n", "kind"],
-).assign(forwards_per_sample=[0, 108.1, 108.1, None])
+).assign(
+    forwards_per_sample=[0, 108.1, 108.1, None],
+    minus_unguided=[None, -5.0, 0.0204, None],
+    minus_unguided_low=[None, -6.5, -0.0096, None],
+    minus_unguided_high=[None, -3.5, 0.0504, None],
+)
 NOTE = "6 of 50 images; judge right on 62.5 % of real images only"
 SHARES = pd.DataFrame(
     {
@@ -49,14 +54,12 @@ def test_a_frame_becomes_a_table() -> None:
 def test_every_row_has_its_own_n_floors_and_note_and_the_paper_s_numbers_none() -> None:
     assert measured_metrics(TABLE) == ["fd_x", "kd_x"]
     text = attributes_section(TABLE, SHARES)
-    assert (
-        "| attribute | method | n | judge | forward passes | fd_x | floor of fd | kd_x | floor of kd | note |" in text
-    )
-    assert "| Blond | real | 90 | 100.0 % [90, 100] |  |  |  |  |  |  |" in text
-    assert "| Blond | naive | 50 | 25.0 % [20, 30] | 0 | 20.0 ± 2.0 | 10.0 |  |  |  |" in text
-    assert (
-        f"| Blond | ddim_i | 6 | 98.5 % [90, 100] | 108 | 10.0 ± 1.0 | 77.7 | 0.123 ± 0.050 | 0.001 | {NOTE} |" in text
-    )
+    distances = "fd_x | floor of fd | kd_x | floor of kd | fd less unguided's | kd less unguided's"
+    assert f"| attribute | method | n | judge | forward passes | {distances} | note |" in text
+    assert "| Blond | real | 90 | 100.0 % [90, 100] |  |  |  |  |  |  |  |  |" in text
+    assert "| Blond | naive | 50 | 25.0 % [20, 30] | 0 | 20.0 ± 2.0 | 10.0 |  |  |  |  |  |" in text
+    cells = "10.0 ± 1.0 | 77.7 | 0.123 ± 0.050 | 0.001 | -5.0 ± 1.5 | +0.020 ± 0.030"
+    assert f"| Blond | ddim_i | 6 | 98.5 % [90, 100] | 108 | {cells} | {NOTE} |" in text
     assert text.startswith("a, scaled-down:") and "`fd_x` (lower is better)" in text and "23.7" not in text
 
 
@@ -92,7 +95,20 @@ def test_models_stand_with_what_they_cost_and_what_their_classifiers_know() -> N
     assert "| unguided | 180,000 | 9 | 1.500 ± 0.500 | 0.100 | 2.35 | 0.50 |  |" in text
     assert "| d2c | 40,000 | 9 | 3.000 ± 0.500 | 0.100 | 2.35 | 0.50 | 87.0% |" in text
     said = claims.latents_beside_unguided(table)
+    assert said.startswith("They saw 40,000 images each, the denoiser 180,000. ")
     assert said.endswith("`d2c` 2.00, `vae` 1.47; at most 1.5 for 1 of 2.")
+
+
+def test_distances_beside_unguided_ones_are_counted_by_the_interval_of_their_difference() -> None:
+    rows = pd.DataFrame(
+        {
+            "method": ["exact", "exact", "exact", "readout"],
+            "minus_unguided_low": [-2, -1, 0.1, -3],
+            "minus_unguided_high": [-1, 0.5, 0.4, -2],
+        }
+    )
+    assert claims.beside_unguided(rows, "exact") == {"below": 1, "level": 1, "above": 1}
+    assert claims.in_words(claims.beside_unguided(rows, "readout")) == "below on 1 of 1 rows"
 
 
 def test_a_row_without_an_image_has_no_numbers() -> None:

@@ -77,8 +77,10 @@ def latents_beside_unguided(table: pd.DataFrame, fair: float = 1.5) -> str:
     kernel = kernel_rows(table).set_index("method")["value"]
     ratios = (kernel / kernel["unguided"]).drop("unguided")
     each = ", ".join(f"`{method}` {ratio:.2f}" for method, ratio in ratios.items())
+    seen = table.dropna(subset="training_images").drop_duplicates("method").set_index("method")["training_images"]
+    images = spread(seen.drop("unguided"), ",.0f")
     return (
-        f"Kernel distance of unconditional samples in units of `unguided`'s: {each}; at most {fair:g} for "
+        f"They saw {images} images each, the denoiser {seen['unguided']:,.0f}. Kernel distance of unconditional samples in units of `unguided`'s: {each}; at most {fair:g} for "
         f"{int((ratios <= fair).sum())} of {len(ratios)}."
     )
 

@@ -163,7 +163,8 @@ def _attributes_part(results: Path) -> str:
             blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
         if (latents := tables / "attributes_baselines.csv").is_file():
             models = read_csv(latents)
-            blocks += [_LATENTS, baselines_section(models), _paragraph(claims.latents_beside_unguided(models))]
+            read_it = _LATENTS if data_set == HOME else _LATENTS_OF.format(data_set)
+            blocks += [read_it, baselines_section(models), _paragraph(claims.latents_beside_unguided(models))]
     return "\n\n".join([*blocks, _more("attributes_sweep", "how lambda was chosen, by another judge on other seeds")])
 
 
@@ -246,9 +247,11 @@ are the same for both rows."""
 _LATENTS = """\
 ### Models whose latent is learnt
 
-`diffae`, `d2c` and `hierarchical_vae` (NVAE-style) as they are before any label. All three see as many images, fewer than
-the denoiser did. What was tried for the last one: with the evidence bound alone its samples are noise, since the finer
-latents hold what cannot be drawn; its divergence has a weight instead, which costs sharpness."""
+`diffae`, `d2c` and `hierarchical_vae` (NVAE-style) as they are before any label, all of one budget. What was tried for
+the last one: with the evidence bound alone its samples are noise, since the finer latents hold what cannot be drawn; its
+divergence has a weight instead, which costs sharpness."""
+
+_LATENTS_OF = "The same models on {}, before any label:"
 
 _FACES = """\
 ### Real faces, 32 x 32
