@@ -2,7 +2,9 @@
 # in:  wildcards
 # out: files and values
 
-FOLLOWING = [method for method in CONFIG.masks.guided if method in CONFIG.masks.of_denoiser]
+# Names of methods as constraints; an empty one would be none.
+DENOISED = "|".join(CONFIG.masks.of_denoiser) or "none"
+FOLLOWING = "|".join(method for method in CONFIG.masks.guided if method in CONFIG.masks.of_denoiser) or "none"
 
 
 def mask_guide(wildcards):

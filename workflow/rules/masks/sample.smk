@@ -27,7 +27,7 @@ rule sample_masks:
     benchmark:
         "<benchmarks>/sample_masks/{method}/{preset}/{shots}.tsv"
     wildcard_constraints:
-        method="|".join(CONFIG.masks.of_denoiser),
+        method=DENOISED,
     conda:
         "../../../envs/diffusion.yaml"
     threads: CONFIG.sampling.cpu_threads
@@ -62,7 +62,7 @@ use rule sample_masks as sample_masks_sweep with:
     benchmark:
         "<benchmarks>/sample_masks_sweep/{method}/{preset}/{scale}.tsv"
     wildcard_constraints:
-        method="|".join(FOLLOWING),
+        method=FOLLOWING,
         scale="|".join(CONFIG.masks.sweep.scales),
     params:
         settings=lambda wildcards: CONFIG.mask_sampling(wildcards.preset, sweep=True).model_dump_json(),
@@ -89,7 +89,7 @@ rule choose_mask_scale:
     benchmark:
         "<benchmarks>/choose_mask_scale/{method}/{preset}.tsv"
     wildcard_constraints:
-        method="|".join(FOLLOWING),
+        method=FOLLOWING,
     conda:
         "../../../envs/evaluation.yaml"
     resources:
