@@ -24,7 +24,9 @@ from fewshot_diffusion.tooling.benchmarks import planned_steps
 from fewshot_diffusion.tooling.ownership import WEIGHTS
 from support import ROOT, SMOKE, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
 
-OVERLAYS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml", "artefacts.yaml"})
+OVERLAYS = sorted(
+    {path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml", "artefacts.yaml", "claims.yaml"}
+)
 RESULTS = "results/smoke"
 
 

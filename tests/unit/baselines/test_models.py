@@ -41,7 +41,7 @@ def test_weights_make_the_same_model_again(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "multiple"), [("d2c", 16), ("hierarchical_vae", 32)])
 def test_images_that_a_recipe_cannot_halve_are_refused(name: str, multiple: int) -> None:
     raw = default()
-    raw["attributes"]["methods"].append(name)
+    raw["attributes"]["methods"] = ["unguided", name]
     raw["data"]["image_size"] = 72
     with pytest.raises(ConfigError, match=f"baselines.{name}: found a recipe for multiples of {multiple} pixels.*72"):
         load_config(raw)
