@@ -19,7 +19,6 @@ try:
     logger.addFilter(JobMessages())
     # Before the rest, which imports what not every Python has.
     PYTHON = job_python(DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method, BASE)
-    from fewshot_diffusion.config.base import learned_as
     from fewshot_diffusion.config.runs import load_runs
     from fewshot_diffusion.data.feasibility import require_files
     from fewshot_diffusion.tooling.code_digest import code_digest

@@ -2,6 +2,7 @@
 # in:  wildcards
 # out: files and values
 
+from fewshot_diffusion.config.base import learned_as
 from fewshot_diffusion.tooling.ownership import data_set_of
 
 

@@ -2,6 +2,8 @@
 # in:  wildcards
 # out: files and values
 
+from fewshot_diffusion.config.base import learned_as
+
 # Names of methods as constraints; an empty one would be none.
 DENOISED = "|".join(CONFIG.masks.of_denoiser) or "none"
 FOLLOWING = "|".join(method for method in CONFIG.masks.guided if method in CONFIG.masks.of_denoiser) or "none"
