@@ -145,9 +145,10 @@ report: setup ## Write results/report.html of the run that TARGET and CONFIG nam
 	$(BIN)/snakemake --report results/report.html $(CHOSEN) -- $(REPORTED) 2> >(grep -v "^Missing metadata for file" >&2)
 	echo "results/report.html shows $(REPORTED) of $(or $(CONFIG),config/config.yaml)."
 
-docs: setup ## Write config/README.md, config/schema.json, docs/results.md and the README's overview from model and tables
+docs: setup ## Write what follows from model, tables and citation: config/README.md, docs/results.md, claims.csv, ...
 	@$(BIN)/python tools/write_documents.py
 	$(BIN)/python tools/write_readme.py
+	$(BIN)/python tools/write_metadata.py
 
 clean: ## Remove caches, and temporary files that killed jobs left more than a day ago; keeps every result
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import re
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fewshot_diffusion.tooling.code_digest import imported_modules
+from fewshot_diffusion.tooling.metadata import metadata_texts
 from support import ROOT, SMOKE, snakemake
 
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -246,3 +248,14 @@ def test_licence_readme_and_citation_agree_with_the_project() -> None:
     assert (citation["version"], citation["license"]) == (declared["version"], declared["license"])
     assert declared["license"] == "Apache-2.0"
     assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2306.01900"
+
+
+def test_archives_are_told_what_the_citation_and_the_project_say() -> None:
+    for name, text in metadata_texts(ROOT).items():
+        assert (ROOT / name).read_text() == text, f"{name}: run `make docs`"
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    codemeta, zenodo = (json.loads((ROOT / name).read_text()) for name in ("codemeta.json", ".zenodo.json"))
+    assert codemeta["version"] == zenodo["version"] == declared["version"]
+    assert codemeta["softwareRequirements"] == declared["dependencies"]
+    assert [author["familyName"] for author in codemeta["referencePublication"]["author"]][0] == "Graikos"
+    assert zenodo["related_identifiers"][0]["identifier"] == "arXiv:2306.01900"

@@ -17,8 +17,9 @@ INTRODUCTION = """# Configuration
 
 Generated from the validated model (`workflow/scripts/fewshot_diffusion/config/`) by `make docs`; do not edit.
 
-`config.yaml` is the default; every other YAML file here is an overlay that changes part of it. Mappings are merged key
-by key, everything else is replaced. Name targets before the option, or it swallows them:
+`config.yaml` is the default; every other YAML file here is an overlay that changes part of it, but for `claims.yaml`,
+from which `make docs` computes `results/tables/claims.csv`. Mappings are merged key by key, everything else is
+replaced. Name targets before the option, or it swallows them:
 
 ```sh
 snakemake --cores 8 results/celebahq32/tables/attributes.csv --configfile config/celebahq.yaml
