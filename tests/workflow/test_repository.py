@@ -257,5 +257,5 @@ def test_archives_are_told_what_the_citation_and_the_project_say() -> None:
     codemeta, zenodo = (json.loads((ROOT / name).read_text()) for name in ("codemeta.json", ".zenodo.json"))
     assert codemeta["version"] == zenodo["version"] == declared["version"]
     assert codemeta["softwareRequirements"] == declared["dependencies"]
-    assert [author["familyName"] for author in codemeta["referencePublication"]["author"]][0] == "Graikos"
+    assert codemeta["referencePublication"]["author"][0]["familyName"] == "Graikos"
     assert zenodo["related_identifiers"][0]["identifier"] == "arXiv:2306.01900"
