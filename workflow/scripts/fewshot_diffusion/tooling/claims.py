@@ -80,7 +80,7 @@ def latents_beside_unguided(table: pd.DataFrame, fair: float = 1.5) -> str:
     seen = table.dropna(subset="training_images").drop_duplicates("method").set_index("method")["training_images"]
     images = spread(seen.drop("unguided"), ",.0f")
     return (
-        f"They saw {images} images each, the denoiser {seen['unguided']:,.0f}. Kernel distance of unconditional samples "
+        f"They saw {images} images each, the denoiser {seen['unguided']:,.0f}. Kernel distance of their samples "
         f"in units of `unguided`'s: {each}; at most {fair:g} for {int((ratios <= fair).sum())} of {len(ratios)}."
     )
 
