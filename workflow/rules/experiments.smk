@@ -37,6 +37,7 @@ if CONFIG.attributes:
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"
     include: "attributes/figures.smk"
+    include: "explorer/attributes.smk"
 
 
 if CONFIG.masks:
@@ -51,6 +52,7 @@ if CONFIG.masks:
         include: "masks/baselines.smk"
     include: "masks/evaluate.smk"
     include: "masks/figures.smk"
+    include: "explorer/masks.smk"
 
 
 if CONFIG.classes:
@@ -60,6 +62,9 @@ if CONFIG.classes:
     include: "classes/filter.smk"
     include: "classes/cells.smk"
     include: "classes/figures.smk"
+
+
+include: "explorer/page.smk"
 
 
 EVERYTHING = [getattr(rules, name).input for name in CONFIG.experiments]
