@@ -7,17 +7,16 @@ EXPLORED = {**(ATTRIBUTES_READ if CONFIG.attributes else {}), **(MASKS_READ if C
 CREDITS = {"avatars": "ToonHead by Johan Melin, CC BY 4.0 (creativecommons.org/licenses/by/4.0), drawn with DiceBear."}
 
 
-def page_template(wildcards):
-    if not EXPLORED:
-        raise WorkflowError("explorer: shows attributes and masks; found neither section in the configuration.")
-    return BASE / "workflow" / "report" / "explorer.html"
+# An input function would say so, too, at greater length.
+if not EXPLORED and {"explorer", "explorer_sweep"} & set(sys.argv):
+    raise WorkflowError("explorer: shows attributes and masks; found neither section in the configuration.")
 
 
 rule make_explorer:
     """Write the page: real, unguided and guided images side by side, the judge's word, and the table's row."""
     input:
         **EXPLORED,
-        template=page_template,
+        template=BASE / "workflow" / "report" / "explorer.html",
     output:
         report(
             "<results>/explorer{sweep}.html",

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
 from ..storage.files import require_file, write_text
 from .attributes import AttributesShown, attributes_data
 from .masks import MasksShown, masks_data
@@ -38,8 +39,10 @@ def make_explorer(
 
     Raises:
         CorruptFileError: If a file is damaged, or another than it should be.
-        DataError: If there are fewer samples than masks.
+        DataError: If there is nothing to show, or there are fewer samples than masks.
     """
+    if not (attributes.targets or masks.followers):
+        raise DataError("--targets, --followers: found neither, expected classes or methods to show.")
     require_file(template)
     for limit in LIMITS:
         page = fill(template.read_text(), page_data(data_set, attributes, masks, limit), data_set, credit)
