@@ -37,7 +37,6 @@ if CONFIG.attributes:
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"
     include: "attributes/figures.smk"
-    include: "explorer/attributes.smk"
 
 
 if CONFIG.masks:
@@ -52,7 +51,6 @@ if CONFIG.masks:
         include: "masks/baselines.smk"
     include: "masks/evaluate.smk"
     include: "masks/figures.smk"
-    include: "explorer/masks.smk"
 
 
 if CONFIG.classes:
@@ -62,6 +60,19 @@ if CONFIG.classes:
     include: "classes/filter.smk"
     include: "classes/cells.smk"
     include: "classes/figures.smk"
+
+
+include: "explorer/common.smk"
+
+
+if CONFIG.attributes:
+
+    include: "explorer/attributes.smk"
+
+
+if CONFIG.masks:
+
+    include: "explorer/masks.smk"
 
 
 include: "explorer/page.smk"

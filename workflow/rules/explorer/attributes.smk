@@ -1,48 +1,6 @@
-# What the page reads of experiment 1; of the sweep, whose seeds are its own, the word of the judge that tunes.
-# in:  <results>/attributes/{descriptions,sweep}/, the tuning judge, <results>/tables/attributes{,_judge}.csv
+# Of the sweep, whose seeds are its own, the page shows the word of the judge that tunes.
+# in:  <results>/attributes/sweep/, the tuning judge
 # out: <results>/explorer/sweep/{mode}/{target}/{scale}.safetensors
-
-# Of naive, the images are real ones.
-OTHERS = [method for method in METHODS if method not in SHOWN and (CONFIG.report.show_real or method != "naive")]
-COMPARED = list(dict.fromkeys(["unguided", *MODES, *OTHERS]))
-CANDIDATES = {mode: list(CONFIG.attributes.sweep.scales_of(mode)) for mode in MODES}
-
-
-def swept_descriptions(wildcards):
-    return [
-        f"<results>/explorer/sweep/{mode}/{target}/{scale}.safetensors"
-        for mode, scales in CANDIDATES.items()
-        for target in TARGETS
-        for scale in scales
-        if wildcards.sweep
-    ]
-
-
-ATTRIBUTES_READ = {
-    "descriptions": expand(
-        "<results>/attributes/descriptions/{method}/{target}.safetensors", method=COMPARED, target=TARGETS
-    ),
-    "real": [
-        f"<results>/attributes/descriptions/real{own(target.attribute)}/controls.safetensors"
-        for target in CONFIG.attributes.targets
-        if CONFIG.report.show_real
-    ],
-    "table": "<results>/tables/attributes.csv",
-    "shares": "<results>/tables/attributes_judge.csv",
-    "swept": swept_descriptions,
-}
-
-
-def attributes_options(wildcards, input):
-    options = ["--targets", *(target.model_dump_json() for target in CONFIG.attributes.targets)]
-    options += ["--descriptions", str(Path(input.descriptions[0]).parents[1])]
-    options += ["--table", input.table, "--shares", input.shares]
-    for name, values in (("--modes", MODES), ("--others", OTHERS), ("--real", input.real)):
-        options += [name, *values] if values else []
-    if input.swept:
-        scales = [f"{mode}={','.join(names)}" for mode, names in CANDIDATES.items()]
-        options += ["--swept", str(Path(input.swept[0]).parents[2]), "--scales", *scales]
-    return options
 
 
 rule judge_swept_samples:
@@ -56,6 +14,8 @@ rule judge_swept_samples:
         "<logs>/judge_swept_samples/{mode}/{target}/{scale}.log",
     benchmark:
         "<benchmarks>/judge_swept_samples/{mode}/{target}/{scale}.tsv"
+    wildcard_constraints:
+        mode="|".join(MODES),  # the masks' guides have a mode of their own
     conda:
         "../../../envs/evaluation.yaml"
     resources:

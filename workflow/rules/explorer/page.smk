@@ -1,9 +1,8 @@
 # The page for a browser: real, unguided and guided images side by side, the judge's word, and the table's row. No part of
 # `all`: `snakemake explorer`, or with every lambda of the sweep, whose samples are then drawn, `snakemake explorer_sweep`.
-# in:  what attributes.smk and masks.smk name, workflow/report/explorer.html
+# in:  what common.smk names, workflow/report/explorer.html
 # out: <results>/explorer.html, <results>/explorer_sweep.html
 
-EXPLORED = {**(ATTRIBUTES_READ if CONFIG.attributes else {}), **(MASKS_READ if CONFIG.masks else {})}
 CREDITS = {"avatars": "ToonHead by Johan Melin, CC BY 4.0 (creativecommons.org/licenses/by/4.0), drawn with DiceBear."}
 
 
@@ -35,8 +34,8 @@ rule make_explorer:
     params:
         data_set=DATA,
         credit=CREDITS.get(CONFIG.data.kind, ""),
-        attributes=attributes_options if CONFIG.attributes else [],
-        masks=masks_options if CONFIG.masks else [],
+        attributes=attributes_options,
+        masks=masks_options,
         code=code("make_explorer.py", env="figures"),
     shell:
         "python workflow/scripts/make_explorer.py --data-set {params.data_set:q} --credit {params.credit:q}"
