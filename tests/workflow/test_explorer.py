@@ -1,14 +1,17 @@
 """The page as people use it, in a browser: what is picked is shown, all images are there, and nothing leaves it."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from browser import CHROMIUM, Page, browser
 from explorer_helpers import ODD, TEMPLATE, with_sweep, write_miniature
-from fewshot_diffusion.explorer.page import make_explorer
-from support import SMOKE, copy_tree, overlay, planned_jobs, snakemake
+from fewshot_diffusion.explorer.page import MOST_BYTES, make_explorer
+from support import SMOKE, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
+from warm import warm_run
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
 CREDIT = "ToonHead by Johan Melin, CC BY 4.0"
@@ -124,5 +127,36 @@ def test_it_is_a_target_of_its_own(tmp_path: Path) -> None:
     neither = overlay(tree, "neither.yaml", attributes=None, masks=None)
     done = snakemake(tree, "-n", "explorer", *SMOKE, neither)
     assert done.status != 0
-    assert "explorer: shows attributes and masks; found neither section in the configuration." in done.text
+    assert "explorer: shows attributes that some mode steers, and masks; found neither in the configuration." in done.text
     assert "Traceback" not in done.text
+
+
+@pytest.mark.slow
+def test_a_run_s_products_become_a_page(smoke_run: Callable[[], Path], tmp_path: Path) -> None:
+    """With every lambda of the sweep, and after that nothing is to be done."""
+    tree = copy_tree(tmp_path / "tree")
+    copy_products(smoke_run(), tree)
+    targets, log = ("explorer", "explorer_sweep"), tmp_path / "log.txt"
+    with warm_run(tree, ["--cores", "2", *targets, *SMOKE], log) as status:
+        assert status() == 0, log.read_text()
+    assert "Nothing to be done" in snakemake(tree, "-n", *targets, *SMOKE).text
+    made = [tree / f"results/smoke/{name}.html" for name in targets]
+    assert all(path.stat().st_size < MOST_BYTES for path in made)
+    config = smoke_config()
+    assert config.attributes and config.masks
+    for path in made:
+        data = shown(path)
+        assert [each["name"] for each in data["attributes"]["classes"]] == [
+            each.name for each in config.attributes.targets
+        ]
+        assert data["attributes"]["modes"] == config.attributes.modes
+        assert [each["name"] for each in data["masks"]["methods"]] == config.masks.methods
+        assert data["masks"]["real"], "avatars may be shown"
+    one, swept = (shown(path)["attributes"]["classes"][0]["guided"] for path in made)
+    assert [each["scale"] for each in one["exact"]] == ["3"]
+    assert [each["scale"] for each in swept["exact"]] == ["3", *config.attributes.sweep.scales_of("exact")]
+
+
+def shown(path: Path) -> Any:
+    """Return what a page's script reads."""
+    return json.loads(path.read_text().partition('id="data">')[2].partition("</script>")[0])

@@ -65,7 +65,7 @@ if CONFIG.classes:
 include: "explorer/common.smk"
 
 
-if CONFIG.attributes:
+if STEERED_CLASSES:
 
     include: "explorer/attributes.smk"
 

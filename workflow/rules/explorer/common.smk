@@ -3,8 +3,9 @@
 # out: EXPLORED, name -> files; and the options of both experiments
 
 EXPLORED = {}
+STEERED_CLASSES = bool(CONFIG.attributes and CONFIG.attributes.modes)
 
-if CONFIG.attributes:
+if STEERED_CLASSES:
 
     # Of naive, the images are real ones.
     OTHERS = [method for method in METHODS if method not in SHOWN and (CONFIG.report.show_real or method != "naive")]
@@ -52,7 +53,7 @@ def swept_descriptions():
 
 
 def attributes_options(wildcards, input):
-    if not CONFIG.attributes:
+    if not STEERED_CLASSES:
         return []
     options = ["--targets", *(target.model_dump_json() for target in CONFIG.attributes.targets)]
     options += ["--descriptions", str(Path(input.descriptions[0]).parents[1])]

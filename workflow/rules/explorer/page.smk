@@ -8,7 +8,9 @@ CREDITS = {"avatars": "ToonHead by Johan Melin, CC BY 4.0 (creativecommons.org/l
 
 # An input function would say so, too, at greater length.
 if not EXPLORED and {"explorer", "explorer_sweep"} & set(sys.argv):
-    raise WorkflowError("explorer: shows attributes and masks; found neither section in the configuration.")
+    raise WorkflowError(
+        "explorer: shows attributes that some mode steers, and masks; found neither in the configuration."
+    )
 
 
 rule make_explorer:

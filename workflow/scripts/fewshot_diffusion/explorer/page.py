@@ -41,8 +41,8 @@ def make_explorer(
         CorruptFileError: If a file is damaged, or another than it should be.
         DataError: If there is nothing to show, or there are fewer samples than masks.
     """
-    if not (attributes.targets or masks.followers):
-        raise DataError("--targets, --followers: found neither, expected classes or methods to show.")
+    if not (attributes.targets and attributes.modes or masks.followers):
+        raise DataError("--modes, --followers: found neither classes that some mode steers nor masks, expected either.")
     require_file(template)
     for limit in LIMITS:
         page = fill(template.read_text(), page_data(data_set, attributes, masks, limit), data_set, credit)
