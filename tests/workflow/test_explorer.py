@@ -127,7 +127,9 @@ def test_it_is_a_target_of_its_own(tmp_path: Path) -> None:
     neither = overlay(tree, "neither.yaml", attributes=None, masks=None)
     done = snakemake(tree, "-n", "explorer", *SMOKE, neither)
     assert done.status != 0
-    assert "explorer: shows attributes that some mode steers, and masks; found neither in the configuration." in done.text
+    assert (
+        "explorer: shows attributes that some mode steers, and masks; found neither in the configuration." in done.text
+    )
     assert "Traceback" not in done.text
 
 

@@ -20,7 +20,6 @@ from fewshot_diffusion.data.mask_set import load_masks
 from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
 from fewshot_diffusion.explorer import found, page
-from fewshot_diffusion.explorer.attributes import AttributesShown
 from fewshot_diffusion.explorer.masks import MasksShown
 from fewshot_diffusion.explorer.page import fill, make_explorer, page_data
 from fewshot_diffusion.explorer.parts import Pictures
@@ -218,7 +217,7 @@ def test_equal_inputs_give_equal_bytes_and_absent_experiments_nothing(mini: Mini
     assert written(mini, tmp_path / "second.html") == first
     assert '"masks":null' in written(replace(mini, masks=MasksShown()), tmp_path / "third.html")
     with pytest.raises(DataError, match="found neither"):
-        written(Miniature(AttributesShown(), MasksShown()), tmp_path / "fourth.html")
+        written(Miniature(replace(mini.attributes, modes=[]), MasksShown()), tmp_path / "fourth.html")
 
 
 def test_of_large_images_fewer_seeds_are_shown(

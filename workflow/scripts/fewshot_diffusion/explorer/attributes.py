@@ -23,7 +23,7 @@ STRIP = 8
 
 @dataclass(frozen=True, kw_only=True)
 class AttributesShown:
-    """What the page shows of experiment 1; without classes, nothing.
+    """What the page shows of experiment 1; without classes and modes, nothing.
 
     Attributes:
         targets: Classes, JSON each.
@@ -46,6 +46,11 @@ class AttributesShown:
     shares: Path = Path()
     swept: Path | None = None
     scales: list[str] = field(default_factory=list)
+
+    @property
+    def steered(self) -> bool:
+        """Whether there is a class that some mode steers: unguided samples alone are beside nothing."""
+        return bool(self.targets and self.modes)
 
     def load(self, method: str, target: TargetConfig) -> Description:
         """Return a method's images that stand for a class.

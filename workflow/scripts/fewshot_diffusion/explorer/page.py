@@ -41,7 +41,7 @@ def make_explorer(
         CorruptFileError: If a file is damaged, or another than it should be.
         DataError: If there is nothing to show, or there are fewer samples than masks.
     """
-    if not (attributes.targets and attributes.modes or masks.followers):
+    if not (attributes.steered or masks.followers):
         raise DataError("--modes, --followers: found neither classes that some mode steers nor masks, expected either.")
     require_file(template)
     for limit in LIMITS:
@@ -55,7 +55,7 @@ def page_data(data_set: str, attributes: AttributesShown, masks: MasksShown, lim
     """Return all that the page shows, of each class and method ``limit`` seeds at most."""
     pictures = Pictures()
     return {
-        "attributes": attributes_data(attributes, data_set, pictures, limit) if attributes.targets else None,
+        "attributes": attributes_data(attributes, data_set, pictures, limit) if attributes.steered else None,
         "masks": masks_data(masks, pictures, max(1, limit // PER_MASK)) if masks.followers else None,
         "pictures": pictures.coded,
         "quality": QUALITY,
