@@ -173,7 +173,16 @@ def test_every_rule_says_what_it_does() -> None:
 @pytest.mark.slow
 def test_targets_are_listed_with_what_they_make() -> None:
     said = snakemake(ROOT, "--list", *SMOKE).text
-    for target in ("all", "attributes", "attributes_sweep", "masks", "masks_sweep", "classes"):
+    for target in (
+        "all",
+        "attributes",
+        "attributes_sweep",
+        "masks",
+        "masks_sweep",
+        "classes",
+        "explorer",
+        "explorer_sweep",
+    ):
         assert re.search(rf"^{target} \([A-Z]", said, re.MULTILINE), target
 
 

@@ -62,6 +62,22 @@ if CONFIG.classes:
     include: "classes/figures.smk"
 
 
+include: "explorer/common.smk"
+
+
+if STEERED_CLASSES:
+
+    include: "explorer/attributes.smk"
+
+
+if CONFIG.masks:
+
+    include: "explorer/masks.smk"
+
+
+include: "explorer/page.smk"
+
+
 EVERYTHING = [getattr(rules, name).input for name in CONFIG.experiments]
 
 # The README's picture shows what two of them make.
