@@ -8,10 +8,6 @@ wildcard_constraints:
     baseline="|".join(CONFIG.generative_baselines),
 
 
-def recipe(wildcards):
-    return CONFIG.baseline_recipe(wildcards.baseline).model_dump_json()
-
-
 if CONFIG.baselines.source == "train":
 
     rule train_baseline:
@@ -31,7 +27,7 @@ if CONFIG.baselines.source == "train":
         resources:
             gpu=1,
         params:
-            settings=recipe,
+            settings=lambda wildcards: CONFIG.baseline_recipe(wildcards.baseline).model_dump_json(),
             folder=subpath(output.weights, parent=True),
             code=code("train_baseline.py", env="baselines"),
         shell:

@@ -60,6 +60,10 @@ def ddim_i_classifier(wildcards):
     return f"<results>/attributes/ddim_i/classifiers/{wanted_attribute(wildcards)}/<weights>"
 
 
+def latents_classifier(wildcards):
+    return f"<results>/attributes/latents/{wildcards.baseline}/classifiers/{wanted_attribute(wildcards)}/<weights>"
+
+
 def refuse_papers_table():
     raise WorkflowError(
         f"{PAPERS_TABLE}: is of the data set {OWNER}, and is not written over with that of {DATA}. "

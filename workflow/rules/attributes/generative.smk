@@ -5,10 +5,6 @@
 #      <results>/attributes/latents/{baseline}/decisions/{target}.parquet
 
 
-def latents_classifier(wildcards):
-    return f"<results>/attributes/latents/{wildcards.baseline}/classifiers/{wanted_attribute(wildcards)}/<weights>"
-
-
 rule extract_baseline_latents:
     """Cache what the classifier of one attribute reads: latents of its shots."""
     input:
