@@ -30,12 +30,15 @@ def compare(rows: pd.DataFrame, method: str, other: str) -> dict[str, int]:
 def beside_unguided(rows: pd.DataFrame, method: str) -> dict[str, int]:
     """Count the attributes on which a method's distance is below, above or level with that of unguided samples.
 
-    Level means that the 95 % interval of the difference holds 0: paired, where seeds are shared.
+    Level means that the 95 % interval of the difference holds 0: paired, where seeds are shared. Of a table without
+    differences, the rows' own intervals are compared.
 
     Args:
-        rows: One row for each method and attribute, with ``minus_unguided_low`` and ``minus_unguided_high``.
+        rows: One row for each method and attribute, with ``minus_unguided_low`` and ``minus_unguided_high`` if measured.
         method: The method that is compared.
     """
+    if "minus_unguided" not in rows:
+        return compare(rows, method, "unguided")
     ours = rows[rows["method"] == method]
     below, above = int((ours["minus_unguided_high"] < 0).sum()), int((ours["minus_unguided_low"] > 0).sum())
     return {"below": below, "level": len(ours) - below - above, "above": above}

@@ -22,7 +22,8 @@ def attributes_view(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     view = pd.DataFrame({"n": judged["n"], "judge": _share_cells(judged)})
     view["forward passes"] = _number_cells(ours.drop_duplicates(key).set_index(key)["forwards_per_sample"], 0)
     view = view.join(_distances_view(ours, key))
-    for metric, rows in ours[ours["minus_unguided"].notna()].groupby("metric", sort=False):
+    beside = ours.dropna(subset="minus_unguided") if "minus_unguided" in ours else ours.head(0)
+    for metric, rows in beside.groupby("metric", sort=False):
         cells = _difference_cells(rows.set_index(key), metric_of(str(metric)).digits)
         view[f"{str(metric).split('_')[0]} less unguided's"] = cells
     if judged["note"].notna().any():
@@ -114,10 +115,12 @@ def attributes_section(table: pd.DataFrame, shares: pd.DataFrame) -> str:
     """Return one data set's results as Markdown: the judge's shares and every metric, a row per class and method."""
     data_set, kind = shares["data_set"].iloc[0], shares["kind"].iloc[0]
     metrics = ", ".join(f"`{metric}` ({metric_of(metric).direction} is better)" for metric in measured_metrics(table))
+    pairs = ", and less that of `unguided` samples, resampled in pairs where seeds are shared"
+    less = pairs if "minus_unguided" in table else ""
     caption = (
         f"{data_set}, {kind}: share of the images that the independent judge takes for the wanted class, [95 % "
-        f"interval]; distance to the real class, ± 95 % interval, beside the floor of as many real images, and less "
-        f"that of `unguided` samples, resampled in pairs where seeds are shared: {metrics}:"
+        f"interval]; distance to the real class, ± 95 % interval, beside the floor of as many real images"
+        f"{less}: {metrics}:"
     )
     return f"{caption}\n\n{to_markdown(attributes_view(table, shares))}"
 

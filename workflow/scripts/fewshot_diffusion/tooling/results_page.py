@@ -149,10 +149,11 @@ def _attributes_part(results: Path) -> str:
         steered = claims.in_words(claims.compare(judged, "exact", "unguided"))
         nearer = claims.in_words(claims.beside_unguided(kernel, "exact"))
         beside_ddim_i = claims.in_words(claims.compare(kernel, "exact", "ddim_i"))
+        how = ", in pairs of one seed" if "minus_unguided" in kernel else ""
         said = (
-            f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`, in pairs of "
-            f"one seed: beside `unguided` {nearer}. Beside `ddim_i`, by the rows' own intervals: {beside_ddim_i}. Level "
-            "means that the interval of the difference holds 0, or that the intervals overlap."
+            f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`: beside "
+            f"`unguided`{how}, {nearer}; beside `ddim_i`, by the rows' own intervals, {beside_ddim_i}. Level means that "
+            "the interval of the difference holds 0, or that the intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged)]
         blocks.append(_paragraph(claims.direct_methods(table), said, claims.beside_naive(table)))
