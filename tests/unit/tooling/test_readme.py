@@ -103,12 +103,17 @@ def test_distances_beside_unguided_ones_are_counted_by_the_interval_of_their_dif
     rows = pd.DataFrame(
         {
             "method": ["exact", "exact", "exact", "readout"],
+            "minus_unguided": [-1.5, -0.3, 0.2, -2.5],
             "minus_unguided_low": [-2, -1, 0.1, -3],
             "minus_unguided_high": [-1, 0.5, 0.4, -2],
         }
     )
     assert claims.beside_unguided(rows, "exact") == {"below": 1, "level": 1, "above": 1}
     assert claims.in_words(claims.beside_unguided(rows, "readout")) == "below on 1 of 1 rows"
+    plain = pd.DataFrame({"method": ["exact", "unguided"], "attribute": "A", "ci_low": [1, 3], "ci_high": [2, 4]})
+    assert claims.beside_unguided(plain, "exact") == {"below": 1, "level": 0, "above": 0}, (
+        "by the own intervals of rows"
+    )
 
 
 def test_a_row_without_an_image_has_no_numbers() -> None:

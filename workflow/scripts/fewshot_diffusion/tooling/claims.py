@@ -34,7 +34,7 @@ def beside_unguided(rows: pd.DataFrame, method: str) -> dict[str, int]:
     differences, the rows' own intervals are compared.
 
     Args:
-        rows: One row for each method and attribute, with ``minus_unguided_low`` and ``minus_unguided_high`` if measured.
+        rows: One row for each method and attribute, with ``minus_unguided_low`` and ``..._high`` if measured.
         method: The method that is compared.
     """
     if "minus_unguided" not in rows:
