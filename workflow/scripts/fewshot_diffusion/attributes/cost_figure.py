@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from ..figures import CLOSE, DPI, fitted, save_figure
@@ -111,7 +111,7 @@ def _describe(figure: Figure, last: Iterable[Axes], metric: str) -> None:
     for axes in last:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda passes, _: f"{passes:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("forward passes for each sample that is kept", fontsize=7)
     entries: dict[str, Any] = {}
