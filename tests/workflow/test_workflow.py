@@ -47,7 +47,11 @@ def put_weights(tree: Path, *folders: str, **changes: object) -> None:
 
 def put_stored_weights(tree: Path) -> None:
     names = [name for stored in WEIGHTS.values() for name in stored]
-    parts = {"masks/segmenters": ("judge", "tuning_judge"), "masks/controlnets": ("20", "200", "2000")}
+    parts = {
+        "baselines": ("diffae", "d2c", "hierarchical_vae"),
+        "masks/segmenters": ("judge", "tuning_judge"),
+        "masks/controlnets": ("20", "200", "2000"),
+    }
     put_weights(tree, *(f"results/avatars64/{name}/{part}" for name in names for part in parts.get(name, (".",))))
 
 
