@@ -46,7 +46,7 @@ def tree(tmp_path: Path, photos: Path) -> Path:
     mine["data"] |= {"name": "mine", "folder": {"images": str(photos), "labels": str(photos / "labels.csv")}}
     mine["denoiser"]["training"]["num_images"] = 64
     mine["attributes"]["targets"] = ["Full beard"]
-    assert keys(mine) <= 12
+    assert keys(mine) <= 13
     overlay(tree, "mine.yaml", **mine)
     return tree
 
