@@ -104,7 +104,7 @@ def test_another_attribute_of_the_default_costs_its_own_row(tree: Path) -> None:
     before, after = (planned_jobs(snakemake(tree, "-n", "attributes", *smoke, *more).text) for more in ([], [red]))
     more = {rule: after[rule] - before[rule] for rule in after if after[rule] != before[rule]}
     assert not {"sample_unguided", "train_denoiser", "make_attributes_table", "draw_sheet"} & set(more)
-    assert (more["train_judge"], more["evaluate_attributes"], more["sample_attributes"]) == (1, 1, 3)
+    assert (more["train_judge"], more["evaluate_attributes"], more["sample_attributes"]) == (1, 1, 4)
 
 
 @pytest.mark.slow
