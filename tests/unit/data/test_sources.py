@@ -57,7 +57,7 @@ def list_dots(settings, attributes):
 '''
 OVERLAY = """
 data: {name: dots16, kind: dots, image_size: 16, dots: {path: dots, dark: 2}, splits: auto}
-attributes: {targets: [Dark]}
+attributes: {targets: [Dark], methods: [unguided, exact]}
 masks: null
 classes: null
 """

@@ -32,7 +32,8 @@ def _recipes(config: "Config", experiment: str, names: Sequence[str]) -> Iterato
         elif config.data.image_size % (multiple := config.baselines.recipe(name).multiple):
             yield (
                 f"baselines.{name}: found a recipe for multiples of {multiple} pixels, but data.image_size is "
-                f"{config.data.image_size}: fewer numbers in block_out_channels halve images less often"
+                f"{config.data.image_size}: fewer numbers in block_out_channels halve images less often, or leave "
+                f"{name} out of {experiment}.methods"
             )
     if names and not config.splits.get("train"):
         yield (
