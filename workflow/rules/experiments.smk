@@ -50,6 +50,7 @@ if CONFIG.masks:
         include: "masks/decoders.smk"
         include: "masks/baselines.smk"
     include: "masks/evaluate.smk"
+    include: "masks/noise.smk"
     include: "masks/figures.smk"
 
 

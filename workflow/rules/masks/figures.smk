@@ -76,3 +76,5 @@ rule masks:
         rules.make_masks_table.output,
         rules.draw_masks_figure.output,
         rules.draw_masks_shots_figure.output,
+        rules.make_masks_noise_table.output,
+        rules.draw_masks_noise_figure.output,

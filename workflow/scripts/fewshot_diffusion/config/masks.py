@@ -17,6 +17,7 @@ from .base import (
     Source,
     SweepConfig,
     Timestep,
+    learned_as,
     require_scales,
 )
 from .denoiser import DenoiserTrainingConfig
@@ -135,6 +136,14 @@ class MaskSweepsConfig(MaskSweepConfig):
         return self.of_pixels.model_copy(update={"guidance_scales": self.latent_scales})
 
 
+class MaskNoiseConfig(Section):
+    """What guides find in noisy images: how robust they are to inaccurate estimates."""
+
+    images: Positive = Field(description="Real images: the first of the split controls, fewer if it has fewer.")
+    timesteps: list[Timestep] = Field(min_length=1, description="Noise levels, beside no noise.")
+    precision: Precision = "auto"
+
+
 class LatentDecoderConfig(Section):
     """The decoder of generative baselines: masks from latents, trained on those of the few pairs."""
 
@@ -174,6 +183,7 @@ class MasksConfig(Section):
     controlnet: DenoiserTrainingConfig = Field(description="The baseline that fine-tunes, on the same pairs.")
     controlnet_curve: list[Positive] = Field(description="Numbers of pairs of its learning curve.")
     latent_decoder: LatentDecoderConfig = Field(description="What generative baselines are guided by.")
+    noise: MaskNoiseConfig
     sweep: MaskSweepsConfig
 
     @field_validator("presets", mode="before")
@@ -206,6 +216,13 @@ class MasksConfig(Section):
             for preset in self.presets
             for shots in self._shots_of(method, preset)
         ]
+
+    @property
+    def noise_rows(self) -> list[tuple[str, str]]:
+        """Who looks at noisy images, and by which preset: all that learned for the table, and the judge."""
+        learned = dict.fromkeys(learned_as(name) for name in self.guided if name in self.of_denoiser)
+        heads = [(name, preset) for name in learned if name != "clean_image" for preset in self.presets]
+        return [*heads, *((name, self.preset) for name in learned if name == "clean_image"), ("judge", self.preset)]
 
     def _shots_of(self, method: str, preset: str) -> list[int]:
         if method == "unguided":

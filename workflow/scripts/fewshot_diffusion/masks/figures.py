@@ -93,6 +93,17 @@ def draw_masks_shots_figure(table: Path, preset: str, output: list[Path]) -> Non
     save_figure(shots_figure(read_csv(table, *columns), preset), output)
 
 
+def draw_masks_noise_figure(table: Path, output: list[Path]) -> None:
+    """Draw the mIoU that guides reach in noisy images.
+
+    Args:
+        table: What each finds, CSV.
+        output: Figure files to write.
+    """
+    columns = ("method", "preset", "shots", "seen", "timestep", "n", "miou", "ci_low", "ci_high")
+    save_figure(noise_figure(read_csv(table, *columns)), output)
+
+
 def masks_figure(masks: Tensor, rows: Sequence[tuple[str, Tensor]], note: str = "") -> Figure:
     """Draw a row of numbered masks above rows of images, one column per mask; ``note`` stands below."""
     strips = [("mask", paint_masks(masks)), *rows]
@@ -137,4 +148,26 @@ def shots_figure(table: pd.DataFrame, preset: str) -> Figure:
     axis.set_title(fitted(joined(f"n = {n} samples a point, bars: 95 % intervals", note), 3.4, 7), fontsize=7)
     axis.set_ylim(0, 1)
     axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # outside: no line through it
+    return figure
+
+
+def noise_figure(table: pd.DataFrame) -> Figure:
+    """Draw mIoU, with its interval, against the noise level: a line per guide and preset, real images at the left."""
+    figure, axis = plt.subplots(figsize=(5.8, 3.0), layout=CLOSE)
+    levels = sorted(table["timestep"].dropna().astype(int).unique())
+    place = {level: i + 1 for i, level in enumerate(levels)}  # evenly: what matters happens in the first third
+    for k, ((method, preset, shots), rows) in enumerate(table.groupby(["method", "preset", "shots"], sort=False)):
+        real, noisy = rows[rows["seen"] == "real"], rows[rows["seen"] != "real"].sort_values("timestep")
+        label = f"{method}, {shots:,} pairs" if method == "judge" else f"{method}, {preset}"
+        style = {"color": "black", "linestyle": "--"} if method == "judge" else {"color": f"C{k}"}
+        for part, where in ((noisy, noisy["timestep"].astype(int).map(place)), (real, [0] * len(real))):
+            bars = [part["miou"] - part["ci_low"], part["ci_high"] - part["miou"]]
+            axis.errorbar(where, part["miou"], yerr=bars, marker="o", markersize=4, capsize=2, label=label, **style)
+            label = "_"  # one entry of the legend for both parts
+    axis.set_xticks([0, *place.values()], ["real\nimage", *map(str, levels)])
+    axis.set_xlabel("timestep t of the noisy image")
+    axis.set_ylabel("mIoU of the guide's own masks")
+    axis.set_title(f"n = {table['n'].max()} real images a point, bars: 95 % intervals", fontsize=7)
+    axis.set_ylim(0, 1)
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -3,13 +3,13 @@
 The log-likelihood is the *mean* over the pixels of each sample, as in the paper's code: lambda on the sum would be
 smaller by the number of pixels.
 
-A new method that follows a gradient is a class with ``load``, ``guidance`` and ``segment``, and a line in ``GUIDES``.
+A new method that follows a gradient is a class with ``load``, ``scored`` and ``segment``, and a line in ``GUIDES``.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from ..diffusion.guidance import (
     DirectGuidance,
     ExactGuidance,
     Guidance,
+    LogLikelihood,
     Predictor,
     ReadoutGuidance,
     guided,
@@ -40,6 +41,9 @@ BATCH_SIZE = 50
 
 PredictorOf = Callable[[Tensor], Predictor]
 """Wanted masks of a batch, uint8 [B, H, W] -> its predictor."""
+
+Score = Callable[[Tensor], Tensor]
+"""Class logits [B, K, h, w] -> what stands in the place of log p(y | x_t): a likelihood [B], or the logits again."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,26 @@ class Steering:
 
 
 class MaskGuide(Protocol):
-    """What finds masks in samples that are being drawn, and in finished ones."""
+    """What finds masks in samples that are being drawn, and in finished ones.
+
+    Attributes:
+        reads: What it looks at while a sample is drawn: ``x0_hat`` or ``x_t``.
+    """
+
+    reads: ClassVar[Literal["x0_hat", "x_t"]] = "x0_hat"
 
     @classmethod
     def load(cls, steering: Steering) -> Self:
         """Load the guide; raise ``WeightsError`` unless it was made for this row and denoiser."""
         ...
 
+    def scored(self, score: Score) -> Guidance:
+        """Return the guidance by a score of the class logits that the guide reads off samples being drawn."""
+        ...
+
     def guidance(self, masks: Tensor) -> Guidance:
         """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
-        ...
+        return self.scored(lambda logits: mask_log_likelihood(logits, masks))
 
     def segment(self, images: Tensor) -> Tensor:
         """Return what the guide itself finds on images, uint8 [N, 3, H, W]: class ids, uint8 [N, H, W]."""
@@ -87,7 +101,7 @@ class MaskGuide(Protocol):
 
 
 @dataclass(frozen=True)
-class _HeadGuide:
+class _HeadGuide(MaskGuide):
     """A head that reads the denoiser's activations."""
 
     denoiser: Denoiser
@@ -113,8 +127,8 @@ class _HeadGuide:
     def _seen(self, clean: Tensor, _batch: int) -> Tensor:
         return clean
 
-    def _likelihood_of(self, masks: Tensor) -> Callable[[Sequence[Tensor], int], Tensor]:
-        return lambda maps, timestep: mask_log_likelihood(self.head(maps, timestep), masks)
+    def _read(self, score: Score) -> LogLikelihood:
+        return lambda maps, timestep: score(self.head(maps, timestep))
 
 
 class ExactGuide(_HeadGuide):
@@ -122,10 +136,10 @@ class ExactGuide(_HeadGuide):
 
     kind: ClassVar[type[ExactGuidance]] = ExactGuidance
 
-    def guidance(self, masks: Tensor) -> Guidance:
-        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
+    def scored(self, score: Score) -> Guidance:
+        """Return the guidance by a score of the logits of x0_hat, read at the head's label."""
         (timestep,) = self.head.timesteps
-        return self.kind(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped, timestep)
+        return self.kind(self.denoiser, self._read(score), self.head.modules_tapped, timestep)
 
 
 class DirectGuide(ExactGuide):
@@ -137,9 +151,11 @@ class DirectGuide(ExactGuide):
 class ReadoutGuide(_HeadGuide):
     """The head reads the pass that predicts the noise, and knows the noise level."""
 
-    def guidance(self, masks: Tensor) -> Guidance:
-        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
-        return ReadoutGuidance(self.denoiser, self._likelihood_of(masks), self.head.modules_tapped)
+    reads = "x_t"
+
+    def scored(self, score: Score) -> Guidance:
+        """Return the guidance by a score of the logits of x_t, read at its own noise level."""
+        return ReadoutGuidance(self.denoiser, self._read(score), self.head.modules_tapped)
 
     def _seen(self, clean: Tensor, batch: int) -> Tensor:
         # It knows noised images only.
@@ -147,7 +163,7 @@ class ReadoutGuide(_HeadGuide):
 
 
 @dataclass(frozen=True)
-class CleanImageGuide:
+class CleanImageGuide(MaskGuide):
     """A segmenter of clean images reads x0_hat itself."""
 
     kind: ClassVar[type[CleanImageGuidance]] = CleanImageGuidance
@@ -162,13 +178,9 @@ class CleanImageGuide:
         segmenter = load_segmenter(steering.folder, "guides", steering.classes, pairs)
         return cls(steering.denoiser, segmenter.to(steering.denoiser.device))
 
-    def guidance(self, masks: Tensor) -> Guidance:
-        """Return the guidance of a batch towards its masks, uint8 [B, H, W]."""
-
-        def log_likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
-            return mask_log_likelihood(self.segmenter.logits(maps[0]).float(), masks)
-
-        return self.kind(self.denoiser, log_likelihood)
+    def scored(self, score: Score) -> Guidance:
+        """Return the guidance by a score of the logits of the image of x0_hat."""
+        return self.kind(self.denoiser, lambda maps, _timestep: score(self.segmenter.logits(maps[0]).float()))
 
     def segment(self, images: Tensor) -> Tensor:
         """Return what the segmenter finds on images, uint8 [N, 3, H, W]: class ids, uint8 [N, H, W]."""

@@ -78,6 +78,13 @@ def evaluate(run: Run, _method: str, _preset: str, _shots: str) -> Work:
     return Work(number * _measured(run) + run.featured(number, first_alone=True).flops)
 
 
+def evaluate_noise(run: Run, reader: str, preset: str) -> Work:
+    """Find masks in real images at every noise level: a guided step of each, without its gradient."""
+    section = _section(run)
+    number = min(section.noise.images, run.images("controls")) * (1 + len(section.noise.timesteps))
+    return Work(number * _step(run, "clean_image" if reader == "judge" else reader, preset))
+
+
 def describe_controls(run: Run) -> Work:
     """Features of real images."""
     return run.featured(run.images("controls"))
@@ -113,5 +120,6 @@ JOBS: dict[str, Callable[..., Work]] = {
     "sample_masks": sample,
     "sample_masks_sweep": sample_sweep,
     "evaluate_masks": evaluate,
+    "evaluate_mask_noise": evaluate_noise,
     "describe_masks_controls": describe_controls,
 }
