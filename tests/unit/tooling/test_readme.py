@@ -10,6 +10,7 @@ from fewshot_diffusion.tooling.readme import (
     attributes_section,
     baselines_section,
     distribution_section,
+    extractors_section,
     masks_section,
     measured_metrics,
     replace_section,
@@ -61,6 +62,20 @@ def test_every_row_has_its_own_n_floors_and_note_and_the_paper_s_numbers_none() 
     cells = "10.0 ± 1.0 | 77.7 | 0.123 ± 0.050 | 0.001 | -5.0 ± 1.5 | +0.020 ± 0.030"
     assert f"| Blond | ddim_i | 6 | 98.5 % [90, 100] | 108 | {cells} | {NOTE} |" in text
     assert text.startswith("a, scaled-down:") and "`fd_x` (lower is better)" in text and "23.7" not in text
+
+
+def test_the_main_table_is_of_the_first_extractor_and_another_of_all() -> None:
+    second = TABLE[TABLE["metric"] == "kd_x"].assign(metric="kd_y", value=3.0, ci_low=2.5, ci_high=3.5)
+    both = pd.concat([TABLE, second.assign(minus_unguided=1.0, minus_unguided_low=0.5, minus_unguided_high=1.5)])
+    both["data_set"] = "a"
+    assert attributes_section(both, SHARES) == attributes_section(TABLE.assign(data_set="a"), SHARES)
+    text = extractors_section(both)
+    assert "| attribute | method | kd_x | kd_x less unguided's | kd_y | kd_y less unguided's |" in text
+    assert "| Blond | ddim_i | 0.123 ± 0.050 | +0.020 ± 0.030 | 3.000 ± 0.500 | +1.000 ± 0.500 |" in text
+    assert extractors_section(TABLE) == ""
+    said = "`ddim_i` beside `unguided`: `kd_x` level on 1 of 1 rows; `kd_y` above on 1 of 1 rows."
+    assert claims.by_extractor(both, "ddim_i") == said
+    assert set(claims.kernel_rows(both)["metric"]) == {"kd_x"}
 
 
 def test_wanted_shares_stand_beside_found_ones_and_each_reference() -> None:

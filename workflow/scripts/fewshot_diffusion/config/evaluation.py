@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from .base import Count, FeatureBatch, Name, Section
 
@@ -11,11 +11,22 @@ from .base import Count, FeatureBatch, Name, Section
 class ExtractorConfig(Section):
     """A feature extractor of the Frechet and kernel distances."""
 
-    kind: Literal["inception", "efficientnet_lite0"]
+    kind: Literal["inception", "efficientnet_lite0", "mobilenet_v2"]
     weights: Path | None = Field(None, description="Inception: pt_inception-2015-12-05-6726825d.pth.")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         None, description="Expected SHA-256 of the weights file."
     )
+    lowpass: Annotated[float, Field(gt=0, le=20)] | None = Field(
+        None,
+        exclude_if=lambda sigma: sigma is None,
+        description="Standard deviation, pixels, of a Gaussian that all images pass first, real ones too: such a "
+        "distance sees no grain. The name of the extractor says so.",
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the features; part of the metrics' names."""
+        return self.kind if self.lowpass is None else f"{self.kind}_lowpass{self.lowpass:g}"
 
     @model_validator(mode="after")
     def _inception_has_a_file(self) -> "ExtractorConfig":
@@ -33,6 +44,14 @@ class EvaluationConfig(Section):
     kernel_subset: Annotated[int, Field(ge=2)] = Field(description="Reference images of the kernel distance.")
     seed: Count = 0
     feature_batch: FeatureBatch = None
+
+    @field_validator("extractors")
+    @classmethod
+    def _distinct(cls, extractors: list[ExtractorConfig]) -> list[ExtractorConfig]:
+        names = [extractor.name for extractor in extractors]
+        if len(set(names)) != len(names):
+            raise ValueError(f"found {', '.join(names)}, expected each once")
+        return extractors
 
 
 class ReportConfig(Section):

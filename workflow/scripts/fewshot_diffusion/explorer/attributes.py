@@ -12,7 +12,7 @@ from torch import Tensor
 from ..attributes.figures import TITLES
 from ..config.attributes import TargetConfig
 from ..metrics.descriptions import Description, load_description
-from ..metrics.measures import metric_of
+from ..metrics.measures import main_metrics, metric_of
 from ..metrics.notes import judge_note
 from ..storage.tables import read_csv
 from .parts import NOTHING, Json, Pictures, number, percent, table, with_interval
@@ -170,7 +170,7 @@ def _note(shares: pd.DataFrame) -> str:
 
 def _table(distances: pd.DataFrame, shares: pd.DataFrame) -> Json:
     """Return a row of each method of one class, real images' first: the judge's share, distances, n and cost."""
-    metrics = list(dict.fromkeys(distances["metric"]))
+    metrics = main_metrics(distances["metric"])
     columns = ["judge finds the class, %", *metrics, "n", "forward passes a sample"]
     floors = [_floor(distances[distances["metric"] == metric]) for metric in metrics]
     rows = []

@@ -159,10 +159,13 @@ def noise_figure(table: pd.DataFrame) -> Figure:
     for k, ((method, preset, shots), rows) in enumerate(table.groupby(["method", "preset", "shots"], sort=False)):
         real, noisy = rows[rows["seen"] == "real"], rows[rows["seen"] != "real"].sort_values("timestep")
         label = f"{method}, {shots:,} pairs" if method == "judge" else f"{method}, {preset}"
-        style = {"color": "black", "linestyle": "--"} if method == "judge" else {"color": f"C{k}"}
+        colour, line = ("black", "--") if method == "judge" else (f"C{k}", "-")
         for part, where in ((noisy, noisy["timestep"].astype(int).map(place)), (real, [0] * len(real))):
             bars = [part["miou"] - part["ci_low"], part["ci_high"] - part["miou"]]
-            axis.errorbar(where, part["miou"], yerr=bars, marker="o", markersize=4, capsize=2, label=label, **style)
+            axis.errorbar(
+                where, part["miou"], yerr=bars, color=colour, linestyle=line, marker="o", markersize=4, capsize=2,
+                label=label,
+            )  # fmt: skip
             label = "_"  # one entry of the legend for both parts
     axis.set_xticks([0, *place.values()], ["real\nimage", *map(str, levels)])
     axis.set_xlabel("timestep t of the noisy image")

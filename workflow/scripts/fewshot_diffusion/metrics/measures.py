@@ -3,7 +3,7 @@
 A new metric is one function and one line in ``METRICS``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import nan
 from typing import Literal
@@ -87,3 +87,11 @@ def metric_of(column: str) -> Metric:
         if column == metric.inception_name or column.startswith(f"{metric.name}_"):
             return metric
     raise KeyError(column)
+
+
+def main_metrics(columns: Iterable[str]) -> list[str]:
+    """Return each metric once, with the features that come first: those of the first extractor of a table."""
+    found: dict[str, str] = {}
+    for column in columns:
+        found.setdefault(metric_of(column).name, column)
+    return list(found.values())

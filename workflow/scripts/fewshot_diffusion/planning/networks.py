@@ -13,6 +13,7 @@ import torchvision
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import mobilenet_v2
 
 from ..config.masks import MaskTapsConfig
 from ..diffusion.denoiser import Denoiser
@@ -22,7 +23,7 @@ from ..masks.controlnet import controlled, controlnet_beside
 from ..masks.heads import MaskHead, mask_log_likelihood
 from ..masks.segmenter import Segmenter
 from ..metrics.extractors import (
-    EFFICIENTNET_SIZE,
+    IMAGENET_SIZE,
     INCEPTION_SIZE,
     EfficientNetLite0Extractor,
     InceptionExtractor,
@@ -190,5 +191,7 @@ def extractor_forward(kind: str) -> float:
     """Return the FLOPs of a feature extractor."""
     if kind == "inception":
         return on_image(built(build_fid_network), INCEPTION_SIZE)
+    if kind == "mobilenet_v2":
+        return on_image(built(mobilenet_v2), IMAGENET_SIZE)
     network = built(lambda: EfficientNet.from_name("efficientnet-lite0"))
-    return counted(lambda: network.extract_features(torch.empty(1, 3, *[EFFICIENTNET_SIZE] * 2, device="meta")))
+    return counted(lambda: network.extract_features(torch.empty(1, 3, *[IMAGENET_SIZE] * 2, device="meta")))

@@ -57,9 +57,24 @@ def spread(values: "pd.Series[float]", spec: str) -> str:
 
 
 def kernel_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return our own rows of the kernel distance, which is unbiased in the number of images."""
+    """Return our own rows of the first extractor's kernel distance, which is unbiased in the number of images."""
+    return kernel_rows_by_extractor(table)[0]
+
+
+def kernel_rows_by_extractor(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return our own rows of the kernel distance, of each extractor, in the table's order."""
     ours = table[table["kind"] != "published"]
-    return ours[ours["metric"].str.startswith("k")]
+    kernel = ours[ours["metric"].str.fullmatch("kid|kd(_.*)?")]
+    return [rows for _, rows in kernel.groupby("metric", sort=False)]
+
+
+def by_extractor(table: pd.DataFrame, method: str = STEERED[0]) -> str:
+    """Say how a method's kernel distance stands beside unguided samples', by each extractor."""
+    each = (
+        f"`{rows['metric'].iloc[0]}` {in_words(beside_unguided(rows, method))}"
+        for rows in kernel_rows_by_extractor(table)
+    )
+    return f"`{method}` beside `unguided`: {'; '.join(each)}."
 
 
 def shares_reached(table: pd.DataFrame, points: int = 5) -> str:

@@ -6,8 +6,9 @@ import pandas as pd
 
 from ..classes.table import poster_view
 from ..errors import DataError
-from ..metrics.measures import metric_of
+from ..metrics.measures import main_metrics, metric_of
 from ..metrics.notes import judge_note, segmenter_note
+from .claims import kernel_rows_by_extractor
 
 
 def attributes_view(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
@@ -23,12 +24,24 @@ def attributes_view(table: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
     view["forward passes"] = _number_cells(ours.drop_duplicates(key).set_index(key)["forwards_per_sample"], 0)
     view = view.join(_distances_view(ours, key))
     beside = ours.dropna(subset="minus_unguided") if "minus_unguided" in ours else ours.head(0)
-    for metric, rows in beside.groupby("metric", sort=False):
-        cells = _difference_cells(rows.set_index(key), metric_of(str(metric)).digits)
-        view[f"{str(metric).split('_')[0]} less unguided's"] = cells
+    for metric in main_metrics(beside["metric"]):
+        cells = _difference_cells(beside[beside["metric"] == metric].set_index(key), metric_of(metric).digits)
+        view[f"{metric.split('_')[0]} less unguided's"] = cells
     if judged["note"].notna().any():
         view["note"] = judged["note"]
     return view.fillna("").reset_index("method")
+
+
+def extractors_view(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the kernel distance by every extractor, and less that of unguided samples: a row per class and method."""
+    key = ["attribute", "method"]
+    columns = {}
+    for rows in kernel_rows_by_extractor(table):
+        name, found = rows["metric"].iloc[0], rows.set_index(key)
+        columns[name] = _distance_cells(found, metric_of(name).digits)
+        if (beside := found.dropna(subset="minus_unguided")).size:
+            columns[f"{name} less unguided's"] = _difference_cells(beside, metric_of(name).digits)
+    return pd.DataFrame(columns).reindex(found.index).fillna("").reset_index("method")
 
 
 def distribution_view(table: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +78,7 @@ def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame
 
 
 def _distances_view(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Return every metric with its interval, and its floor, by the key of the rows."""
+    """Return every metric of the first extractor with its interval, and its floor, by the key of the rows."""
     view = pd.DataFrame(index=rows.drop_duplicates(key).set_index(key).index)
     for metric in measured_metrics(rows):
         found, digits = rows[rows["metric"] == metric].set_index(key), metric_of(metric).digits
@@ -107,8 +120,8 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def measured_metrics(table: pd.DataFrame) -> list[str]:
-    """Return the metrics of our own rows, in order."""
-    return list(table.loc[table["kind"] != "published", "metric"].unique())
+    """Return the metrics of our own rows, by the first extractor, in order."""
+    return main_metrics(table.loc[table["kind"] != "published", "metric"])
 
 
 def attributes_section(table: pd.DataFrame, shares: pd.DataFrame) -> str:
@@ -134,6 +147,17 @@ def distribution_section(table: pd.DataFrame) -> str:
         "as they come (`all`), beside the floor of as many real images (lower is better):"
     )
     return f"{caption}\n\n{to_markdown(distribution_view(table))}"
+
+
+def extractors_section(table: pd.DataFrame) -> str:
+    """Return one data set's kernel distances by every extractor as Markdown; of one extractor, nothing."""
+    if len(kernel_rows_by_extractor(table)) == 1:
+        return ""
+    caption = (
+        f"{table['data_set'].iloc[0]}: kernel distance to the real class by every extractor, ± 95 % interval, and less "
+        "that of `unguided` samples (lower is better):"
+    )
+    return f"{caption}\n\n{to_markdown(extractors_view(table))}"
 
 
 def baselines_section(table: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from .readme import (
     baselines_section,
     classes_section,
     distribution_section,
+    extractors_section,
     masks_section,
     to_markdown,
 )
@@ -159,6 +160,8 @@ def _attributes_part(results: Path) -> str:
         blocks.append(_paragraph(claims.direct_methods(table), said, claims.beside_naive(table)))
         if data_set == HOME:
             blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
+        if by_others := extractors_section(table):
+            blocks += [_EXTRACTORS, by_others, _paragraph(claims.by_extractor(table))]
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
             blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
@@ -237,6 +240,12 @@ Each row's floors are the distances of as many held-out real images of the class
 judge's own, a ceiling. Frechet distances fall with n: compare only equal n. Kernel distances do not: 0 means none found.
 A note marks a row of fewer images than asked for, and one whose judge is right on less than 80 % of real images, with and
 without the attribute counting alike."""
+
+_EXTRACTORS = """\
+### By other networks, and without grain
+
+One distance is one network's view. `lowpass` says by how many pixels a Gaussian smoothed all images first, real ones too:
+such a distance sees what is drawn, and not how clean it is."""
 
 _SHARES = """\
 ### Wanted shares
