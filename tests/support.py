@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 import torch
@@ -27,9 +27,14 @@ SMOKE = ("--configfile", "config/smoke.yaml")
 PATIENCE = 1500  # seconds
 
 
+def default() -> dict[str, Any]:
+    """Return the default configuration as it is written."""
+    return dict(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
+
+
 def smoke_config() -> Config:
     """Return the default with the smoke overlay, as Snakemake merges them."""
-    merged = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    merged = default()
     update_config(merged, yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text()))
     return load_config(merged)
 

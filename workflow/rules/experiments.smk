@@ -36,6 +36,7 @@ if CONFIG.attributes:
     include: "attributes/evaluate.smk"
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"
+    include: "attributes/labels.smk"
     include: "attributes/figures.smk"
 
 

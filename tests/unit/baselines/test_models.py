@@ -1,22 +1,16 @@
 """All generative baselines alike: recipes that fit the images, weights that the store can hold, a way back."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from fewshot_diffusion.baselines.models import MODELS, build_baseline, load_baseline
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.storage.weights import save_module
 from latent_model_helpers import CLEAN
-from support import ROOT, smoke_config
-
-
-def default() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+from support import default, smoke_config
 
 
 @pytest.mark.parametrize("name", ["d2c", "hierarchical_vae"])

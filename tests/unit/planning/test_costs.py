@@ -120,10 +120,13 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
     [
         ("sample_attributes exact Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
         ("sample_attributes sweep exact Blond 3", "attributes__sweep__units", (1, 3), (3, 3)),
+        ("sample_attributes labels exact Blond 3 1", "attributes__labels__units", (1, 3), (3, 3)),
+        ("extract_attribute_features labels exact Blond 3 1", "attributes__head__flip", (False, True), (2, 2)),
         ("sample_attributes direct Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
         ("sample_attributes steering Blond 1-of-1", "sampling__num_inference_steps", (2, 4), (2, 1)),
         ("sample_attributes sweep distribution Blond 30", "attributes__sweep__units", (1, 3), (3, 3)),
         ("find_attribute_direction Blond", "attributes__head__readout_draws", (1, 2), (2, 1)),
+        ("evaluate_mask_noise exact label_100", "masks__noise__images", (2, 4), (2, 2)),
         ("sample_masks exact label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
         ("sample_masks direct label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
         ("sample_masks clean_image_direct label_100 4", "masks__seeds_per_mask", (2, 4), (2, 2)),
@@ -155,8 +158,8 @@ def test_every_job_that_wants_a_gpu_is_counted() -> None:
     bodies = re.findall(r'"<benchmarks>/(\w+)(.*?)\n *(?:shell:|rule |use rule )', texts, re.DOTALL)
     wanting = {name for name, body in bodies if "gpu=1" in body}
     assert len(wanting) > 15
-    # These read the few samples of a sweep, or of a page.
-    few = {"choose_mask_scale", "choose_mask_baseline_scale", "find_masks", "judge_swept_samples"}
+    # These read the few samples of a sweep, of a curve or of a page.
+    few = {"choose_mask_scale", "choose_mask_baseline_scale", "find_masks", "judge_swept_samples", "judge_label_curve"}
     assert wanting - few <= set(JOBS)
     inherited = {"convert_denoiser", "sample_masks_sweep", "sample_mask_baseline_sweep"}
     assert set(JOBS) <= {name for name, _ in bodies} | inherited

@@ -11,8 +11,10 @@ from fewshot_diffusion.tooling.readme import (
     baselines_section,
     distribution_section,
     extractors_section,
+    labels_section,
     masks_section,
     measured_metrics,
+    noise_section,
     replace_section,
     to_markdown,
 )
@@ -76,6 +78,35 @@ def test_the_main_table_is_of_the_first_extractor_and_another_of_all() -> None:
     said = "`ddim_i` beside `unguided`: `kd_x` level on 1 of 1 rows; `kd_y` above on 1 of 1 rows."
     assert claims.by_extractor(both, "ddim_i") == said
     assert set(claims.kernel_rows(both)["metric"]) == {"kd_x"}
+
+
+def test_the_curve_of_labels_is_a_mean_and_a_range_over_draws() -> None:
+    rows = [("Blond", 5, 0, 0.4), ("Blond", 5, 1, 0.6), ("Blond", 50, 0, 1.0), ("Blond", 50, 1, 0.9)]
+    table = pd.DataFrame(rows, columns=["attribute", "labels", "draw", "judge_accuracy"])
+    text = labels_section(table.assign(data_set="a", method="exact", n=30))
+    assert "| attribute | method | 5 + 5 | 50 + 50 |" in text and "2 draws" in text and "n = 30 samples" in text
+    assert "| Blond | exact | 50 % [40, 60] | 95 % [90, 100] |" in text
+
+
+def noise_table() -> pd.DataFrame:
+    rows = [
+        ("exact", 20, None, 0.8, 0.78, 0.82), ("exact", 20, 100, 0.7, 0.68, 0.72), ("exact", 20, 500, 0.3, 0.28, 0.32),
+        ("clean_image", 20, None, 0.7, 0.68, 0.72), ("clean_image", 20, 100, 0.71, 0.69, 0.73),
+        ("clean_image", 20, 500, 0.4, 0.38, 0.42), ("readout", 20, 100, 0.5, 0.48, 0.52),
+        ("judge", 6000, None, 0.9, 0.88, 0.92),
+    ]  # fmt: skip
+    columns = ["method", "shots", "timestep", "miou", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns).assign(data_set="a", preset="p", n=9)
+
+
+def test_what_guides_see_in_noise_stands_by_level_and_in_words() -> None:
+    text = noise_section(noise_table())
+    assert "| guide | pairs | real image | t = 100 | t = 500 |" in text
+    assert "| exact, p | 20 | 0.800 [0.78, 0.82] | 0.700 [0.68, 0.72] | 0.300 [0.28, 0.32] |" in text
+    assert "| readout, p | 20 |  | 0.500 [0.48, 0.52] |  |" in text and "| judge | 6000 | 0.900 [0.88, 0.92] |" in text
+    said = claims.robustness(noise_table())
+    assert said.startswith("On real images `exact` is ahead of `clean_image`, which learned from the same pairs;")
+    assert "level with it at t = 100, behind it at t = 500." in said
 
 
 def test_wanted_shares_stand_beside_found_ones_and_each_reference() -> None:

@@ -31,6 +31,24 @@ def head_of(wildcards):
     return f"<results>/attributes/heads/{learned_as(mode)}/{wanted_attribute(wildcards)}/<weights>"
 
 
+def curve_head(wildcards):
+    return CONFIG.attributes.head_of(int(wildcards.number), int(wildcards.draw)).model_dump_json()
+
+
+def curve_weights(wildcards):
+    head = f"{learned_as(wildcards.mode)}/{wanted_attribute(wildcards)}/{wildcards.number}/{wildcards.draw}"
+    return f"<results>/attributes/labels/heads/{head}/<weights>"
+
+
+def curve_heads(wildcards):
+    curve, learned = CONFIG.attributes.labels, f"{learned_as(wildcards.mode)}/{wanted_attribute(wildcards)}"
+    return [
+        f"<results>/attributes/labels/heads/{learned}/{number}/{draw}/<weights>"
+        for number in curve.numbers
+        for draw in range(curve.draws)
+    ]
+
+
 def own_of(wildcards):
     return own(wildcards.get("attribute") or wanted_attribute(wildcards))
 

@@ -159,6 +159,20 @@ class AttributeSweepConfig(SweepConfig):
         return {f"{scale:g}": scale for scale in own.get(mode, self.guidance_scales)}
 
 
+class LabelCurveConfig(Section):
+    """How well few labels steer: the judge's share against their number, over several draws of the labelled images.
+
+    Of the rows that want an attribute; those that want its absence are what most images show anyway.
+    """
+
+    methods: list[Literal["exact", "readout", "direct"]] = Field(
+        min_length=1, description="By the guidance_scale of the row."
+    )
+    numbers: list[Positive] = Field(min_length=1, description="Labelled images with it, and as many without.")
+    draws: Positive = Field(description="Draws of these images from their pool; the first is that of the table.")
+    units: Positive = Field(description="Work units for each method, row, number and draw.")
+
+
 def _or_names(schema: dict[str, Any]) -> None:
     schema["items"] = {"anyOf": [schema["items"], {"type": "string", "minLength": 1}]}
 
@@ -181,6 +195,7 @@ class AttributesConfig(Section):
     )
     steering: SteeringConfig
     distribution: DistributionConfig
+    labels: LabelCurveConfig
     sets: AttributeSetsConfig
     sweep: AttributeSweepConfig
     ddim_i: SupervisedConfig = Field(description="DDIM-I's image-space classifier; keeps iff p > .5 and u < p.")
@@ -206,9 +221,28 @@ class AttributesConfig(Section):
         return [target for target in self.targets if target.share is not None]
 
     @property
+    def wanting(self) -> list[TargetConfig]:
+        """Rows that want an attribute; all, if none does."""
+        return [target for target in self.targets if target.value] or self.targets
+
+    @property
     def steering_tap(self) -> str:
         """The module whose output the direction is added to."""
         return self.steering.tap or self.head.taps[-1]
+
+    def head_of(self, number: int, draw: int) -> AttributeHeadConfig:
+        """Return the settings of a head that learns from ``number`` labelled images of each kind, of a draw from 0."""
+        changes = {"positive_shots": number, "negative_shots": number, "shots_seed": self.head.shots_seed + draw}
+        return self.head.model_copy(update=changes)
+
+    @model_validator(mode="after")
+    def _enough_to_validate(self) -> "AttributesConfig":
+        if (fewest := min(self.labels.numbers)) < self.head.folds:
+            raise ValueError(
+                f"labels.numbers: found {fewest}, expected at least head.folds ({self.head.folds}): penalties are "
+                "cross-validated on the shots"
+            )
+        return self
 
     @model_validator(mode="after")
     def _own_shots_are_used(self) -> "AttributesConfig":
@@ -219,8 +253,9 @@ class AttributesConfig(Section):
 
     @model_validator(mode="after")
     def _scaled(self) -> "AttributesConfig":
+        steered = list(dict.fromkeys([*self.modes, *self.labels.methods]))
         for position, target in enumerate(self.targets):
-            require_scales(f"targets.{position}.guidance_scale", target.guidance_scale, self.modes, "attributes")
+            require_scales(f"targets.{position}.guidance_scale", target.guidance_scale, steered, "attributes")
         return self
 
     @model_validator(mode="after")

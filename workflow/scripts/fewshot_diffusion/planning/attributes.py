@@ -32,11 +32,13 @@ def reject_ddim_i(run: Run, _target: str) -> Work:
     return Work(_pool(run) * run.judged)
 
 
-def extract_features(run: Run, mode: str, _attribute: str) -> Work:
-    """Cache activations of the shots."""
-    head = _section(run).head
+def extract_features(run: Run, mode: str, *which: str) -> Work:
+    """Cache activations of the shots, or of the curve's: ``labels/<mode>/<attribute>/<number>/<draw>``."""
+    head, shots = _section(run).head, _shots(run)
+    if mode == "labels":
+        mode, shots = which[0], 2 * int(which[2])
     levels = len(set(head.readout_timesteps)) * head.readout_draws if mode == "readout" else 1
-    rows = levels * _shots(run) * (1 + head.flip)
+    rows = levels * shots * (1 + head.flip)
     inputs = sum(2 * tap.num_chs * head.pool_size**2 for tap in run.networks.described(tuple(head.taps)))
     return Work(rows * run.networks.to_taps(tuple(head.taps)), rows * inputs * FLOAT)
 
@@ -49,10 +51,10 @@ def find_direction(run: Run, _attribute: str) -> Work:
 
 
 def sample(run: Run, mode: str, target: str, *shard: str) -> Work:
-    """Draw a shard of the pool, of a row's set, or a scale of the sweep: ``sweep/<mode>/<target>/<scale>``."""
+    """Draw a shard of the pool, or of a row's set; of the sweep or the curve of labels: ``sweep/<mode>/...``."""
     section, sampling = _section(run), run.config.sampling
-    if mode == "sweep":
-        return run.drawn(sampling, section.sweep.units * sampling.unit_size, _step(run, target))
+    if mode in ("sweep", "labels"):
+        return run.drawn(sampling, getattr(section, mode).units * sampling.unit_size, _step(run, target))
     if mode == "unguided":
         return run.drawn(sampling, _pool(run) / section.sets.shards_unguided)
     return run.drawn(sampling, _row(run) / section.sets.shards_per_target, _step(run, mode))

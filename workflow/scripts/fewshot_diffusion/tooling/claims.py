@@ -157,6 +157,26 @@ def order_of_guides(table: pd.DataFrame) -> str:
     )
 
 
+def robustness(table: pd.DataFrame, method: str = STEERED[0], other: str = "clean_image") -> str:
+    """Say where a guide's own masks are ahead of another's: on real images, and on estimates by noise level."""
+    preset = table.loc[table["method"] == other, "preset"].iloc[0]
+    rows = table[table["preset"] == preset].assign(level=table["timestep"].fillna(-1).astype(int))
+    bounds = rows.set_index(["method", "level"])[["ci_low", "ci_high"]]
+    ours, theirs = bounds.loc[method], bounds.loc[other]
+    places = {level: "level with" for level in ours.index}
+    places |= dict.fromkeys(ours.index[ours["ci_low"] > theirs["ci_high"]], "ahead of")
+    places |= dict.fromkeys(ours.index[ours["ci_high"] < theirs["ci_low"]], "behind")
+    real = places.pop(-1)
+    said = [
+        f"{place} it at t = {', '.join(str(level) for level in places if places[level] == place)}"
+        for place in dict.fromkeys(places.values())
+    ]
+    return (
+        f"On real images `{method}` is {real} `{other}`, which learned from the same pairs; on the estimates "
+        f"{', '.join(said)}. Level means that the intervals overlap."
+    )
+
+
 def own_opinion(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return what stronger guidance changes in the opinion of what guides, and in that of an independent segmenter."""
     ends = sweep["guidance_scale"].min(), sweep["guidance_scale"].max()

@@ -15,7 +15,9 @@ from .readme import (
     classes_section,
     distribution_section,
     extractors_section,
+    labels_section,
     masks_section,
+    noise_section,
     to_markdown,
 )
 
@@ -165,6 +167,9 @@ def _attributes_part(results: Path) -> str:
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
             blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
+        if (curve := tables / "attributes_labels.csv").is_file():
+            picture = _picture("Judge's share against the number of labels", "attributes_labels", data_set)
+            blocks += [_LABELS, labels_section(read_csv(curve)), picture]
         if (latents := tables / "attributes_baselines.csv").is_file():
             models = read_csv(latents)
             read_it = _LATENTS if data_set == HOME else _LATENTS_OF.format(data_set)
@@ -185,6 +190,9 @@ def _masks_part(results: Path) -> str:
         blocks += [_OPINIONS, to_markdown(claims.own_opinion(sweep))]
         if data_set == HOME:
             blocks.append(_picture("mIoU against the number of image-mask pairs", "masks_shots"))
+        if (noise := tables / "masks_noise.csv").is_file():
+            found, picture = read_csv(noise), _picture("What guides find by noise level", "masks_noise", data_set)
+            blocks += [_NOISE, noise_section(found), _paragraph(claims.robustness(found)), picture]
     return "\n\n".join([*blocks, _more("masks_sweep", "how lambda was chosen, by another segmenter")])
 
 
@@ -254,6 +262,11 @@ Every distance to a class is also one of class priors. `distribution` asks for a
 of them: the samples that its head finds nearest to the attribute are guided towards it, the others away. Both references
 are the same for both rows."""
 
+_LABELS = """\
+### Fewer labels, and more
+
+Heads of fewer and of more labelled images, each of several draws, steer by the lambda that was chosen for 50 + 50."""
+
 _LATENTS = """\
 ### Models whose latent is learnt
 
@@ -281,6 +294,14 @@ networks of one architecture, not of one training, which may flatter it."""
 _OPINIONS = """\
 What a stronger guide does in the sweep, where its own opinion and an independent one may part. As far as the first rises
 more than the second, samples please the guide alone:"""
+
+_NOISE = """\
+### What guides see in noise
+
+Guides see no finished image: `exact` and `clean_image` read the denoiser's one-pass estimate of it, `readout` the
+activations of that pass. Here they read real images that they have not seen, and the estimates from the same images with
+noise, and their masks are compared with the true ones: no sample is drawn, and no guide is asked about its own work.
+`judge` is the independent segmenter on the same estimates: what they still show to a network of many labels."""
 
 _FACE_MASKS = """\
 ### Real faces, 64 x 64, 19 parts
