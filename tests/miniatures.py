@@ -94,8 +94,11 @@ def _ffhq() -> dict[str, Any]:
         "masks": {
             "splits": {"pairs": PAIRS[0]}, "shots": PAIRS[0], "shots_curve": [PAIRS[0]],
             "masks": 2, "seeds_per_mask": 1,
-            "presets": {"label_500": {"taps": ["up_blocks.2", "up_blocks.2.resnets.0", "up_blocks.1.resnets.1"]}},
-            "head": {"updates": 5}, "segmenter": narrow, "clean_image": {**narrow, "batch_size": 2},
+            "presets": {"released": {
+                "taps": ["up_blocks.2", "up_blocks.2.resnets.0", "up_blocks.1.resnets.1"],
+                "training": {"updates": 5}, "num_inference_steps": 2,
+            }},
+            "segmenter": narrow, "clean_image": {**narrow, "batch_size": 2},
             "sweep": {"masks": 2},
         },
     }  # fmt: skip

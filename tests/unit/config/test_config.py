@@ -269,7 +269,7 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
             "baselines.d2c: found null, expected a recipe, since masks.methods has d2c"),
         ({"masks": {"methods": ["unguided", "hierarchical_vae"]}}, "masks.methods.1: Input should be 'unguided',"),
         ({"baselines": {"training": {"timestep_power": 2}}}, "baselines.training.timestep_power: expected 1"),
-        ({"masks": {"preset": "typo"}}, "masks.preset: found 'typo', expected one of label_500, label_100"),
+        ({"masks": {"preset": "typo"}}, "masks.preset: found 'typo', expected one of released, label_500, label_100"),
         ({"masks": {"methods": ["exact", "exact"]}}, "masks.methods: found ['exact', 'exact'], expected"),
         ({"masks": {"controlnet": {"random_flip": True}}}, "masks.controlnet.random_flip: found true, expected false"),
         ({"masks": {"sweep": {"first_seed": 100001}}},
@@ -411,6 +411,26 @@ def test_sampling_of_masks_is_that_of_the_preset() -> None:
     assert (sweep.eta, sweep.unit_size, sweep.first_seed) == (0.24, 24, 100008)
     with pytest.raises(ConfigError, match="masks: found null, expected a section"):
         load_config(default(masks=None)).mask_sampling("label_500")
+
+
+def test_a_preset_changes_steps_clipping_and_the_training_of_its_heads_and_has_rows_of_some_methods() -> None:
+    config = load_config(default())
+    assert config.masks
+    found, head = config.mask_sampling("released"), config.masks.head_of("released")
+    assert (found.num_inference_steps, found.clip_sample, config.sampling.clip_sample) == (50, False, True)
+    assert (head.updates, head.learning_rate, head.brightness) == (250, 5e-4, 0.2)
+    assert head.model_copy(update={"updates": 800, "learning_rate": 2e-3, "brightness": 0.0}) == config.masks.head
+    assert config.masks.head_of("label_500") == config.masks.head
+    rows = [(method, shots) for method, preset, shots in config.masks.rows if preset == "released"]
+    assert rows == [("unguided", 0), ("exact", 20), ("clean_image", 20)]
+    readers = [reader for reader, preset in config.masks.noise_rows if preset == "released"]
+    assert readers == ["exact"], "the clean-image network is one for all presets"
+
+
+def test_the_main_preset_has_every_method() -> None:
+    raw = changed("masks.presets.label_100.methods", ["exact"])
+    with pytest.raises(ConfigError, match=r"presets\.label_100\.methods: lacks unguided"):
+        load_config(raw)
 
 
 def test_a_job_is_passed_the_source_that_is_read_and_no_other() -> None:

@@ -9,6 +9,10 @@ DENOISED = "|".join(CONFIG.masks.of_denoiser) or "none"
 FOLLOWING = "|".join(method for method in CONFIG.masks.guided if method in CONFIG.masks.of_denoiser) or "none"
 
 
+def head_of_preset(wildcards):
+    return CONFIG.masks.head_of(wildcards.preset).model_dump_json()
+
+
 def mask_guide(wildcards):
     shots = wildcards.get("shots", CONFIG.masks.shots)
     learned = learned_as(wildcards.method)

@@ -52,7 +52,7 @@ rule extract_mask_features:
     resources:
         gpu=1,
     params:
-        settings=settings("masks.head"),
+        settings=head_of_preset,
         taps=lambda wildcards: CONFIG.masks.presets[wildcards.preset].head.model_dump_json(),
         flip_pairs=FLIP_PAIRS,
         denoiser=subpath(input.denoiser, parent=True),
@@ -78,7 +78,7 @@ rule train_mask_head:
     conda:
         "../../../envs/diffusion.yaml"
     params:
-        settings=settings("masks.head"),
+        settings=head_of_preset,
         upsampling=lambda wildcards: CONFIG.masks.presets[wildcards.preset].upsampling,
         folder=subpath(output.weights, parent=True),
         code=code("train_mask_head.py", env="diffusion"),

@@ -57,9 +57,27 @@ class MaskTapsConfig(Section):
     )
 
 
+class MaskTrainingConfig(Section):
+    """What a preset changes of the head's training."""
+
+    updates: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    brightness: Fraction
+
+
 class MaskPresetConfig(MaskTapsConfig):
     """What the mask head reads, and how samples follow it."""
 
+    methods: list[MaskMethod] | None = Field(
+        None, exclude_if=lambda methods: methods is None, description="Rows of this preset; null: of every method."
+    )
+    training: MaskTrainingConfig | None = Field(
+        None, exclude_if=lambda changes: changes is None, description="Of its heads; null: as masks.head says."
+    )
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, exclude_if=lambda steps: steps is None, description="null: as sampling says."
+    )
+    clip_sample: bool | None = Field(None, exclude_if=lambda clip: clip is None, description="null: as sampling says.")
     eta: Fraction = Field(description="DDIM's eta; the paper's update amounts to 0.24.")
     timestep_spacing: Literal["trailing", "leading"] = "trailing"
     guidance_interval: tuple[Timestep, Timestep] = Field(description="First and last guided timestep.")
@@ -69,6 +87,16 @@ class MaskPresetConfig(MaskTapsConfig):
     def head(self) -> MaskTapsConfig:
         """The part that a head depends on: it stays as it is when sampling changes."""
         return MaskTapsConfig.model_validate(self.model_dump(include=set(MaskTapsConfig.model_fields)))
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What it changes of the section sampling."""
+        always = {"eta", "timestep_spacing", "guidance_interval"}
+        return self.model_dump(include=always | ({"num_inference_steps", "clip_sample"} & self.model_fields_set))
+
+    def draws(self, method: str) -> bool:
+        """Return whether a method has rows of this preset."""
+        return self.methods is None or method in self.methods
 
     def scale_of(self, method: str) -> float:
         """Return a method's lambda; 0 for those that follow no gradient."""
@@ -220,11 +248,23 @@ class MasksConfig(Section):
     @property
     def noise_rows(self) -> list[tuple[str, str]]:
         """Who looks at noisy images, and by which preset: all that learned for the table, and the judge."""
-        learned = dict.fromkeys(learned_as(name) for name in self.guided if name in self.of_denoiser)
-        heads = [(name, preset) for name in learned if name != "clean_image" for preset in self.presets]
+        learned = list(dict.fromkeys(learned_as(name) for name in self.guided if name in self.of_denoiser))
+        heads = [
+            (name, preset)
+            for name in learned
+            for preset, chosen in self.presets.items()
+            if name != "clean_image" and chosen.draws(name)
+        ]
         return [*heads, *((name, self.preset) for name in learned if name == "clean_image"), ("judge", self.preset)]
 
+    def head_of(self, preset: str) -> MaskHeadConfig:
+        """Return how the heads of a preset are trained."""
+        changes = self.presets[preset].training
+        return self.head.model_copy(update=changes.model_dump() if changes else {})
+
     def _shots_of(self, method: str, preset: str) -> list[int]:
+        if not self.presets[preset].draws(method):
+            return []
         if method == "unguided":
             return [0]
         if method == "controlnet":  # presets are about heads: one is enough
@@ -238,8 +278,12 @@ class MasksConfig(Section):
     def _consistent(self) -> "MasksConfig":
         if self.preset not in self.presets:
             raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(self.presets)}")
+        if left_out := [method for method in self.methods if not self.presets[self.preset].draws(method)]:
+            raise ValueError(f"presets.{self.preset}.methods: lacks {left_out[0]}; the main preset has every method")
         for name, preset in self.presets.items():
-            followed = self.guided if name == self.preset else [one for one in self.guided if one in self.of_denoiser]
+            followed = [one for one in self.guided if preset.draws(one)]
+            if name != self.preset:
+                followed = [one for one in followed if one in self.of_denoiser]
             require_scales(f"presets.{name}.guidance_scale", preset.guidance_scale, followed, "masks")
         if len(set(self.methods)) != len(self.methods):
             raise ValueError(f"methods: found {self.methods}, expected each name once")

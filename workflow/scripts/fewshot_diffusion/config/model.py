@@ -169,8 +169,7 @@ class Config(Section):
         """
         if self.masks is None:
             raise ConfigError("masks: found null, expected a section: its samples are asked for.")
-        chosen = self.masks.presets[preset]
-        update = {name: getattr(chosen, name) for name in ("eta", "timestep_spacing", "guidance_interval")}
+        update = self.masks.presets[preset].sampling
         own = {"unit_size": self.masks.sweep.masks, "first_seed": self.masks.sweep.first_seed}
         return self.sampling.model_copy(update={**update, **(own if sweep else {"unit_size": self.masks.masks})})
 

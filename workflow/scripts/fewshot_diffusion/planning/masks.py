@@ -40,7 +40,7 @@ def train_clean_image_segmenter(run: Run, shots: str) -> Work:
 def extract_features(run: Run, mode: str, preset: str, shots: str) -> Work:
     """Cache activations of the few pairs."""
     section = _section(run)
-    head, taps = section.head, section.presets[preset].taps
+    head, taps = section.head_of(preset), section.presets[preset].taps
     levels = len(set(head.readout_timesteps)) * head.readout_draws if mode == "readout" else 1
     rows, side = levels * int(shots) * (1 + head.flip) * (2 if head.brightness else 1), run.config.data.image_size
     numbers = sum(tap.num_chs * (side // tap.reduction) ** 2 for tap in run.networks.described(tuple(taps)))
@@ -51,7 +51,8 @@ def train_head(run: Run, _mode: str, preset: str, _shots: str) -> Work:
     """Train a head on them."""
     section = _section(run)
     head = run.networks.mask_head(section.presets[preset], run.config.data.mask_classes, section.head.hidden_channels)
-    return Work(section.head.updates * section.head.batch_size * run.networks.head_training(head))
+    recipe = section.head_of(preset)
+    return Work(recipe.updates * recipe.batch_size * run.networks.head_training(head))
 
 
 def train_controlnet(run: Run, _shots: str) -> Work:

@@ -285,11 +285,11 @@ the paper. The photographs are non-commercial research data; only numbers leave 
 _MASKS = """\
 mIoU is the agreement of the wanted mask with the one that an independent segmenter, trained on other images, finds on
 the sample. Diversity is the mean distance between features of two samples of one mask; the kernel distance is to real
-images without these masks, its floor that of the real images of these masks. `clean_image` is guidance by a network that saw the same pairs as clean images, `controlnet`
-a trainable copy of the encoder that learned from them. `label_500` shares the released feature label, upsampling, eta
-and interval; steps, training of the head, augmentation, clipping and image size are ours, so it is not the released
-recipe. `label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are
-networks of one architecture, not of one training, which may flatter it."""
+images without these masks, its floor that of the real images of these masks. `clean_image` is guidance by a network that
+saw the same pairs as clean images, `controlnet` a trainable copy of the encoder that learned from them. `released` is the
+released recipe with our denoiser and image size; `label_500` shares its feature label, upsampling, eta and interval,
+`label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are networks of
+one architecture, not of one training, which may flatter it."""
 
 _OPINIONS = """\
 What a stronger guide does in the sweep, where its own opinion and an independent one may part. As far as the first rises
