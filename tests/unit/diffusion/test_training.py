@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
-from fewshot_diffusion.diffusion.denoiser import load_denoiser
+from fewshot_diffusion.diffusion.denoiser import load_denoiser, load_pixel_denoiser
 from fewshot_diffusion.diffusion.schedule import add_noise, make_scheduler, training_target
 from fewshot_diffusion.diffusion.training import (
     DenoiserTraining,
@@ -25,7 +25,7 @@ from fewshot_diffusion.diffusion.training import (
     train_denoiser,
     training_identity,
 )
-from fewshot_diffusion.errors import CheckpointError, StoppedError
+from fewshot_diffusion.errors import CheckpointError, ConfigError, StoppedError
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.seeds import generator
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder
@@ -292,13 +292,40 @@ def test_the_job_reads_a_split_and_writes_a_denoiser_with_its_schedule(
 ) -> None:
     split = ImageSet(IMAGES, torch.arange(10), pd.DataFrame({"A": [True, False] * 5}))
     save_image_set(split, tmp_path / "train.parquet", {})
-    train_denoiser(config(), tmp_path / "train.parquet", tmp_path / "states", tmp_path / "denoiser", "cpu")
+    train_denoiser(config(), tmp_path / "train.parquet", tmp_path / "states", tmp_path / "denoiser", device="cpu")
     denoiser = load_denoiser(tmp_path / "denoiser", CPU)
     assert denoiser.schedule == ScheduleConfig()
     assert_equal(dict(denoiser.unet.state_dict()), fit(config(), tmp_path))
     (folder,) = (tmp_path / "states").iterdir()
     other = config(seed=1)
-    train_denoiser(other, tmp_path / "train.parquet", tmp_path / "states", tmp_path / "other", "cpu")
+    train_denoiser(other, tmp_path / "train.parquet", tmp_path / "states", tmp_path / "other", device="cpu")
     assert folder in (tmp_path / "states").iterdir()
     assert len(list((tmp_path / "states").iterdir())) == 2
     assert load_denoiser(tmp_path / "other", CPU).digest != denoiser.digest
+
+
+def test_a_refinement_begins_at_the_average_of_the_first_training(
+    config: Callable[..., DenoiserConfig], tmp_path: Path
+) -> None:
+    """At rate zero it is the start; with a rate it moves; its identity holds the start's; it goes on after a stop."""
+    split = ImageSet(IMAGES, torch.arange(10), pd.DataFrame({"A": [True, False] * 5}))
+    save_image_set(split, tmp_path / "train.parquet", {})
+    plain = config()
+
+    def job(folder: str, start: str | None, **changes: object) -> dict[str, Tensor]:
+        recipe = plain.training.model_copy(update={"seed": 1, "warmup_images": 0, **changes})
+        settings = plain.model_copy(update={"refinement": recipe})
+        begun = tmp_path / start if start else None
+        train_denoiser(settings, tmp_path / "train.parquet", tmp_path / "states", tmp_path / folder, begun, "cpu")
+        return dict(load_pixel_denoiser(tmp_path / folder, CPU).unet.state_dict())
+
+    first = job("first", None)
+    assert_equal(job("still", "first", learning_rate=1e-30), first)
+    moved = job("moved", "first")
+    assert any(not torch.equal(moved[name], first[name]) for name in first)
+    states = len(list((tmp_path / "states").iterdir()))
+    other = job("other", "moved")
+    assert len(list((tmp_path / "states").iterdir())) == states + 1, "another start, another training"
+    assert any(not torch.equal(moved[name], other[name]) for name in first)
+    with pytest.raises(ConfigError, match=r"denoiser\.refinement: found null"):
+        train_denoiser(plain, tmp_path / "train.parquet", tmp_path, tmp_path / "none", tmp_path / "first", "cpu")

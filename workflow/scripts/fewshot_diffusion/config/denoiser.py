@@ -96,6 +96,17 @@ class DenoiserConfig(Section):
     architecture: ArchitectureConfig
     schedule: ScheduleConfig
     training: DenoiserTrainingConfig
+    refinement: DenoiserTrainingConfig | None = Field(
+        None,
+        exclude_if=lambda found: found is None,
+        description="A second training, which begins at the moving average of the first: a lower rate, timesteps of "
+        "which more are low, a seed of its own. null: none.",
+    )
+
+    @property
+    def images_seen(self) -> int:
+        """Images seen in training, those of the refinement with them."""
+        return self.training.num_images + (self.refinement.num_images if self.refinement else 0)
 
     @property
     def latent_recipe(self) -> LatentRecipeConfig:

@@ -142,7 +142,7 @@ class Config(Section):
             return 0
         if self.baselines and method in get_args(Baseline):
             return self.baselines.training.num_images
-        return 0 if self.denoiser.source in ("folder", "checkpoint") else self.denoiser.training.num_images
+        return 0 if self.denoiser.source in ("folder", "checkpoint") else self.denoiser.images_seen
 
     @property
     def generative_baselines(self) -> list[str]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..config.denoiser import DenoiserConfig, DenoiserTrainingConfig, ScheduleConfig
 from ..data.image_set import load_image_set
-from ..errors import StoppedError
+from ..errors import ConfigError, StoppedError
 from ..progress import Progress
 from ..residence import settle, take
 from ..runtime import Runtime, make_runtime
@@ -26,8 +26,8 @@ from ..storage.checkpoints import CheckpointFolder
 from ..storage.files import About, fingerprint
 from ..storage.rows import Rows
 from ..storage.tensors import pixel_digest, read_tensors, write_tensors
-from ..storage.weights import save_module
-from .denoiser import build_unet, unet_config
+from ..storage.weights import save_module, weights_digest
+from .denoiser import build_unet, load_pixel_denoiser, unet_config
 from .interruption import noticing_sigterm
 from .schedule import add_noise, make_scheduler, training_target
 
@@ -196,27 +196,41 @@ def _groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]
 
 
 def train_denoiser(
-    settings: DenoiserConfig, images: Path, checkpoints: Path, output: Path, device: str = "auto"
+    settings: DenoiserConfig,
+    images: Path,
+    checkpoints: Path,
+    output: Path,
+    start: Path | None = None,
+    device: str = "auto",
 ) -> None:
-    """Train the unconditional denoiser; the same command starts, resumes and repeats.
+    """Train the unconditional denoiser, or refine one; the same command starts, resumes and repeats.
 
     Args:
-        settings: Section denoiser, JSON.
+        settings: Section denoiser, JSON: ``training``, or ``refinement`` if there is a start.
         images: Split that it is trained on, parquet.
         checkpoints: Folder that holds the states of all trainings.
         output: Weights folder to write.
+        start: Weights folder that the refinement begins at.
         device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        ConfigError: If there is a start and no recipe of the refinement.
+        WeightsError: If the start is no denoiser of pixels.
     """
-    recipe = settings.training
+    stage, recipe = ("refinement", settings.refinement) if start else ("training", settings.training)
+    if recipe is None:
+        raise ConfigError("denoiser.refinement: found null, expected how the denoiser is refined: --start names one.")
     runtime = make_runtime(device, recipe.precision, recipe.cpu_threads, compile=recipe.compile)
     pixels = load_image_set(images).images
     about = {
         "schedule": settings.schedule.model_dump(mode="json"),
-        "recipe": settings.model_dump(mode="json", include={"architecture", "training"}),
+        "recipe": settings.model_dump(mode="json", include={"architecture", stage}),
         "images": pixel_digest(pixels),
+        **({"start": weights_digest(start)} if start else {}),
     }
-    identity = training_identity(about, runtime)
-    unet = fit_denoiser(pixels, settings, CheckpointFolder(checkpoints, identity), runtime)
+    kept = CheckpointFolder(checkpoints, training_identity(about, runtime))
+    first = load_pixel_denoiser(start, runtime).unet if start else None
+    unet = fit_denoiser(pixels, settings, kept, runtime, first)
     save_module(unet, unet_config(unet), output, about)
 
 
@@ -226,27 +240,34 @@ def training_identity(about: About, runtime: Runtime) -> str:
 
 
 def fit_denoiser(
-    images: Rows, settings: DenoiserConfig, checkpoints: CheckpointFolder, runtime: Runtime
+    images: Rows,
+    settings: DenoiserConfig,
+    checkpoints: CheckpointFolder,
+    runtime: Runtime,
+    first: UNet2DModel | None = None,
 ) -> UNet2DModel:
-    """Train a denoiser from scratch.
+    """Train a denoiser from scratch, or refine one.
 
     Args:
         images: Training images, uint8 [N, 3, H, W], 0..255.
-        settings: Architecture, schedule and recipe.
+        settings: Architecture, schedule and recipe: ``refinement``, if there is a first network.
         checkpoints: State of this training.
         runtime: Device and precision.
+        first: The network that is refined, in place.
 
     Returns:
         The network with the moving average of its weights, frozen.
     """
-    torch.manual_seed(settings.training.seed)
-    unet = build_unet(settings.architecture, images.shape[-1])
+    recipe = settings.refinement if first else settings.training
+    assert recipe
+    torch.manual_seed(recipe.seed)
+    unet = first.requires_grad_(True) if first else build_unet(settings.architecture, images.shape[-1])
 
     def predict(x_t: Tensor, timesteps: Tensor, _index: Tensor) -> Tensor:
         output: Tensor = unet(x_t, timesteps).sample
         return output
 
-    run_training(DenoiserTraining(unet, predict, settings.training, settings.schedule, runtime), images, checkpoints)
+    run_training(DenoiserTraining(unet, predict, recipe, settings.schedule, runtime), images, checkpoints)
     return unet.requires_grad_(False).eval()
 
 

@@ -98,6 +98,12 @@ def train_denoiser(run: Run) -> Work:
     return run.trained(run.config.denoiser.training.num_images)
 
 
+def refine_denoiser(run: Run) -> Work:
+    """Train it further, from the average of the first training."""
+    recipe = run.config.denoiser.refinement
+    return run.trained(recipe.num_images if recipe else 0)
+
+
 def write_denoiser(run: Run) -> Work:
     """Write a denoiser that is there."""
     return Work(size=FLOAT * run.networks.parameters)
@@ -109,6 +115,7 @@ JOBS: dict[str, Callable[..., Work]] = {
     "make_masks": read_masks,
     "read_masks": read_masks,
     "train_denoiser": train_denoiser,
+    "refine_denoiser": refine_denoiser,
     "adopt_denoiser": write_denoiser,
     "convert_denoiser": write_denoiser,
 }
