@@ -18,6 +18,7 @@ from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig, Segme
 from fewshot_diffusion.config.supervised import SupervisedConfig
 from fewshot_diffusion.data.class_set import ClassSet
 from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser_training import fit_denoiser
 from fewshot_diffusion.diffusion.features import FeatureTap
 from fewshot_diffusion.diffusion.guidance import (
     CleanImageGuidance,
@@ -29,7 +30,6 @@ from fewshot_diffusion.diffusion.guidance import (
 )
 from fewshot_diffusion.diffusion.sampling import sample_ddim
 from fewshot_diffusion.diffusion.schedule import make_scheduler
-from fewshot_diffusion.diffusion.training import fit_denoiser
 from fewshot_diffusion.masks.controlnet import ControlNet, controlled_predictor, fit_controlnet
 from fewshot_diffusion.masks.features import mask_features
 from fewshot_diffusion.masks.heads import MaskHead, fit_mask_head, mask_log_likelihood

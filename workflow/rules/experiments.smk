@@ -37,6 +37,7 @@ if CONFIG.attributes:
     include: "attributes/distribution.smk"
     include: "attributes/sweep.smk"
     include: "attributes/labels.smk"
+    include: "attributes/labels_report.smk"
     include: "attributes/figures.smk"
 
 

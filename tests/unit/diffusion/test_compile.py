@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser, PixelDenoiser, build_unet
+from fewshot_diffusion.diffusion.denoiser_training import fit_denoiser
 from fewshot_diffusion.diffusion.guidance import ExactGuidance, Predictor, ReadoutGuidance, guided, unguided
 from fewshot_diffusion.diffusion.sampling import count_forwards
-from fewshot_diffusion.diffusion.training import fit_denoiser
 from fewshot_diffusion.errors import ConfigError
 from fewshot_diffusion.runtime import CPU, Runtime, make_runtime
 from fewshot_diffusion.storage.checkpoints import CheckpointFolder

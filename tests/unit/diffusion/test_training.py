@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, DenoiserConfig, ScheduleConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.diffusion.denoiser import load_denoiser, load_pixel_denoiser
+from fewshot_diffusion.diffusion.denoiser_training import fit_denoiser, train_denoiser
 from fewshot_diffusion.diffusion.schedule import add_noise, make_scheduler, training_target
 from fewshot_diffusion.diffusion.training import (
     DenoiserTraining,
-    fit_denoiser,
     state_file,
-    train_denoiser,
     training_identity,
 )
 from fewshot_diffusion.errors import CheckpointError, ConfigError, StoppedError

@@ -6,15 +6,14 @@ import pytest
 from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.metrics.notes import few_note, joined, judge_note, segmenter_note
 from fewshot_diffusion.tooling import claims
+from fewshot_diffusion.tooling.curves import labels_section, noise_section
 from fewshot_diffusion.tooling.readme import (
     attributes_section,
     baselines_section,
     distribution_section,
     extractors_section,
-    labels_section,
     masks_section,
     measured_metrics,
-    noise_section,
     replace_section,
     to_markdown,
 )

@@ -8,16 +8,16 @@ import pandas as pd
 
 from ..storage.tables import read_csv, read_source_csv
 from . import claims
+from . import results_texts as texts
 from .claim_rows import CLAIM_COLUMNS, claims_view
+from .curves import labels_section, noise_section
 from .readme import (
     attributes_section,
     baselines_section,
     classes_section,
     distribution_section,
     extractors_section,
-    labels_section,
     masks_section,
-    noise_section,
     to_markdown,
 )
 
@@ -50,7 +50,7 @@ def overview(results: Path, published: Path) -> str:
 def results_page(results: Path) -> str:
     """Return the page of results, whole."""
     parts = [_claims_part(results), _attributes_part(results), _masks_part(results), _classes_part(results)]
-    return "\n\n".join([_HEAD, *parts]) + "\n"
+    return "\n\n".join([texts.HEAD, *parts]) + "\n"
 
 
 def costs(benchmarks: Path, rules: Path) -> str:
@@ -92,10 +92,11 @@ def _attributes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
     nearer = claims.compare(claims.kernel_rows(table), "exact", "ddim_i")
     total = sum(steered.values())
     said = f"FID {claims.spread(fid['ours'], '.1f')} on CelebA-64, below DDIM-I's on {better} of {len(fid)} rows"
+    n = claims.spread(judged["n"][judged["method"] == "exact"], ".0f")
+    steered_share, plain_share = (claims.spread(shares[method], ".0f") for method in ("exact", "unguided"))
     found = (
-        f"an independent judge finds the wanted class on {claims.spread(shares['exact'], '.0f')} % of "
-        f"{claims.spread(judged['n'][judged['method'] == 'exact'], '.0f')} samples a row, on {claims.spread(shares['unguided'], '.0f')} % unguided; kernel distance beside DDIM-I's: "
-        f"{claims.in_words(nearer)}"
+        f"an independent judge finds the wanted class on {steered_share} % of {n} samples a row, on {plain_share} % "
+        f"unguided; kernel distance beside DDIM-I's: {claims.in_words(nearer)}"
     )
     holds = f"steering: on {steered['above']} of {total} rows; nearer than DDIM-I: on {nearer['below']} of {total}"
     return [said, found, holds, "`snakemake --cores 8 attributes`"]
@@ -122,8 +123,8 @@ def _classes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
     most = int(top1.index.get_level_values("generated_ratio").max())
     real, mixed, matched = top1["none", 0], top1["none", most], top1["matched_updates", 0]
     found = (
-        f"top-1 of {table['architecture'].iloc[0]}: real images {real:.1f} %, with {most}x generated ones {mixed:.1f} %; "
-        f"real images alone, with as many updates, {matched:.1f} %"
+        f"top-1 of {table['architecture'].iloc[0]}: real images {real:.1f} %, with {most}x generated ones "
+        f"{mixed:.1f} %; real images alone, with as many updates, {matched:.1f} %"
     )
     holds = f"at equal epochs: {_yes(mixed > real)}; at equal updates: {_yes(mixed > matched)}"
     said = f"3x generated images add {_published_gain(paper):.1f} points on average"
@@ -140,12 +141,12 @@ def _published_gain(paper: pd.DataFrame) -> float:
 
 def _claims_part(results: Path) -> str:
     table = read_csv(results / "tables" / "claims.csv", *CLAIM_COLUMNS).fillna({"note": ""})
-    return "\n\n".join(["## Claims", _CLAIMS, to_markdown(claims_view(table))])
+    return "\n\n".join(["## Claims", texts.CLAIMS, to_markdown(claims_view(table))])
 
 
 def _attributes_part(results: Path) -> str:
     blocks = ["## Attributes", _picture("Real, unguided and guided images of every class", "attributes")]
-    for data_set, read_it in ((HOME, _ATTRIBUTES), ("celebahq32", _FACES)):
+    for data_set, read_it in ((HOME, texts.ATTRIBUTES), ("celebahq32", texts.FACES)):
         tables = results / data_set / "tables"
         table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
         kernel = claims.kernel_rows(table)
@@ -155,44 +156,44 @@ def _attributes_part(results: Path) -> str:
         how = ", in pairs of one seed" if "minus_unguided" in kernel else ""
         said = (
             f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`: beside "
-            f"`unguided`{how}, {nearer}; beside `ddim_i`, by the rows' own intervals, {beside_ddim_i}. Level means that "
-            "the interval of the difference holds 0, or that the intervals overlap."
+            f"`unguided`{how}, {nearer}; beside `ddim_i`, by the rows' own intervals, {beside_ddim_i}. Level means "
+            "that the interval of the difference holds 0, or that the intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged)]
         blocks.append(_paragraph(claims.direct_methods(table), said, claims.beside_naive(table)))
         if data_set == HOME:
             blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
         if by_others := extractors_section(table):
-            blocks += [_EXTRACTORS, by_others, _paragraph(claims.by_extractor(table))]
+            blocks += [texts.EXTRACTORS, by_others, _paragraph(claims.by_extractor(table))]
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
-            blocks += [_SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
+            blocks += [texts.SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]
         if (curve := tables / "attributes_labels.csv").is_file():
             picture = _picture("Judge's share against the number of labels", "attributes_labels", data_set)
-            blocks += [_LABELS, labels_section(read_csv(curve)), picture]
+            blocks += [texts.LABELS, labels_section(read_csv(curve)), picture]
         if (latents := tables / "attributes_baselines.csv").is_file():
             models = read_csv(latents)
-            read_it = _LATENTS if data_set == HOME else _LATENTS_OF.format(data_set)
+            read_it = texts.LATENTS if data_set == HOME else texts.LATENTS_OF.format(data_set)
             blocks += [read_it, baselines_section(models), _paragraph(claims.latents_beside_unguided(models))]
     return "\n\n".join([*blocks, _more("attributes_sweep", "how lambda was chosen, by another judge on other seeds")])
 
 
 def _masks_part(results: Path) -> str:
     blocks = ["## Masks", _picture("Masks, their real images, and samples of each method", "masks")]
-    parts = {HOME: _MASKS, "celebamask64": _FACE_MASKS}
+    parts = {HOME: texts.MASKS, "celebamask64": texts.FACE_MASKS}
     if (results / LATENT / "tables" / "masks.csv").is_file():
-        parts[LATENT] = f"{_LATENT_MASKS}\n\n{_picture('The same from latents', 'masks', LATENT)}"
+        parts[LATENT] = f"{texts.LATENT_MASKS}\n\n{_picture('The same from latents', 'masks', LATENT)}"
     for data_set, read_it in parts.items():
         tables = results / data_set / "tables"
         table, sweep = read_csv(tables / "masks.csv"), read_csv(tables / "masks_sweep.csv")
         blocks += [read_it, masks_section(table)]
         blocks.append(_paragraph(claims.direct_methods(table), claims.order_of_guides(table)))
-        blocks += [_OPINIONS, to_markdown(claims.own_opinion(sweep))]
+        blocks += [texts.OPINIONS, to_markdown(claims.own_opinion(sweep))]
         if data_set == HOME:
             blocks.append(_picture("mIoU against the number of image-mask pairs", "masks_shots"))
         if (noise := tables / "masks_noise.csv").is_file():
             found, picture = read_csv(noise), _picture("What guides find by noise level", "masks_noise", data_set)
-            blocks += [_NOISE, noise_section(found), _paragraph(claims.robustness(found)), picture]
+            blocks += [texts.NOISE, noise_section(found), _paragraph(claims.robustness(found)), picture]
     return "\n\n".join([*blocks, _more("masks_sweep", "how lambda was chosen, by another segmenter")])
 
 
@@ -204,7 +205,7 @@ def _classes_part(results: Path) -> str:
     )
     picture = _picture("Accuracy against the ratio of generated images; what the filter keeps", "classes")
     more = _more("classes_calibration", "how often the filter's head is right, against its own confidence")
-    return "\n\n".join(["## Classes", picture, _CLASSES, classes_section(table, acceptance), said, more])
+    return "\n\n".join(["## Classes", picture, texts.CLASSES, classes_section(table, acceptance), said, more])
 
 
 def _picture(what: str, figure: str, data_set: str = HOME) -> str:
@@ -222,100 +223,3 @@ def _paragraph(*sentences: str) -> str:
 
 def _yes(holds: bool) -> str:
     return "yes" if holds else "no"
-
-
-_HEAD = """\
-# Results
-
-This page is written by `make docs` from the committed tables. *Scaled-down* means: smaller data, denoisers and sample
-sets than the paper's, and other features than FID's. Intervals are 95 %, for one denoiser and one draw of the labels.
-The paper's own numbers stand in [`config/published.csv`](../config/published.csv) and, as rows of kind `published`, in
-the CSV files. How to compute all of it again: [reproducibility.md](reproducibility.md)."""
-
-_CLAIMS = """\
-A claim holds on a row of a table if its 95 % interval is apart from that of what it is compared with, on the expected
-side; where they overlap, the row is level, and the claim does not hold there. Row by row, with values, intervals, n,
-judges, commands and the cells they come from: [`claims.csv`](../results/tables/claims.csv), computed from
-[`config/claims.yaml`](../config/claims.yaml) and the tables."""
-
-_ATTRIBUTES = """\
-The frame is blue where an independent judge finds the wanted class, orange where it does not. `naive` is real images of
-all classes, `unguided` the denoiser alone, `ddim_i` a classifier of the same 100 labels in image space that rejects
-unguided samples. `exact` is the paper's estimator; `readout` reads the class off the pass that predicts the noise;
-`steering` adds the difference of the classes' mean activations, without a gradient. Forward passes are those of the
-denoiser that a sample costs, counted in FLOPs, with the rejected ones of `ddim_i`.
-Each row's floors are the distances of as many held-out real images of the class. The share of `real` images is the
-judge's own, a ceiling. Frechet distances fall with n: compare only equal n. Kernel distances do not: 0 means none found.
-A note marks a row of fewer images than asked for, and one whose judge is right on less than 80 % of real images, with and
-without the attribute counting alike."""
-
-_EXTRACTORS = """\
-### By other networks, and without grain
-
-One distance is one network's view. `lowpass` says by how many pixels a Gaussian smoothed all images first, real ones too:
-such a distance sees what is drawn, and not how clean it is."""
-
-_SHARES = """\
-### Wanted shares
-
-Every distance to a class is also one of class priors. `distribution` asks for a share of every work unit of samples, half
-of them: the samples that its head finds nearest to the attribute are guided towards it, the others away. Both references
-are the same for both rows."""
-
-_LABELS = """\
-### Fewer labels, and more
-
-Heads of fewer and of more labelled images, each of several draws, steer by the lambda that was chosen for 50 + 50."""
-
-_LATENTS = """\
-### Models whose latent is learnt
-
-`diffae`, `d2c` and `hierarchical_vae` (NVAE-style) as they are before any label, all of one budget. What was tried for
-the last one: with the evidence bound alone its samples are noise, since the finer latents hold what cannot be drawn; its
-divergence has a weight instead, which costs sharpness."""
-
-_LATENTS_OF = "The same models on {}, before any label:"
-
-_FACES = """\
-### Real faces, 32 x 32
-
-The paper's own rows, on few pixels and from a denoiser that saw little: compare the methods with each other, not with
-the paper. The photographs are non-commercial research data; only numbers leave them."""
-
-_MASKS = """\
-mIoU is the agreement of the wanted mask with the one that an independent segmenter, trained on other images, finds on
-the sample. Diversity is the mean distance between features of two samples of one mask; the kernel distance is to real
-images without these masks, its floor that of the real images of these masks. `clean_image` is guidance by a network that
-saw the same pairs as clean images, `controlnet` a trainable copy of the encoder that learned from them. `released` is the
-released recipe with our denoiser and image size; `label_500` shares its feature label, upsampling, eta and interval,
-`label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are networks of
-one architecture, not of one training, which may flatter it."""
-
-_OPINIONS = """\
-What a stronger guide does in the sweep, where its own opinion and an independent one may part. As far as the first rises
-more than the second, samples please the guide alone:"""
-
-_NOISE = """\
-### What guides see in noise
-
-Guides see no finished image: `exact` and `clean_image` read the denoiser's one-pass estimate of it, `readout` the
-activations of that pass. Here they read real images that they have not seen, and the estimates from the same images with
-noise, and their masks are compared with the true ones: no sample is drawn, and no guide is asked about its own work.
-`judge` is the independent segmenter on the same estimates: what they still show to a network of many labels."""
-
-_FACE_MASKS = """\
-### Real faces, 64 x 64, 19 parts
-
-A small measurement: few masks, a denoiser that saw little, and a segmenter that finds few of the parts on real faces."""
-
-_LATENT_MASKS = """\
-### A latent diffusion with a prompt
-
-The cartoons from latents of 16 x 16 x 4, in Stable Diffusion's layout, held at one prompt with classifier-free guidance
-and steered from 30 pairs; `controlnet` is diffusers' own, trained on the same pairs. Heads compare masks where the finest
-tap is, at 16 x 16, all of them brought there by nearest. One forward pass is both passes of classifier-free guidance."""
-
-_CLASSES = """\
-Rows are the classifier and its training; columns how many generated images stand beside each real one. Three controls
-that the paper lacks: real images alone for as many updates, the first samples drawn whatever the filter says, and
-generated images alone. The spread is over seeds of the classifier: the generator and the real images are one draw."""
