@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..config.base import LEARNED_AS
 
-STEERED = ("exact", "readout")
+STEERED = ("exact", "readout", "direct")
 """Methods that are guided by a head on denoiser activations; the first is the paper's."""
 
 
@@ -142,7 +142,7 @@ def ahead_of(rows: pd.DataFrame, baseline: str, methods: Iterable[str] = STEERED
         methods: The methods that are compared.
     """
     low, high = rows["ci_low"].to_dict(), rows["ci_high"].to_dict()
-    return ", ".join(f"`{method}`" for method in methods if low[method] > high[baseline]) or "none"
+    return ", ".join(f"`{method}`" for method in methods if method in low and low[method] > high[baseline]) or "none"
 
 
 def order_of_guides(table: pd.DataFrame) -> str:
@@ -152,8 +152,8 @@ def order_of_guides(table: pd.DataFrame) -> str:
     return (
         f"By mIoU, with the same pairs: {ranked}. Ahead of `unguided`, intervals apart: "
         f"{ahead_of(rows, 'unguided', rows.index.drop('unguided'))}; the paper's pictures show baselines that fail. Of "
-        f"`exact` and `readout`, ahead of `clean_image`: {ahead_of(rows, 'clean_image')}; of `controlnet`: "
-        f"{ahead_of(rows, 'controlnet')}."
+        f"those that read the denoiser's features, ahead of `clean_image`: {ahead_of(rows, 'clean_image')}; of "
+        f"`controlnet`: {ahead_of(rows, 'controlnet')}."
     )
 
 

@@ -105,10 +105,10 @@ def _attributes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
 def _masks_row(tables: Path) -> list[str]:
     rows = claims.main_rows(read_csv(tables / "masks.csv"))
     miou = rows["miou"]
+    heads = ", ".join(f"`{method}` {miou[method]:.2f}" for method in claims.STEERED if method in miou)
     found = (
-        f"mIoU by an independent segmenter: unguided {miou['unguided']:.2f}, `exact` {miou['exact']:.2f}, `readout` "
-        f"{miou['readout']:.2f}, a clean-image network {miou['clean_image']:.2f}, ControlNet {miou['controlnet']:.2f}; "
-        f"real images {rows['miou_real'].iloc[0]:.2f}"
+        f"mIoU by an independent segmenter: unguided {miou['unguided']:.2f}, {heads}, a clean-image network "
+        f"{miou['clean_image']:.2f}, ControlNet {miou['controlnet']:.2f}; real images {rows['miou_real'].iloc[0]:.2f}"
     )
     holds = (
         f"samples follow masks: {claims.ahead_of(rows, 'unguided')}; ahead of the clean-image network: "
