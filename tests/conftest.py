@@ -60,7 +60,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 
     def run(tree: Path) -> None:
         log = tree.with_suffix(".txt")
-        with warm_run(copy_tree(tree), ["--cores", "2", *SMOKE], log) as status:
+        with warm_run(copy_tree(tree), ["--cores", "2", "all", "attributes_labels", *SMOKE], log) as status:
             assert status() == 0, log.read_text()
 
     return lambda: once(tmp_path_factory, "smoke", run)

@@ -1,10 +1,12 @@
 """The curve of labels: each number and draw has its own head, and samples say which one steered them."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from snakemake.utils import update_config
 
 from fewshot_diffusion.attributes import labels
 from fewshot_diffusion.attributes.guidance import Steering
@@ -78,13 +80,36 @@ def test_a_head_of_a_number_and_draw_learns_from_as_many_of_both_kinds() -> None
     head = attributes.head_of(5, 2)
     assert (head.positive_shots, head.negative_shots, head.shots_seed) == (5, 5, attributes.head.shots_seed + 2)
     assert attributes.head_of(attributes.head.positive_shots, 0) == attributes.head, "the table's own"
-    assert [target.name for target in attributes.wanting] == ["Blond", "Beard"]
+    assert [target.name for target in attributes.curve_targets] == ["Blond", "Beard"] and not attributes.curve_problem
 
 
-def test_fewer_labels_than_folds_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": {"numbers": [3, 50]}}, "attributes.labels.numbers: found 3, expected at least head.folds (5)"),
+        ({"labels": {"methods": ["direct"]}}, "Blond: guidance_scale.direct is missing, "),
+        ({"shots_file": {"Blond": "a.csv", "Beard": "b.csv"}}, "no row with value true whose labels are drawn"),
+    ],
+)
+def test_a_curve_that_cannot_be_is_refused_where_it_is_asked_for(changes: dict[str, Any], said: str) -> None:
     raw = default()
-    raw["attributes"]["labels"]["numbers"] = [3, 50]
-    with pytest.raises(ConfigError, match=r"labels\.numbers: found 3, expected at least head\.folds \(5\)"):
+    update_config(raw["attributes"], changes)
+    attributes = load_config(raw).attributes
+    assert attributes and said in attributes.curve_problem
+
+
+def test_labels_of_a_person_are_as_many_as_they_are() -> None:
+    raw = default()
+    raw["attributes"]["shots_file"] = {"Blond": "mine.csv"}
+    attributes = load_config(raw).attributes
+    assert attributes and [target.name for target in attributes.curve_targets] == ["Beard"]
+
+
+@pytest.mark.parametrize(("key", "twice"), [("numbers", [5, 5]), ("methods", ["exact", "exact"])])
+def test_a_point_that_stands_twice_is_refused(key: str, twice: list[object]) -> None:
+    raw = default()
+    raw["attributes"]["labels"][key] = twice
+    with pytest.raises(ConfigError, match=rf"attributes\.labels\.{key}: found .*expected each once"):
         load_config(raw)
 
 

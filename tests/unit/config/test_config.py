@@ -187,7 +187,9 @@ def test_a_value_that_cannot_be_is_named_with_those_that_can(key: str, value: An
     ],
 )
 def test_a_method_without_a_scale_is_refused(key: str, method: str, scales: str, sweep: str) -> None:
-    said = refusal(changed(key, ["unguided", method]))
+    raw, (section, methods) = changed(f"{scales}.{method}", None), key.split(".")
+    raw[section][methods] = ["unguided", method]
+    said = refusal(raw)
     expected = f"{scales}.{method}: found null, expected a number, since methods lists {method}; any serves `snakemake"
     assert f"\n  {expected} {sweep}`" in said
 
@@ -195,7 +197,7 @@ def test_a_method_without_a_scale_is_refused(key: str, method: str, scales: str,
 def test_a_scale_that_is_not_given_changes_no_identity() -> None:
     config = load_config(default())
     scales = [target.guidance_scale for target in config.attributes.targets]
-    scales += [preset.guidance_scale for preset in config.masks.presets.values()]
+    scales.append(config.masks.presets["released"].guidance_scale)
     assert not [found for found in scales if "direct" in found.model_dump_json()]
     assert "direct" in type(scales[0])(exact=1, readout=1, direct=3).model_dump_json()
 
@@ -262,7 +264,7 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
             "baselines.diffae: found null, expected a recipe, since attributes.methods has diffae"),
         ({"attributes": {"methods": ["unguided", "d2c"]}, "baselines": {"candidate_units": 3}},
             "baselines.candidate_units: found 3, expected at least 4: a classifier chooses"),
-        ({"masks": {"methods": ["unguided", "diffae"]}},
+        ({"masks": {"methods": ["unguided", "diffae"], "presets": {"label_100": {"guidance_scale": {"diffae": None}}}}},
             "masks.presets.label_100.guidance_scale.diffae: found null, expected a number, since methods lists diffae"),
         ({"masks": {"methods": ["d2c"], "presets": {"label_100": {"guidance_scale": {"d2c": 1}}}}, "baselines": None,
             "attributes": {"methods": ["unguided"]}},
@@ -425,6 +427,28 @@ def test_a_preset_changes_steps_clipping_and_the_training_of_its_heads_and_has_r
     assert rows == [("unguided", 0), ("exact", 20), ("clean_image", 20)]
     readers = [reader for reader, preset in config.masks.noise_rows if preset == "released"]
     assert readers == ["exact"], "the clean-image network is one for all presets"
+
+
+def test_guides_that_look_at_noise_are_those_that_draw_rows_of_a_preset() -> None:
+    masks = {"methods": ["unguided", "direct"], "presets": {"label_500": {"methods": ["direct"]}}}
+    config = load_config(default(masks=masks))
+    assert config.masks
+    assert config.masks.noise_rows == [("exact", "label_500"), ("exact", "label_100"), ("judge", "label_100")]
+
+
+def test_a_refinement_has_a_seed_of_its_own_and_a_training_before_it() -> None:
+    recipe = default()["denoiser"]["training"] | {"seed": 1}
+    assert load_config(default(denoiser={"refinement": recipe})).denoiser.images_seen == 2 * recipe["num_images"]
+    with pytest.raises(ConfigError, match=r"refinement\.seed: found 0, expected another"):
+        load_config(default(denoiser={"refinement": recipe | {"seed": 0}}))
+
+
+def test_latents_are_not_clipped_by_a_preset() -> None:
+    raw = default()
+    update_config(raw, yaml.safe_load(Path("config/latent.yaml").read_text()))
+    raw["masks"]["presets"]["label_100"]["clip_sample"] = True
+    with pytest.raises(ConfigError, match=r"masks\.presets\.label_100\.clip_sample: found true, expected false"):
+        load_config(raw)
 
 
 def test_the_main_preset_has_every_method() -> None:

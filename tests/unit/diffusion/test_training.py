@@ -306,7 +306,7 @@ def test_the_job_reads_a_split_and_writes_a_denoiser_with_its_schedule(
 def test_a_refinement_begins_at_the_average_of_the_first_training(
     config: Callable[..., DenoiserConfig], tmp_path: Path
 ) -> None:
-    """At rate zero it is the start; with a rate it moves; its identity holds the start's; it goes on after a stop."""
+    """At rate zero it is the start; with a rate it moves; another start is another training."""
     split = ImageSet(IMAGES, torch.arange(10), pd.DataFrame({"A": [True, False] * 5}))
     save_image_set(split, tmp_path / "train.parquet", {})
     plain = config()

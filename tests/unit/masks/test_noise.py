@@ -135,7 +135,7 @@ def test_the_figure_has_a_line_for_each_guide_and_real_images_at_its_left(files:
     legend = axis.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == [
-        "exact, p", "readout, p", "clean_image, p", "judge, 4 pairs"
+        "exact, p, 4 pairs", "readout, p, 4 pairs", "clean_image, p, 4 pairs", "judge"
     ]  # fmt: skip
     drawn = {float(value) for line in axis.lines for value in line.get_ydata()}  # type: ignore[union-attr]
     assert set(pd.concat(rows)["miou"]) <= drawn

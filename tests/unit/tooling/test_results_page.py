@@ -63,9 +63,10 @@ def test_the_order_of_guides_is_that_of_the_main_rows_alone() -> None:
 def test_opinions_are_those_at_the_ends_of_the_sweep() -> None:
     scales, own, other = [3, 1, 2], [0.9, 0.5, 0.1], [0.2, 0.4, 0.8]
     sweep = pd.DataFrame({"method": "exact", "guidance_scale": scales, "own_miou": own, "tuning_miou": other, "n": 24})
-    said = claims.own_opinion(sweep)
-    assert said.loc["exact"].tolist() == [24, "0.50 to 0.90", "0.40 to 0.20"]
-    assert said.index.name == "guide, lambda 1 to 3"
+    latents = sweep.assign(method="d2c", guidance_scale=[0.1, 100, 10])
+    said = claims.own_opinion(pd.concat([sweep, latents]))
+    assert said.loc["exact"].tolist() == [24, "1 to 3", "0.50 to 0.90", "0.40 to 0.20"]
+    assert said.loc["d2c"].tolist() == [24, "0.1 to 100", "0.90 to 0.50", "0.20 to 0.40"], "candidates of its own"
 
 
 def classes(**top1: float) -> pd.DataFrame:

@@ -40,6 +40,12 @@ def curve_weights(wildcards):
     return f"<results>/attributes/labels/heads/{head}/<weights>"
 
 
+def curve_is_possible(wildcards):
+    if CONFIG.attributes.curve_problem:
+        raise WorkflowError(CONFIG.attributes.curve_problem)
+    return []
+
+
 def curve_heads(wildcards):
     curve, learned = CONFIG.attributes.labels, f"{learned_as(wildcards.mode)}/{wanted_attribute(wildcards)}"
     return [

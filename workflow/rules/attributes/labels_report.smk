@@ -22,8 +22,6 @@ rule judge_label_curve:
         "<benchmarks>/judge_label_curve/{mode}/{target}.tsv"
     conda:
         "../../../envs/evaluation.yaml"
-    resources:
-        gpu=1,
     params:
         settings=settings("attributes.labels"),
         target=lambda wildcards: target_of(wildcards).model_dump_json(),
@@ -41,8 +39,9 @@ use rule make_attributes_sweep_table as make_attributes_labels_table with:
         [
             f"<results>/attributes/labels/{mode}/{target.name}.csv"
             for mode in CURVE.methods
-            for target in CONFIG.attributes.wanting
+            for target in CONFIG.attributes.curve_targets
         ],
+        curve_is_possible,
     output:
         report(
             "<results>/tables/attributes_labels.csv",

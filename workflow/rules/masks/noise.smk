@@ -3,7 +3,6 @@
 # out: <results>/masks/noise/{reader}/{preset}.csv, <results>/tables/masks_noise.csv, <results>/figures/masks_noise.*
 
 LOOKING = {**GUIDES, "judge": "<results>/masks/segmenters/judge/<weights>"}
-SEEN_BY = {"judge": CONFIG.splits["judge"]}  # pairs; by the others, those of the table
 
 
 rule evaluate_mask_noise:
@@ -25,7 +24,7 @@ rule evaluate_mask_noise:
         gpu=1,
     params:
         settings=settings("masks.noise"),
-        shots=lambda wildcards: SEEN_BY.get(wildcards.reader, CONFIG.masks.shots),
+        shots=lambda wildcards: 0 if wildcards.reader == "judge" else CONFIG.masks.shots,  # it has a split of its own
         replicates=CONFIG.evaluation.bootstrap,
         denoiser=subpath(input.denoiser, parent=True),
         guide=subpath(input.guide, parent=True),

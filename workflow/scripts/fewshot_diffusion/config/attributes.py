@@ -168,9 +168,18 @@ class LabelCurveConfig(Section):
     methods: list[Literal["exact", "readout", "direct"]] = Field(
         min_length=1, description="By the guidance_scale of the row."
     )
-    numbers: list[Positive] = Field(min_length=1, description="Labelled images with it, and as many without.")
-    draws: Positive = Field(description="Draws of these images from their pool; the first is that of the table.")
+    numbers: list[Positive] = Field(
+        min_length=1, description="Labelled images with the attribute, and as many without; head.folds or more."
+    )
+    draws: Positive = Field(description="Draws of these images from their pool, by head.shots_seed and the next seeds.")
     units: Positive = Field(description="Work units for each method, row, number and draw.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "LabelCurveConfig":
+        for key, found in (("numbers", self.numbers), ("methods", self.methods)):
+            if len(set(found)) != len(found):
+                raise ValueError(f"{key}: found {found}, expected each once")
+        return self
 
 
 def _or_names(schema: dict[str, Any]) -> None:
@@ -221,9 +230,33 @@ class AttributesConfig(Section):
         return [target for target in self.targets if target.share is not None]
 
     @property
-    def wanting(self) -> list[TargetConfig]:
-        """Rows that want an attribute; all, if none does."""
-        return [target for target in self.targets if target.value] or self.targets
+    def curve_targets(self) -> list[TargetConfig]:
+        """Rows of the curve of labels: those that want an attribute whose labels are drawn."""
+        return [target for target in self.targets if target.value and target.attribute not in self.shots_file]
+
+    @property
+    def curve_problem(self) -> str:
+        """Why there is no curve of labels, if there is none."""
+        curve = self.labels
+        if not self.curve_targets:
+            return "attributes.targets: found no row with value true whose labels are drawn, expected one for the curve"
+        if (fewest := min(curve.numbers)) < self.head.folds:
+            return (
+                f"attributes.labels.numbers: found {fewest}, expected at least head.folds ({self.head.folds}): "
+                "penalties are cross-validated on the shots"
+            )
+        lacking = [
+            (target.name, method)
+            for target in self.curve_targets
+            for method in curve.methods
+            if getattr(target.guidance_scale, method) is None
+        ]
+        if lacking:
+            name, method = lacking[0]
+            return (
+                f"attributes.targets, {name}: guidance_scale.{method} is missing, since labels.methods lists {method}"
+            )
+        return ""
 
     @property
     def steering_tap(self) -> str:
@@ -236,15 +269,6 @@ class AttributesConfig(Section):
         return self.head.model_copy(update=changes)
 
     @model_validator(mode="after")
-    def _enough_to_validate(self) -> "AttributesConfig":
-        if (fewest := min(self.labels.numbers)) < self.head.folds:
-            raise ValueError(
-                f"labels.numbers: found {fewest}, expected at least head.folds ({self.head.folds}): penalties are "
-                "cross-validated on the shots"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _own_shots_are_used(self) -> "AttributesConfig":
         known = sorted({target.attribute for target in self.targets})
         if unknown := sorted(set(self.shots_file) - set(known)):
@@ -253,9 +277,8 @@ class AttributesConfig(Section):
 
     @model_validator(mode="after")
     def _scaled(self) -> "AttributesConfig":
-        steered = list(dict.fromkeys([*self.modes, *self.labels.methods]))
         for position, target in enumerate(self.targets):
-            require_scales(f"targets.{position}.guidance_scale", target.guidance_scale, steered, "attributes")
+            require_scales(f"targets.{position}.guidance_scale", target.guidance_scale, self.modes, "attributes")
         return self
 
     @model_validator(mode="after")

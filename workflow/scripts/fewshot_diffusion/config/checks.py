@@ -73,6 +73,9 @@ def _latent(config: "Config") -> Iterator[str]:
         return
     if config.sampling.clip_sample:
         yield "sampling.clip_sample: found true, expected false: denoiser.latent draws latents, which are not in -1..1"
+    for name, preset in config.masks.presets.items() if config.masks else ():
+        if preset.clip_sample:
+            yield f"masks.presets.{name}.clip_sample: found true, expected false: latents are not in -1..1"
     if config.classes:
         yield "classes: found a section, expected null: it fine-tunes denoisers of pixels alone"
     if latent.source != "train" or latent.model is None:

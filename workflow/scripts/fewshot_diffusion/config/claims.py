@@ -53,7 +53,7 @@ class ClaimConfig(Section):
     expected: Literal["above", "below"]
     judge: str = Field(description="Judge or extractor.")
     draws: int = Field(default=1, ge=1, description="Draws of the labels behind the value.")
-    command: str
+    command: str = Field(description="What makes the table; `--configfile` of a data set's overlay is added.")
 
     @model_validator(mode="after")
     def _beside_differs(self) -> Self:
@@ -65,6 +65,9 @@ class ClaimConfig(Section):
 class ClaimsConfig(Section):
     """All claims."""
 
+    overlays: dict[Name, str] = Field(
+        default_factory=dict, description="Data set -> the overlay that its tables are made with; of others, none."
+    )
     claims: list[ClaimConfig]
     not_attempted: list[NotAttemptedConfig] = Field(default_factory=list)
 

@@ -100,13 +100,14 @@ class DenoiserConfig(Section):
         None,
         exclude_if=lambda found: found is None,
         description="A second training, which begins at the moving average of the first: a lower rate, timesteps of "
-        "which more are low, a seed of its own. null: none.",
+        "which more are low, a seed of its own. null: none. As training, for what is trained here or stored.",
     )
 
     @property
     def images_seen(self) -> int:
         """Images seen in training, those of the refinement with them."""
-        return self.training.num_images + (self.refinement.num_images if self.refinement else 0)
+        refined = self.refinement if self.source in ("train", "store") else None
+        return self.training.num_images + (refined.num_images if refined else 0)
 
     @property
     def latent_recipe(self) -> LatentRecipeConfig:
@@ -121,6 +122,11 @@ class DenoiserConfig(Section):
             raise ValueError("folder: denoiser.source is 'folder', expected the path of a weights folder")
         if self.source == "checkpoint" and self.checkpoint is None:
             raise ValueError("checkpoint: denoiser.source is 'checkpoint', expected its layout, file and shape")
+        if self.refinement and self.refinement.seed == self.training.seed:
+            raise ValueError(
+                f"refinement.seed: found {self.refinement.seed}, expected another than training.seed: both would draw "
+                "the same noise"
+            )
         if (self.source == "latent") != (self.latent is not None):
             raise ValueError("latent: expected a section where denoiser.source is 'latent', and null elsewhere")
         return self

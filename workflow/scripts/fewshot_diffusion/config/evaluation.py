@@ -19,8 +19,8 @@ class ExtractorConfig(Section):
     lowpass: Annotated[float, Field(gt=0, le=20)] | None = Field(
         None,
         exclude_if=lambda sigma: sigma is None,
-        description="Standard deviation, pixels, of a Gaussian that all images pass first, real ones too: such a "
-        "distance sees no grain. The name of the extractor says so.",
+        description="Standard deviation, pixels, of a Gaussian that all images pass first, real ones too: "
+        "grain counts less. The name of the extractor says so.",
     )
 
     @property

@@ -68,7 +68,7 @@ class MaskTrainingConfig(Section):
 class MaskPresetConfig(MaskTapsConfig):
     """What the mask head reads, and how samples follow it."""
 
-    methods: list[MaskMethod] | None = Field(
+    methods: Annotated[list[MaskMethod], Field(min_length=1)] | None = Field(
         None, exclude_if=lambda methods: methods is None, description="Rows of this preset; null: of every method."
     )
     training: MaskTrainingConfig | None = Field(
@@ -170,6 +170,7 @@ class MaskNoiseConfig(Section):
     images: Positive = Field(description="Real images: the first of the split controls, fewer if it has fewer.")
     timesteps: list[Timestep] = Field(min_length=1, description="Noise levels, beside no noise.")
     precision: Precision = "auto"
+    feature_batch: FeatureBatch = None
 
 
 class LatentDecoderConfig(Section):
@@ -248,14 +249,14 @@ class MasksConfig(Section):
     @property
     def noise_rows(self) -> list[tuple[str, str]]:
         """Who looks at noisy images, and by which preset: all that learned for the table, and the judge."""
-        learned = list(dict.fromkeys(learned_as(name) for name in self.guided if name in self.of_denoiser))
-        heads = [
-            (name, preset)
-            for name in learned
+        looking = [
+            (learned_as(method), self.preset if learned_as(method) == "clean_image" else preset)
+            for method in self.guided
+            if method in self.of_denoiser
             for preset, chosen in self.presets.items()
-            if name != "clean_image" and chosen.draws(name)
+            if chosen.draws(method)
         ]
-        return [*heads, *((name, self.preset) for name in learned if name == "clean_image"), ("judge", self.preset)]
+        return [*dict.fromkeys(looking), ("judge", self.preset)]
 
     def head_of(self, preset: str) -> MaskHeadConfig:
         """Return how the heads of a preset are trained."""

@@ -116,7 +116,9 @@ class Splits:
 def shortfalls(config: Config, splits: Splits) -> Iterator[Shortfall]:
     """Yield every kind of images of which a split has too few."""
     if config.denoiser.source == "train":
-        yield from _of_size(splits, "train", config.denoiser.training.batch_size, "denoiser.training.batch_size")
+        for key in ("training", "refinement") if config.denoiser.refinement else ("training",):
+            size = getattr(config.denoiser, key).batch_size
+            yield from _of_size(splits, "train", size, f"denoiser.{key}.batch_size")
     if config.attributes:
         yield from _attributes(config, config.attributes, splits)
     if config.masks:

@@ -32,7 +32,8 @@ def draw_shots(pool: ImageSet, attribute: str, positive_shots: int, negative_sho
         if len(ids) < wanted:
             raise DataError(
                 f"{attribute}={label}: {wanted} shots are asked for, the pool of {len(pool)} images has {len(ids)}. "
-                "Lower attributes.head.positive_shots / negative_shots or raise attributes.splits.shots."
+                "Lower attributes.head.positive_shots / negative_shots (of the curve: attributes.labels.numbers), or "
+                "raise attributes.splits.shots."
             )
         chosen = ids[torch.randperm(len(ids), generator=stream)[:wanted]]
         parts.append(pd.DataFrame({"id": chosen.sort().values.numpy(), "label": label}))

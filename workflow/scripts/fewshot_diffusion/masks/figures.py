@@ -158,7 +158,7 @@ def noise_figure(table: pd.DataFrame) -> Figure:
     place = {level: i + 1 for i, level in enumerate(levels)}  # evenly: what matters happens in the first third
     for k, ((method, preset, shots), rows) in enumerate(table.groupby(["method", "preset", "shots"], sort=False)):
         real, noisy = rows[rows["seen"] == "real"], rows[rows["seen"] != "real"].sort_values("timestep")
-        label = f"{method}, {shots:,} pairs" if method == "judge" else f"{method}, {preset}"
+        label = method if method == "judge" else f"{method}, {preset}, {shots} pairs"
         colour, line = ("black", "--") if method == "judge" else (f"C{k}", "-")
         for part, where in ((noisy, noisy["timestep"].astype(int).map(place)), (real, [0] * len(real))):
             bars = [part["miou"] - part["ci_low"], part["ci_high"] - part["miou"]]

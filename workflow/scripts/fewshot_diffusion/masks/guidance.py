@@ -116,7 +116,7 @@ class _HeadGuide(MaskGuide):
     def segment(self, images: Tensor) -> Tensor:
         found = []
         timestep = self.head.timesteps[0]
-        for k, batch in enumerate(images.split(BATCH_SIZE)):
+        for k, batch in enumerate(images.split(self.denoiser.runtime.feature_batch or BATCH_SIZE)):
             with torch.no_grad():
                 samples = self._seen(self.denoiser.encode(batch), k)
                 maps = self.denoiser.features(samples, timestep, self.head.modules_tapped)

@@ -70,7 +70,7 @@ def evaluate_mask_noise(
         DataError: If an image has no mask.
         WeightsError: If the guide was made for another row, denoiser or classes.
     """
-    runtime = make_runtime(device, settings.precision, cpu_threads=1)
+    runtime = make_runtime(device, settings.precision, cpu_threads=1, feature_batch=settings.feature_batch)
     denoiser, wanted = load_denoiser(files.denoiser, runtime), load_masks(files.masks).first(settings.images)
     images = load_image_set(files.images).by_ids(wanted.ids.tolist()).pixels
     guide = _guide_of(row, files.guide, denoiser, wanted.classes)
@@ -89,7 +89,7 @@ def found_while_sampling(guide: MaskGuide, x_t: Tensor, timestep: int, denoiser:
     """
     alpha_bar_t = make_scheduler(denoiser.schedule).alphas_cumprod[timestep].to(x_t.device)
     read, found = guide.scored(lambda logits: logits), []
-    for batch in x_t.split(BATCH_SIZE):
+    for batch in x_t.split(denoiser.runtime.feature_batch or BATCH_SIZE):
         with torch.no_grad():
             _, logits = read(batch, timestep, alpha_bar_t)
         found.append(masks_at(logits.argmax(1).to(torch.uint8), denoiser.image_size).cpu())

@@ -165,7 +165,7 @@ class MobileNetV2Extractor(_ImageNetExtractor):
 
 @dataclass(frozen=True)
 class LowPassed:
-    """Features of images that passed a Gaussian: they do not see grain, in real and generated images alike.
+    """Features of images that passed a Gaussian, real and generated ones alike: grain counts less in them.
 
     Attributes:
         extractor: The network.

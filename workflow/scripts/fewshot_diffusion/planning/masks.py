@@ -80,10 +80,16 @@ def evaluate(run: Run, _method: str, _preset: str, _shots: str) -> Work:
 
 
 def evaluate_noise(run: Run, reader: str, preset: str) -> Work:
-    """Find masks in real images at every noise level: a guided step of each, without its gradient."""
+    """Find masks in real images at every noise level: the pass that predicts the noise, and what the guide reads."""
     section = _section(run)
     number = min(section.noise.images, run.images("controls")) * (1 + len(section.noise.timesteps))
-    return Work(number * _step(run, "clean_image" if reader == "judge" else reader, preset))
+    if reader == "judge":
+        return Work(number * (run.networks.forward + _measured(run)))
+    if reader == "clean_image":
+        image = on_image(_segmenter(run, section.clean_image), run.config.data.image_size)
+        return Work(number * (run.networks.forward + image))
+    features = run.networks.to_taps(tuple(section.presets[preset].taps)) if reader == "exact" else 0
+    return Work(number * (run.networks.forward + features))
 
 
 def describe_controls(run: Run) -> Work:

@@ -39,7 +39,9 @@ def claim_table(claims: ClaimsConfig, results: Path, published: Path) -> pd.Data
     rows: list[dict[str, Any]] = []
     for claim in claims.claims:
         about = {"name": claim.name, "claim": claim.claim, "published": said_of(claim.published, paper)}
-        rows += [{**about, **found} for data_set in claim.data_sets for found in claim_rows(claim, results, data_set)]
+        for data_set in claim.data_sets:
+            command = " --configfile ".join([claim.command, *filter(None, [claims.overlays.get(data_set)])])
+            rows += [{**about, **found, "command": command} for found in claim_rows(claim, results, data_set)]
     for other in claims.not_attempted:
         about = {"name": other.name, "claim": other.claim, "published": said_of(other.published, paper)}
         rows.append({**about, "status": NOT_ATTEMPTED, "note": other.note, "command": other.command})
@@ -68,7 +70,7 @@ def claim_rows(claim: ClaimConfig, results: Path, data_set: str) -> list[dict[st
         rows.append(
             {
                 "data_set": data_set,
-                "row": ", ".join(str(row[column]) for column in claim.each),
+                "row": ", ".join(_cell(row[column]) for column in claim.each),
                 **dict(zip(("ours", "ci_low", "ci_high"), found, strict=True)),
                 "beside": _in_words(claim.beside) if claim.beside else "0",
                 **dict(zip(("beside_value", "beside_low", "beside_high"), other, strict=True)),
@@ -78,7 +80,6 @@ def claim_rows(claim: ClaimConfig, results: Path, data_set: str) -> list[dict[st
                 "judge": claim.judge,
                 "status": f"{row.get('kind', 'scaled-down')}: {verdict}",
                 "note": _note(found, other),
-                "command": claim.command,
                 "file": f"{results.name}/{data_set}/tables/{claim.table}",
                 "cell": f"{_in_words(where)}; {claim.value}",
             }
@@ -170,4 +171,9 @@ def _number_behind(row: Row) -> int:
 
 
 def _in_words(where: Mapping[str, Cell]) -> str:
-    return ", ".join(f"{column} {cell}" for column, cell in where.items())
+    return ", ".join(f"{column} {_cell(value)}" for column, value in where.items())
+
+
+def _cell(value: Cell) -> str:
+    """Return a cell as text; a whole number of a column that has empty cells was read as a float."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -179,15 +179,19 @@ def robustness(table: pd.DataFrame, method: str = STEERED[0], other: str = "clea
 
 def own_opinion(sweep: pd.DataFrame) -> pd.DataFrame:
     """Return what stronger guidance changes in the opinion of what guides, and in that of an independent segmenter."""
-    ends = sweep["guidance_scale"].min(), sweep["guidance_scale"].max()
-    low, high = (
-        sweep[sweep["guidance_scale"] == end].set_index("method")[["own_miou", "tuning_miou"]].map("{:.2f}".format)
-        for end in ends
-    )
-    names = ["mIoU by the guide itself", "mIoU by an independent segmenter"]
-    said: pd.DataFrame = (low + " to " + high).set_axis(names, axis=1)
-    said.insert(0, "n", sweep.groupby("method")["n"].min())
-    return said.rename_axis(f"guide, lambda {ends[0]:g} to {ends[1]:g}")
+    ordered = sweep.sort_values("guidance_scale").groupby("method", sort=False)
+    low, high = ordered.first(), ordered.last()  # of each method's own candidates
+
+    def ends(column: str, shape: str) -> "pd.Series[str]":
+        return low[column].map(shape.format) + " to " + high[column].map(shape.format)
+
+    columns = {
+        "n": ordered["n"].min(),
+        "lambda": ends("guidance_scale", "{:g}"),
+        "mIoU by the guide itself": ends("own_miou", "{:.2f}"),
+        "mIoU by an independent segmenter": ends("tuning_miou", "{:.2f}"),
+    }
+    return pd.DataFrame(columns).reindex(sweep["method"].unique()).rename_axis("guide")
 
 
 def main_accuracy(table: pd.DataFrame) -> pd.DataFrame:

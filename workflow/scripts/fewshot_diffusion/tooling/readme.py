@@ -39,7 +39,7 @@ def extractors_view(table: pd.DataFrame) -> pd.DataFrame:
     for rows in kernel_rows_by_extractor(table):
         name, found = rows["metric"].iloc[0], rows.set_index(key)
         columns[name] = _distance_cells(found, metric_of(name).digits)
-        if (beside := found.dropna(subset="minus_unguided")).size:
+        if "minus_unguided" in found and (beside := found.dropna(subset="minus_unguided")).size:
             columns[f"{name} less unguided's"] = _difference_cells(beside, metric_of(name).digits)
     return pd.DataFrame(columns).reindex(found.index).fillna("").reset_index("method")
 

@@ -193,7 +193,8 @@ def _masks_part(results: Path) -> str:
             blocks.append(_picture("mIoU against the number of image-mask pairs", "masks_shots"))
         if (noise := tables / "masks_noise.csv").is_file():
             found, picture = read_csv(noise), _picture("What guides find by noise level", "masks_noise", data_set)
-            blocks += [texts.NOISE, noise_section(found), _paragraph(claims.robustness(found)), picture]
+            said = [_paragraph(claims.robustness(found))] if {"exact", "clean_image"} <= set(found["method"]) else []
+            blocks += [texts.NOISE, noise_section(found), *said, picture]
     return "\n\n".join([*blocks, _more("masks_sweep", "how lambda was chosen, by another segmenter")])
 
 

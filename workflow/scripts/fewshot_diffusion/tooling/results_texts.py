@@ -29,7 +29,7 @@ EXTRACTORS = """\
 ### By other networks, and without grain
 
 One distance is one network's view. `lowpass` says by how many pixels a Gaussian smoothed all images first, real ones too:
-such a distance sees what is drawn, and not how clean it is."""
+such a distance sees less of the grain, and less of fine detail."""
 
 SHARES = """\
 ### Wanted shares
@@ -41,7 +41,8 @@ are the same for both rows."""
 LABELS = """\
 ### Fewer labels, and more
 
-Heads of fewer and of more labelled images, each of several draws, steer by the lambda that was chosen for 50 + 50."""
+Heads of fewer and of more labelled images, each of several draws from one pool, steer by the table's lambda, which was
+chosen for its number of labels. Draws of many share images, since the pool is finite."""
 
 LATENTS = """\
 ### Models whose latent is learnt
@@ -62,9 +63,10 @@ MASKS = """\
 mIoU is the agreement of the wanted mask with the one that an independent segmenter, trained on other images, finds on
 the sample. Diversity is the mean distance between features of two samples of one mask; the kernel distance is to real
 images without these masks, its floor that of the real images of these masks. `clean_image` is guidance by a network that
-saw the same pairs as clean images, `controlnet` a trainable copy of the encoder that learned from them. `released` is the
-released recipe with our denoiser and image size; `label_500` shares its feature label, upsampling, eta and interval,
-`label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are networks of
+saw the same pairs as clean images, `controlnet` a trainable copy of the encoder that learned from them. `released` has the
+released recipe's label, upsampling, head training, steps, eta, clipping and lambda, with our denoiser, taps and image size
+(lambda weighs a mean over fewer pixels) and a rate that decays; `label_500` shares its feature label, upsampling, eta and
+interval, `label_100` differs in label, upsampling, sampling and lambda. The judge and the guide of `clean_image` are networks of
 one architecture, not of one training, which may flatter it."""
 
 OPINIONS = """\
