@@ -21,7 +21,8 @@ from ..storage.tables import read_csv
 from ..storage.tensors import pixel_digest
 
 COLUMNS = 6  # masks to show, at most
-SEEDS = 2  # samples of each mask and method, at most
+SEEDS = 2  # samples of each mask and method, at most; of many methods, one
+MANY = 6  # methods
 LABEL_INCHES = 1.1
 
 
@@ -73,7 +74,7 @@ def draw_masks_figure(
     for method, path in zip(methods, files.samples, strict=True):
         expected = {"method": method, "preset": preset, "shots": shots, "masks": pixel_digest(masks.masks)}
         images = load_samples([path], expected=expected).pixels
-        for k in range(min(SEEDS, len(images) // len(masks))):
+        for k in range(min(SEEDS if len(methods) < MANY else 1, len(images) // len(masks))):
             first = k * len(masks)
             label = f"{method}\nsample {k + 1} of each mask, n = {len(images)}"
             rows.append((label, images[first : first + len(shown)]))
