@@ -182,8 +182,8 @@ def test_a_value_that_cannot_be_is_named_with_those_that_can(key: str, value: An
     ("key", "method", "scales", "sweep"),
     [
         ("attributes.methods", "direct", "attributes.targets.0.guidance_scale", "attributes_sweep"),
-        ("masks.methods", "direct", "masks.presets.label_500.guidance_scale", "masks_sweep"),
-        ("masks.methods", "clean_image_direct", "masks.presets.label_500.guidance_scale", "masks_sweep"),
+        ("masks.methods", "direct", "masks.presets.label_100.guidance_scale", "masks_sweep"),
+        ("masks.methods", "clean_image_direct", "masks.presets.label_100.guidance_scale", "masks_sweep"),
     ],
 )
 def test_a_method_without_a_scale_is_refused(key: str, method: str, scales: str, sweep: str) -> None:
