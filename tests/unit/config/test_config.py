@@ -430,7 +430,10 @@ def test_a_preset_changes_steps_clipping_and_the_training_of_its_heads_and_has_r
 
 
 def test_guides_that_look_at_noise_are_those_that_draw_rows_of_a_preset() -> None:
-    masks = {"methods": ["unguided", "direct"], "presets": {"label_500": {"methods": ["direct"]}}}
+    masks = {
+        "methods": ["unguided", "direct"],
+        "presets": {"label_500": {"methods": ["direct"], "guidance_scale": {"direct": 25}}},
+    }
     config = load_config(default(masks=masks))
     assert config.masks
     assert config.masks.noise_rows == [("exact", "label_500"), ("exact", "label_100"), ("judge", "label_100")]
