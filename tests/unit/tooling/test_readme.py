@@ -103,6 +103,7 @@ def test_what_guides_see_in_noise_stands_by_level_and_in_words() -> None:
     assert "| guide | pairs | real image | t = 100 | t = 500 |" in text
     assert "| exact, p | 20 | 0.800 [0.78, 0.82] | 0.700 [0.68, 0.72] | 0.300 [0.28, 0.32] |" in text
     assert "| readout, p | 20 |  | 0.500 [0.48, 0.52] |  |" in text and "| judge | 6000 | 0.900 [0.88, 0.92] |" in text
+    assert claims.noise_places(noise_table()) == {-1: "ahead of", 100: "level with", 500: "behind"}
     said = claims.robustness(noise_table())
     assert said.startswith("On real images `exact` is ahead of `clean_image`, which learned from the same pairs;")
     assert "level with it at t = 100, behind it at t = 500." in said

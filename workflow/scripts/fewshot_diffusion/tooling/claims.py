@@ -157,22 +157,33 @@ def order_of_guides(table: pd.DataFrame) -> str:
     )
 
 
-def robustness(table: pd.DataFrame, method: str = STEERED[0], other: str = "clean_image") -> str:
-    """Say where a guide's own masks are ahead of another's: on real images, and on estimates by noise level."""
+def noise_places(table: pd.DataFrame, method: str = STEERED[0], other: str = "clean_image") -> dict[int, str]:
+    """Return where a guide's own masks stand beside another's: noise level, -1 for real images -> in words.
+
+    Args:
+        table: What guides find, a row for each and noise level.
+        method: The guide, by the preset of the other one.
+        other: What it is compared with.
+    """
     preset = table.loc[table["method"] == other, "preset"].iloc[0]
     rows = table[table["preset"] == preset].assign(level=table["timestep"].fillna(-1).astype(int))
     bounds = rows.set_index(["method", "level"])[["ci_low", "ci_high"]]
     ours, theirs = bounds.loc[method], bounds.loc[other]
-    places = {level: "level with" for level in ours.index}
+    places = dict.fromkeys(ours.index, "level with")
     places |= dict.fromkeys(ours.index[ours["ci_low"] > theirs["ci_high"]], "ahead of")
-    places |= dict.fromkeys(ours.index[ours["ci_high"] < theirs["ci_low"]], "behind")
+    return places | dict.fromkeys(ours.index[ours["ci_high"] < theirs["ci_low"]], "behind")
+
+
+def robustness(table: pd.DataFrame) -> str:
+    """Say where the masks of ``exact`` are ahead of a clean-image network's: on real images, and by noise level."""
+    places = noise_places(table)
     real = places.pop(-1)
     said = [
         f"{place} it at t = {', '.join(str(level) for level in places if places[level] == place)}"
         for place in dict.fromkeys(places.values())
     ]
     return (
-        f"On real images `{method}` is {real} `{other}`, which learned from the same pairs; on the estimates "
+        f"On real images `exact` is {real} `clean_image`, which learned from the same pairs; on the estimates "
         f"{', '.join(said)}. Level means that the intervals overlap."
     )
 

@@ -114,6 +114,11 @@ def _masks_row(tables: Path) -> list[str]:
         f"samples follow masks: {claims.ahead_of(rows, 'unguided')}; ahead of the clean-image network: "
         f"{claims.ahead_of(rows, 'clean_image')}; of ControlNet: {claims.ahead_of(rows, 'controlnet')}"
     )
+    if (noise := tables / "masks_noise.csv").is_file():
+        places = list(claims.noise_places(read_csv(noise)).values())
+        holds += (
+            f"; finding masks in noisy estimates: ahead of it at {places.count('ahead of')} of {len(places)} levels"
+        )
     return ["samples follow masks, baselines fail (pictures alone)", found, holds, "`snakemake --cores 8 masks`"]
 
 
