@@ -83,8 +83,7 @@ include: "explorer/page.smk"
 
 EVERYTHING = [getattr(rules, name).input for name in CONFIG.experiments]
 
-# The README's picture shows what two of them make.
-if CONFIG.attributes and CONFIG.attributes.modes and CONFIG.masks and CONFIG.masks.guided:
+if CONFIG.masks and CONFIG.masks.guided:
 
     include: "figures.smk"
 

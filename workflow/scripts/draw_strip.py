@@ -1,4 +1,4 @@
-"""Draw wanted masks over samples that follow them, and unguided over steered samples of the same seeds."""
+"""Draw wanted masks over samples that follow them."""
 
 from fewshot_diffusion import cli
 from fewshot_diffusion.tooling.strip import draw_strip

@@ -7,16 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewshot_diffusion.config.attributes import AttributeScalesConfig, TargetConfig
 from fewshot_diffusion.data.mask_set import MaskSet, save_masks
 from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
 from fewshot_diffusion.errors import CorruptFileError
-from fewshot_diffusion.metrics.descriptions import NO_COST, Description, save_description
 from fewshot_diffusion.storage.tensors import pixel_digest
-from fewshot_diffusion.tooling.strip import Block, Followed, Steered, draw_strip, strip_figure
-
-SCALES = AttributeScalesConfig(exact=1, readout=1)
-TARGET = TargetConfig(name="Blond", attribute="Blond", value=True, label="Blond", guidance_scale=SCALES)
+from fewshot_diffusion.tooling.strip import Block, Followed, draw_strip, strip_figure
 
 
 def grey(*levels: int) -> Tensor:
@@ -24,17 +19,13 @@ def grey(*levels: int) -> Tensor:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Followed, Steered]:
+def files(tmp_path: Path) -> Followed:
     wanted = MaskSet(grey(0, 1, 2)[:, 0].contiguous(), torch.arange(3), ["background", "skin", "hair"])
     save_masks(wanted, tmp_path / "masks", {})
     about = {"method": "exact", "preset": "main", "shots": 20, "masks": pixel_digest(wanted.masks[:2])}
     save_samples(SampleSet(grey(10, 20, 30, 40), torch.arange(4), 1.0), tmp_path / "samples", about)
-    for method in ("unguided", "exact"):
-        described = Description(method, torch.arange(2), {}, {}, grey(50, 51), NO_COST)
-        save_description(described, tmp_path / method / "Blond.safetensors", {"attribute": "Blond", "value": True})
     places = {"masks": tmp_path / "masks", "samples": tmp_path / "samples"}
-    followed = Followed(**places, wanted=2, follower="exact", preset="main", shots=20)
-    return followed, Steered(descriptions=tmp_path, targets=[TARGET], method="exact")
+    return Followed(**places, wanted=2, follower="exact", preset="main", shots=20)
 
 
 def test_rows_stand_above_each_other_in_order() -> None:
@@ -44,18 +35,12 @@ def test_rows_stand_above_each_other_in_order() -> None:
     assert [set(axes.images[0].get_array().flatten()) for axes in (upper, lower)] == [{1, 2, 255}, {3, 4, 255}]
 
 
-def test_a_strip_is_written_in_every_format(files: tuple[Followed, Steered], tmp_path: Path) -> None:
-    draw_strip(*files, [tmp_path / "strip.png", tmp_path / "strip.pdf"])
+def test_a_strip_is_written_in_every_format(files: Followed, tmp_path: Path) -> None:
+    draw_strip(files, [tmp_path / "strip.png", tmp_path / "strip.pdf"])
     assert (tmp_path / "strip.pdf").stat().st_size > 0
 
 
-@pytest.mark.parametrize(
-    "wrong", [{}, {"follower": "readout"}, {"preset": "other"}, {"shots": 5}, {"wanted": 3}], ids=str
-)
-def test_samples_of_another_kind_or_class_are_refused(
-    files: tuple[Followed, Steered], tmp_path: Path, wrong: dict[str, str]
-) -> None:
-    followed, steered = files
-    other = steered if wrong else replace(steered, targets=[TARGET.model_copy(update={"value": False})])
+@pytest.mark.parametrize("wrong", [{"follower": "readout"}, {"preset": "other"}, {"shots": 5}, {"wanted": 3}], ids=str)
+def test_samples_of_another_kind_are_refused(files: Followed, tmp_path: Path, wrong: dict[str, str]) -> None:
     with pytest.raises(CorruptFileError):
-        draw_strip(replace(followed, **wrong), other, [tmp_path / "strip.png"])
+        draw_strip(replace(files, **wrong), [tmp_path / "strip.png"])

@@ -1,4 +1,4 @@
-"""The strip of pictures at the head of the README: samples that follow masks, and samples steered to a class."""
+"""The strip of pictures at the head of the README: samples that follow masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..config.attributes import TargetConfig
 from ..data.mask_set import load_masks
 from ..diffusion.samples import load_samples
 from ..figures import fitted, save_figure
 from ..images import image_grid
 from ..masks.figures import paint_masks
-from ..metrics.descriptions import load_description
 from ..storage.tensors import pixel_digest
 
-MASK_COLUMNS, SEED_COLUMNS = 6, 4
-"""Images in a row of each block, at most: the first masks and the first seeds, none picked."""
+MASK_COLUMNS = 12
+"""Images in a row, at most: the first masks, none picked."""
 
 GAP = 2  # pixels between images
 CELL, MARGIN, HEAD = 0.66, 0.2, 0.22  # inches: an image with its gap, the labels of rows, the titles
@@ -61,34 +59,17 @@ class Followed:
     shots: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Steered:
-    """Samples steered to a class, of the same seeds as unguided ones.
-
-    Attributes:
-        descriptions: Folder: <method>/<class>.safetensors.
-        targets: The classes, JSON each.
-        method: What steered them.
-    """
-
-    descriptions: Path
-    targets: list[TargetConfig]
-    method: str
-
-
-def draw_strip(followed: Followed, steered: Steered, output: list[Path]) -> None:
-    """Draw wanted masks over samples that follow them, and unguided over steered samples of the same seeds.
+def draw_strip(followed: Followed, output: list[Path]) -> None:
+    """Draw wanted masks over samples that follow them.
 
     Args:
         followed: Samples that follow masks.
-        steered: Samples steered to a class.
         output: Figure files to write.
 
     Raises:
-        CorruptFileError: If a file is damaged, or of another method, class, preset, number of pairs or other masks.
+        CorruptFileError: If a file is damaged, or of another method, preset, number of pairs or other masks.
     """
-    blocks = [_followed_block(followed), *(_steered_block(steered, target) for target in steered.targets)]
-    save_figure(strip_figure(blocks), output)
+    save_figure(strip_figure([_followed_block(followed)]), output)
 
 
 def strip_figure(blocks: Sequence[Block]) -> Figure:
@@ -133,14 +114,3 @@ def _followed_block(files: Followed) -> Block:
     images = load_samples([files.samples], expected=expected).images[: min(MASK_COLUMNS, len(masks))]
     title = f"from {files.shots} image-mask pairs"
     return Block(title, ("mask", files.follower), (paint_masks(masks[: len(images)]), images))
-
-
-def _steered_block(files: Steered, target: TargetConfig) -> Block:
-    expected = {"attribute": target.attribute, "value": target.value}
-    unguided, steered = (
-        load_description(
-            files.descriptions / method / f"{target.name}.safetensors", {**expected, "method": method}
-        ).gallery[:SEED_COLUMNS]
-        for method in ("unguided", files.method)
-    )
-    return Block(f"{target.label}, the same seeds", ("unguided", files.method), (unguided, steered))
