@@ -24,6 +24,9 @@ from .readme import (
 HOME = "avatars64"
 """The data set whose tables the overview is about."""
 
+FACES = "celebahq32"
+"""The real faces whose Table 1 stands beside it."""
+
 LATENT = "avatars64_latent"
 """The one that is drawn by a latent diffusion."""
 
@@ -38,7 +41,7 @@ def overview(results: Path, published: Path) -> str:
     paper = read_source_csv(published, "item", "data_set", "row", "method", "metric", "value")
     tables = results / HOME / "tables"
     rows = {
-        "[attributes](docs/results.md#attributes) from 50 + 50 labels": _attributes_row(tables, paper),
+        "[attributes](docs/results.md#attributes) from 50 + 50 labels": _attributes_row(results, paper),
         "[masks](docs/results.md#masks) from 20 image-mask pairs": _masks_row(tables),
         "[classes](docs/results.md#classes): classifiers on generated images": _classes_row(tables, paper),
     }
@@ -82,24 +85,30 @@ def _cost(steps: pd.DataFrame) -> list[str]:
     return [f"{steps['jobs'].sum():.0f}", f"{minutes:.0f}", f"{gigabytes:.1f} GB"]
 
 
-def _attributes_row(tables: Path, paper: pd.DataFrame) -> list[str]:
-    table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
-    shares = 100 * judged.set_index(["method", "attribute"])["judge_accuracy"]
+def _attributes_row(results: Path, paper: pd.DataFrame) -> list[str]:
     rows = paper[(paper["item"] == "table1") & (paper["metric"] == "fid")]
     fid = rows.pivot_table(index="row", columns="method", values="value")
     better = int((fid["ours"] < fid["ddim_i"]).sum())
-    steered = claims.compare(judged, "exact", "unguided")
-    nearer = claims.compare(claims.kernel_rows(table), "exact", "ddim_i")
-    total = sum(steered.values())
     said = f"FID {claims.spread(fid['ours'], '.1f')} on CelebA-64, below DDIM-I's on {better} of {len(fid)} rows"
-    n = claims.spread(judged["n"][judged["method"] == "exact"], ".0f")
-    steered_share, plain_share = (claims.spread(shares[method], ".0f") for method in ("exact", "unguided"))
-    found = (
-        f"an independent judge finds the wanted class on {steered_share} % of {n} samples a row, on {plain_share} % "
-        f"unguided; kernel distance beside DDIM-I's: {claims.in_words(nearer)}"
-    )
-    holds = f"steering: on {steered['above']} of {total} rows; nearer than DDIM-I: on {nearer['below']} of {total}"
-    return [said, found, holds, "`snakemake --cores 8 attributes`"]
+    shares, holds = [], []
+    for what, data_set in (("cartoons", HOME), ("real faces", FACES)):
+        tables = results / data_set / "tables"
+        judged = read_csv(tables / "attributes_judge.csv")
+        kernel = claims.kernel_rows(read_csv(tables / "attributes.csv"))
+        steered, plain = (
+            claims.spread(100 * judged.loc[judged["method"] == method, "judge_accuracy"], ".0f")
+            for method in ("exact", "unguided")
+        )
+        shares.append(f"{what} {steered} %, unguided {plain} %")
+        above = claims.compare(judged, "exact", "unguided")["above"]
+        nearer = claims.beside_unguided(kernel, "exact")
+        beside = claims.compare(kernel, "exact", "ddim_i")["below"]
+        holds.append(
+            f"{what}: steering on {above} of {sum(nearer.values())} rows; nearer to the class than unguided, in pairs, "
+            f"on {nearer['below']}, than DDIM-I on {beside}"
+        )
+    found = f"share in which an independent judge finds the wanted class: {'; '.join(shares)}"
+    return [said, found, ". ".join(holds), "`snakemake --cores 8 attributes`"]
 
 
 def _masks_row(tables: Path) -> list[str]:
@@ -150,7 +159,7 @@ def _claims_part(results: Path) -> str:
 
 def _attributes_part(results: Path) -> str:
     blocks = ["## Attributes", _picture("Real, unguided and guided images of every class", "attributes")]
-    for data_set, read_it in ((HOME, texts.ATTRIBUTES), ("celebahq32", texts.FACES)):
+    for data_set, read_it in ((HOME, texts.ATTRIBUTES), (FACES, texts.FACES)):
         tables = results / data_set / "tables"
         table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
         kernel = claims.kernel_rows(table)
