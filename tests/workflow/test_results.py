@@ -66,7 +66,8 @@ def test_every_claim_stands_in_the_table_as_its_cell_says() -> None:
         frame = frame[frame["kind"] != "published"] if "kind" in frame else frame
         for condition in where.split(", "):
             name, wanted = condition.split(" ", 1)
-            frame = frame[frame[name].astype(str) == wanted]
+            cells = frame[name].map(lambda cell: f"{cell:g}" if isinstance(cell, float) else str(cell))
+            frame = frame[cells == wanted]
         assert frame[column].tolist() == [row["ours"]], row
 
 
