@@ -26,7 +26,7 @@ def noise_section(table: pd.DataFrame) -> str:
     rows = pd.DataFrame(
         {
             "guide": table["method"].where(table["method"] == "judge", table["method"] + ", " + table["preset"]),
-            "pairs": table["shots"],
+            "pairs": table["shots"].map(lambda shots: shots or "its own split"),
             "seen": table["timestep"].map(lambda t: "real image" if t != t else f"t = {t:.0f}"),
             "cell": [f"{value:.3f} [{low:.2f}, {high:.2f}]" for value, low, high in bounds],
         }

@@ -26,7 +26,7 @@ A note marks a row of fewer images than asked for, and one whose judge is right 
 without the attribute counting alike."""
 
 EXTRACTORS = """\
-### By other networks, and without grain
+### By other networks, and with less grain
 
 One distance is one network's view. `lowpass` says by how many pixels a Gaussian smoothed all images first, real ones too:
 such a distance sees less of the grain, and less of fine detail."""
