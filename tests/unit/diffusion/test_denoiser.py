@@ -179,7 +179,7 @@ def test_only_the_room_of_the_denoiser_knows_what_network_it_is() -> None:
         for path in library.rglob("*.py")
         if any(word in path.read_text() for word in ("denoiser.unet", "self.unet", "UNet2DModel"))
     }
-    room = {f"diffusion/{name}.py" for name in ("denoiser", "unets", "adoption", "description", "training")}
+    room = {f"diffusion/{name}.py" for name in ("denoiser", "unets", "adoption", "description", "denoiser_training")}
     copies = {"masks/controlnet.py", "classes/conditional.py"}
     own = {"masks/segmenter.py", "config/denoiser.py", "own/plan.py"}  # another kind of network, a docstring, a message
     own |= {"baselines/diffae.py", "baselines/d2c.py"}  # networks of their own, which are never steered
