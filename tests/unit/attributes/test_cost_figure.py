@@ -88,6 +88,17 @@ def test_names_stand_where_there_is_room(drawn: Figure) -> None:
 
 @pytest.mark.parametrize("drawn", [(NAN,)], indirect=True)
 def test_a_method_that_kept_nothing_is_named(drawn: Figure) -> None:
-    assert "none kept: d2c" not in drawn.axes[0].get_title(loc="left").replace("\n", " ")
-    assert "none kept: d2c" in drawn.axes[2].get_title(loc="left").replace("\n", " ")
+    assert "fewer than two kept: d2c" not in drawn.axes[0].get_title(loc="left").replace("\n", " ")
+    assert "fewer than two kept: d2c" in drawn.axes[2].get_title(loc="left").replace("\n", " ")
     assert [list(points(axes)) for axes in drawn.axes[2:]] == [["unguided", "mine"]] * 2
+
+
+def test_a_method_that_kept_one_image_has_a_cost_and_no_distance() -> None:
+    table, shares = tables()
+    of_one = (table["method"] == "d2c") & (table["attribute"] == "Blue")
+    table.loc[of_one, ["value", "ci_low", "ci_high"]] = float("nan")
+    drawn = cost_figure(table, shares)
+    left, right = drawn.axes[2:4]
+    assert "d2c" not in points(left) and "d2c" in points(right)
+    assert "fewer than two kept: d2c" in left.get_title(loc="left").replace("\n", " ")
+    plt.close(drawn)

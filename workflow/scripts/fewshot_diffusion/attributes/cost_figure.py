@@ -73,8 +73,9 @@ def cost_figure(table: pd.DataFrame, shares: pd.DataFrame) -> Figure:
         _draw_panel(left, _with_floor(of_class), cost, styles)
         percent = judged[["judge_accuracy", "ci_low", "ci_high"]].mul(100)
         _draw_panel(right, percent.rename(columns={"judge_accuracy": "value"}), cost, styles)
-        none = ", ".join(method for method in styles if cost.isna().get(method))
-        title = joined(label, judge_note(judged["judge_real"].iloc[0]), none and f"none kept: {none}")
+        lacking = cost.isna() | of_class["value"].isna()
+        few = ", ".join(method for method in styles if lacking.get(method))
+        title = joined(label, judge_note(judged["judge_real"].iloc[0]), few and f"fewer than two kept: {few}")
         left.set_title(fitted(title, INCHES, 8), fontsize=8, loc="left")
         left.set_ylabel("kernel distance", fontsize=7)
         right.set_ylabel("judge's share, %", fontsize=7)
@@ -94,7 +95,7 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, cost: "pd.Series[float]", styles
     for method, value, low, high in rows[["value", "ci_low", "ci_high"]].itertuples():
         if method not in styles:
             axes.axhline(value, color="grey", linewidth=0.8, linestyle=LINES.get(method, "-."), label=method)
-        elif cost[method] > 0:
+        elif cost[method] > 0 and value == value:  # of one image there is a cost, and no distance
             colour, marker = styles[method]
             # The rounding of a table may put an end of the interval on the value's other side.
             bars = [[max(0.0, value - low)], [max(0.0, high - value)]]
