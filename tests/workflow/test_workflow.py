@@ -281,7 +281,7 @@ def variable(report: str, name: str) -> Any:
 
 def check_report(tree: Path) -> None:
     """Every table and figure is in it, byte for byte, with a caption that names its data set or its numbers."""
-    done = snakemake(tree, "--report", "report.html", *SMOKE, "--", "all")
+    done = snakemake(tree, "--report", "report.html", *SMOKE, "--", "all", "attributes_labels")
     assert done.status == 0, done.text
     report = (tree / "report.html").read_text()
     about, results = (variable(report, name) for name in ("workflow_desc", "results"))
