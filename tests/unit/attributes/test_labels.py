@@ -11,6 +11,7 @@ from snakemake.utils import update_config
 from fewshot_diffusion.attributes import labels
 from fewshot_diffusion.attributes.guidance import Steering
 from fewshot_diffusion.attributes.labels_figure import labels_figure
+from fewshot_diffusion.attributes.sweep import Swept
 from fewshot_diffusion.config.attributes import LabelCurveConfig
 from fewshot_diffusion.config.model import load_config
 from fewshot_diffusion.diffusion.samples import SampleSet, save_samples
@@ -51,10 +52,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> labels.CurveFiles:
     return labels.CurveFiles(samples=samples, heads=heads, judge=tmp_path)
 
 
-def curve() -> labels.Curve:
+def curve() -> Swept:
     config = smoke_config()
     assert config.attributes
-    return labels.Curve("a", config.attributes.target("Blond"), "exact")
+    return Swept("a", config.attributes.target("Blond"), "exact")
 
 
 def test_a_row_is_of_its_number_and_draw(files: labels.CurveFiles, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from fewshot_diffusion.config.masks import MaskHeadConfig, MaskTapsConfig
 from fewshot_diffusion.diffusion.denoiser import Denoiser
 from fewshot_diffusion.masks.heads import MaskHead
 from fewshot_diffusion.masks.pairs import Pairs
+from fewshot_diffusion.masks.segmenter import Segmenter
 
 CLASSES = ["background", "square", "other"]
 SIZE = 16  # pixels
@@ -64,3 +65,9 @@ def random_head(tiny_denoiser: Denoiser, taps: MaskTapsConfig) -> Callable[..., 
         return head.requires_grad_(False).eval()
 
     return make
+
+
+@pytest.fixture
+def segmenter() -> Segmenter:
+    torch.manual_seed(1)
+    return Segmenter(CLASSES, (8, 16), 16).requires_grad_(False).eval()

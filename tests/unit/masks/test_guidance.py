@@ -41,12 +41,6 @@ HeadMaker = Callable[..., MaskHead]
 
 
 @pytest.fixture
-def segmenter() -> Segmenter:
-    torch.manual_seed(1)
-    return Segmenter(CLASSES, (8, 16), 16).requires_grad_(False).eval()
-
-
-@pytest.fixture
 def guides(tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter) -> dict[str, MaskGuide]:
     return {
         "exact": ExactGuide(tiny_denoiser, random_head([50])),

@@ -35,12 +35,6 @@ HeadMaker = Callable[..., MaskHead]
 
 
 @pytest.fixture
-def segmenter() -> Segmenter:
-    torch.manual_seed(1)
-    return Segmenter(CLASSES, (8, 16), 16).requires_grad_(False).eval()
-
-
-@pytest.fixture
 def files(
     tiny_denoiser: Denoiser, random_head: HeadMaker, segmenter: Segmenter, squares: Callable[[int], Pairs],
     tmp_path: Path,

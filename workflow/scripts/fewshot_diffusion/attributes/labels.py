@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..config.attributes import LabelCurveConfig, TargetConfig
+from ..config.attributes import LabelCurveConfig
 from ..diffusion.samples import load_samples, seed_range
 from ..judges import AttributeClassifier, load_judge
 from ..metrics.intervals import wilson_interval
@@ -16,26 +16,12 @@ from ..progress import Progress
 from ..storage.tables import write_csv
 from ..storage.weights import weights_digest
 from .guidance import Steering
+from .sweep import Swept
 
 LABEL_COLUMNS = [
     "data_set", "attribute", "method", "labels", "draw", "judge_accuracy", "ci_low", "ci_high", "n", "seeds",
     "guidance_scale",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Whose curve it is.
-
-    Attributes:
-        data_set: Name of the data set.
-        target: The row, JSON.
-        mode: How samples were steered.
-    """
-
-    data_set: str
-    target: TargetConfig
-    mode: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +39,7 @@ class CurveFiles:
     judge: Path
 
 
-def judge_label_curve(settings: LabelCurveConfig, curve: Curve, files: CurveFiles, output: Path) -> None:
+def judge_label_curve(settings: LabelCurveConfig, curve: Swept, files: CurveFiles, output: Path) -> None:
     """Write the judge's share of every number of labels and draw, of one row and method.
 
     Args:
@@ -70,7 +56,7 @@ def judge_label_curve(settings: LabelCurveConfig, curve: Curve, files: CurveFile
 
 
 def _rows(
-    settings: LabelCurveConfig, curve: Curve, files: CurveFiles, judge: AttributeClassifier
+    settings: LabelCurveConfig, curve: Swept, files: CurveFiles, judge: AttributeClassifier
 ) -> Iterator[dict[str, Any]]:
     target = curve.target
     scale = float(getattr(target.guidance_scale, curve.mode))
