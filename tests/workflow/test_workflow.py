@@ -101,7 +101,7 @@ PLANS = {  # configuration files -> a target, and jobs that it must plan
     ("celebahq.yaml", "celebahq64.yaml"): ("all", {"train_denoiser": 1, "evaluate_attributes": 4}),
     ("celebamask.yaml",): ("all", {"train_segmenter": 1, "train_controlnet": 1}),
     ("latent.yaml",): ("masks", {"adopt_latent_denoiser": 1, "train_segmenter": 1, "train_controlnet": 1}),
-    ("tinyimagenet20.yaml",): ("all", {"train_denoiser": 1, "train_cell": 27}),
+    ("tinyimagenet20.yaml",): ("all", {"train_denoiser": 1, "train_cell": 10}),
     ("train.yaml", "gpu.yaml"): ("all", {"train_denoiser": 1, "train_controlnet": 3, "train_generator": 1}),
     ("celebahq.yaml", "celebahq64.yaml", "gpu.yaml"): ("all", {"train_denoiser": 1, "evaluate_attributes": 4}),
 }

@@ -36,6 +36,9 @@ SETTINGS = DEFAULT.model_copy(
 )  # fmt: skip
 
 
+EQUAL = ArchitectureRecipe(name="resnet18", updates=7, seeds=[0], controls=True)
+
+
 def generated(per_class: int = 8) -> GeneratedSet:
     drawn = shades(CLASSES, per_class, 1)
     accepted = torch.arange(2 * per_class) % 2 == 0
@@ -63,6 +66,7 @@ def test_the_tables_cells_are_every_ratio_with_and_without_mixing_and_the_contro
     }  # fmt: skip
     assert [cell.name for cell in cells][-1] == "resnet18/plain/2_generated_only"
     assert len(cells_of(SETTINGS, SETTINGS.architectures[0].model_copy(update={"controls": False}))) == 6
+    assert "matched_updates" not in {cell.control for cell in cells_of(SETTINGS, EQUAL)}, "all cells are"
     with pytest.raises(ConfigError, match=f"found 'half', expected one of none, {', '.join(CONTROLS)}"):
         plain(0, "half")
 
@@ -156,6 +160,13 @@ def test_matched_updates_are_those_of_the_largest_ratio(tmp_path: Path, training
     assert {recipe.training.epochs for recipe in trainings} == {2, 6}
     assert cell_epochs(SETTINGS, plain(0, "matched_updates"), n_real=9) == 6  # 2 x 6 updates, 2 an epoch
     assert cell_epochs(SETTINGS, plain(0, "matched_updates"), n_real=7) == 10  # 2 x 5, of one each
+
+
+def test_updates_are_as_many_in_every_cell(tmp_path: Path, trainings: list[ClassifierRecipe]) -> None:
+    settings = SETTINGS.model_copy(update={"architectures": [EQUAL]})
+    found = [run_cell(settings, cell, IMAGES, tmp_path, CPU).iloc[0] for cell in (plain(), plain(2))]
+    assert [(row["epochs"], row["updates"]) for row in found] == [(7, 7), (3, 9)]  # of 1 update, and of 3
+    assert [recipe.training.epochs for recipe in trainings] == [7, 3]
 
 
 def rows() -> pd.DataFrame:

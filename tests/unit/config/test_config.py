@@ -33,6 +33,7 @@ OVERLAYS = sorted(
 DEFAULT: dict[str, Any] = yaml.safe_load((CONFIG / "config.yaml").read_text())
 ARTEFACTS: dict[str, Any] = yaml.safe_load((CONFIG / "artefacts.yaml").read_text())
 EXPERIMENTS = ("attributes", "masks", "classes")
+NETWORK = {"name": "resnet18", "epochs": 1, "seeds": [0], "controls": False}
 FACES = {"kind": "celebahq", "celebahq": {"folder": "x", "attributes": {"Blond": "a", "Beard": "b"}}}
 PAIRS = {"kind": "mask_folder", "mask_folder": {"path": "x", "classes": ["back", "hair"]}}
 
@@ -289,6 +290,10 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
         ({"data": {"avatars": {"classes": []}}}, "classes: found a section, expected null: data.kind avatars has no"),
         ({"classes": {"sampling": {"shards": 61}}},
             "classes.sampling.shards: found 61, expected 1..60: the jobs share the classes; more than"),
+        ({"classes": {"architectures": [{**NETWORK, "updates": 9}]}},
+            "classes.architectures.0.epochs, classes.architectures.0.updates: found both, expected one of them"),
+        ({"classes": {"architectures": [{**NETWORK, "epochs": None}]}},
+            "classes.architectures.0.epochs, classes.architectures.0.updates: found neither, expected one of them"),
         ({"classes": {"generated_ratios": [1, 3]}}, "classes.generated_ratios: found [1, 3], expected 0 and at"),
         ({"classes": {"generated_ratios": [0]}}, "classes.generated_ratios: found [0], expected 0 and at"),
         ({"classes": {"generated_ratios": [0, 1, 1]}}, "classes.generated_ratios: found [0, 1, 1], expected each once"),

@@ -78,6 +78,7 @@ def classes(**top1: float) -> pd.DataFrame:
     frame = pd.DataFrame(rows).assign(
         architecture="net", mixup_cutmix=False, kind="scaled-down", top1_sd=0.01, epochs=6
     )
+    frame["updates"] = 6 * (1 + frame["generated_ratio"])
     mixing = frame.assign(mixup_cutmix=True, top1_mean=0.0)
     published = frame.assign(kind="published", top1_mean=1.0)
     return pd.concat([frame, mixing, published])
@@ -95,6 +96,15 @@ def test_generated_images_are_measured_against_each_control() -> None:
 def test_updates_explain_the_gain_only_where_the_control_says_so() -> None:
     assert "updates are short" in claims.why_updates_matter(classes(real=0.5, mixed=0.7, matched_updates=0.8))
     assert claims.why_updates_matter(classes(real=0.5, mixed=0.7, matched_updates=0.6)) == ""
+
+
+def test_cells_of_equal_updates_are_their_own_control() -> None:
+    equal = classes(real=0.5, mixed=0.7, unfiltered=0.69).assign(updates=[600, 612] * 4 + [606])
+    assert not claims.has_equal_updates(classes(real=0.5, mixed=0.7))
+    said = claims.what_generated_images_add(equal)
+    assert "20.0 points (spread over seeds 1.0) above real images alone for as many updates, 1.0 points" in said
+    assert claims.why_updates_matter(equal) == ""
+    assert claims.length_of_training(equal) == "Updates: net 600 to 612."
 
 
 def test_costs_are_sums_over_the_rules_of_each_experiment(tmp_path: Path) -> None:

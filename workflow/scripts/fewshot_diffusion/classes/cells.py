@@ -73,9 +73,13 @@ class Cell:
 
 
 def cells_of(settings: ClassesConfig, recipe: ArchitectureRecipe) -> list[Cell]:
-    """Return the cells of an architecture: every ratio with and without mixing, then the controls without."""
+    """Return the cells of an architecture: every ratio with and without mixing, then the controls without.
+
+    Where all cells have as many updates, none is needed that matches them.
+    """
     cells = [Cell(recipe.name, mixing, ratio) for mixing in MIXING for ratio in settings.generated_ratios]
     if recipe.controls:
         for name, control in CONTROLS.items():
-            cells.append(Cell(recipe.name, "plain", settings.max_ratio if control.generated else 0, name))
+            if not (control.matched and recipe.updates):
+                cells.append(Cell(recipe.name, "plain", settings.max_ratio if control.generated else 0, name))
     return cells

@@ -139,12 +139,22 @@ def training_images(cell: Cell, images: CellImages) -> tuple[Rows, Tensor]:
 
 
 def cell_epochs(settings: ClassesConfig, cell: Cell, n_real: int) -> int:
-    """Return a cell's epochs: the recipe's, or as many as match the updates of the largest ratio, rounded up."""
-    epochs = settings.recipe(cell.architecture).epochs
+    """Return a cell's epochs: the recipe's, or as many as its updates need, or those of the largest ratio, rounded up.
+
+    Args:
+        settings: The architectures' epochs or updates.
+        cell: Which cell.
+        n_real: Real labelled images.
+    """
+    recipe = settings.recipe(cell.architecture)
+    images = n_real * (cell.trains_on.real + cell.ratio)
+    if recipe.epochs is None:
+        assert recipe.updates is not None
+        return math.ceil(recipe.updates / updates_per_epoch(images, settings.batch_size))
     if not cell.trains_on.matched:
-        return epochs
-    wanted = epochs * updates_per_epoch(n_real * (1 + settings.max_ratio), settings.batch_size)
-    return math.ceil(wanted / updates_per_epoch(n_real, settings.batch_size))
+        return recipe.epochs
+    wanted = recipe.epochs * updates_per_epoch(n_real * (1 + settings.max_ratio), settings.batch_size)
+    return math.ceil(wanted / updates_per_epoch(images, settings.batch_size))
 
 
 def classifier_recipe(settings: ClassesConfig, cell: Cell, epochs: int, seed: int) -> ClassifierRecipe:

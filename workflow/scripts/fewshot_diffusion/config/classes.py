@@ -52,12 +52,26 @@ class ClassSamplingConfig(Section):
 
 
 class ArchitectureRecipe(Section):
-    """A classifier, and how often it is trained."""
+    """A classifier, how long and how often it is trained."""
 
     name: Architecture
-    epochs: Positive = Field(description="On real images; more images at the same number of epochs are more updates.")
+    epochs: Positive | None = Field(
+        None, description="Of every cell; more images at the same number of epochs are more updates."
+    )
+    updates: Positive | None = Field(
+        None,
+        exclude_if=lambda updates: updates is None,
+        description="Of every cell, however many images it has, instead of epochs; the last epoch is completed.",
+    )
     seeds: list[Count] = Field(min_length=1)
     controls: bool = Field(description="Whether it is also trained on the controls that the paper lacks.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "ArchitectureRecipe":
+        if (self.epochs is None) == (self.updates is None):
+            found = "neither" if self.epochs is None else "both"
+            raise ValueError(f"epochs, updates: found {found}, expected one of them, the other null")
+        return self
 
 
 class ClassSplitsConfig(Section):

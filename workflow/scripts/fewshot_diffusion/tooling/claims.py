@@ -217,35 +217,45 @@ def main_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
+def has_equal_updates(table: pd.DataFrame) -> bool:
+    """Whether the cells of Table 2 were trained for as many updates, give or take an epoch, not for as many epochs."""
+    rows = table[(table["kind"] != "published") & (table["control"] == "none")]
+    ends = rows.groupby("architecture")["updates"].agg(["min", "max"])
+    return bool((ends["max"] <= 1.1 * ends["min"]).all())
+
+
 def what_generated_images_add(table: pd.DataFrame) -> str:
     """Say what the largest ratio of generated images adds, beside real images alone and beside the controls."""
     accuracy = main_accuracy(table)
     most = int(accuracy.index.get_level_values("generated_ratio").max())
+    controls = {
+        ("none", 0): f"real images alone for as many {'updates' if has_equal_updates(table) else 'epochs'}",
+        ("matched_updates", 0): "real images alone for as many updates",
+        ("unfiltered", most): "as many generated images without the filter",
+    }
     said = [
         f"{_difference(accuracy, ('none', most), other)} {words}"
-        for words, other in (
-            ("real images alone for as many epochs", ("none", 0)),
-            ("real images alone for as many updates", ("matched_updates", 0)),
-            ("as many generated images without the filter", ("unfiltered", most)),
-        )
+        for other, words in controls.items()
+        if other in accuracy.index
     ]
     return f"With {most}x generated images, {table['architecture'].iloc[0]} is {', '.join(said)}."
 
 
 def why_updates_matter(table: pd.DataFrame) -> str:
-    """Draw the conclusion from the control of updates, where it is one."""
+    """Draw the conclusion from the control of updates, where there is one and it is one."""
     accuracy = main_accuracy(table)["top1_mean"]
     most = accuracy.index.get_level_values("generated_ratio").max()
-    if accuracy["matched_updates", 0] < accuracy["none", most]:
+    if accuracy.get(("matched_updates", 0), -1) < accuracy["none", most]:
         return ""
     return "At this scale updates are short, not images: a gain at equal epochs says little without that control."
 
 
-def epochs_of(table: pd.DataFrame) -> str:
-    """Say how long each architecture was trained without controls."""
+def length_of_training(table: pd.DataFrame) -> str:
+    """Say how long each architecture was trained without controls: epochs, or updates where these are alike."""
     rows = table[(table["kind"] != "published") & (table["control"] == "none")]
-    epochs = rows.groupby("architecture", sort=False)["epochs"].first()
-    return "Epochs: " + ", ".join(f"{name} {number:.0f}" for name, number in epochs.items()) + "."
+    what = "updates" if has_equal_updates(table) else "epochs"
+    found = rows.groupby("architecture", sort=False)[what]
+    return f"{what.title()}: " + ", ".join(f"{name} {spread(values, '.0f')}" for name, values in found) + "."
 
 
 def _difference(accuracy: pd.DataFrame, cell: tuple[str, int], other: tuple[str, int]) -> str:

@@ -97,3 +97,9 @@ CLASSES = """\
 Rows are the classifier and its training; columns how many generated images stand beside each real one. Three controls
 that the paper lacks: real images alone for as many updates, the first samples drawn whatever the filter says, and
 generated images alone. The spread is over seeds of the classifier: the generator and the real images are one draw."""
+
+OBJECTS = """\
+### Photographs of objects, 32 x 32
+
+Twenty classes of Tiny-ImageNet, the paper's kind of images, from a denoiser that saw 7,700 of them. The photographs are
+non-commercial research data; only numbers leave them."""
