@@ -213,8 +213,9 @@ def check_tables_and_figures(tree: Path) -> None:
     assert set(table["attribute"]) == {target.label for target in config.attributes.targets}
     extractors = [extractor.name for extractor in config.evaluation.extractors]
     metrics = {f"{distance}_{name}" for distance in ("fd", "kd") for name in extractors}
-    assert set(table["metric"]) == metrics and len(extractors) == 2, "only Inception's may be FID"
+    assert set(table["metric"]) == metrics and len(extractors) == 3, "only Inception's may be FID"
     assert set(table["method"]) == set(config.attributes.methods)
+    assert (read_csv(tree / RESULTS / "tables/semantic.csv")["n"] == config.splits["controls"]).all()
     assert (tree / RESULTS / "tables/attributes.csv").read_bytes() == (
         tree / "results/tables/celeba_fid.csv"
     ).read_bytes()

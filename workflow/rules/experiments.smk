@@ -2,6 +2,9 @@
 # in:  the configuration
 # out: rules of the data set, and of each experiment, which ends in a rule of its name: it asks for table and figures
 
+# What extractors read that rules make: downloads, and a network that rules train.
+EXTRACTORS = [*CONFIG.extractor_files, *(["<results>/judges/semantic/<weights>"] if CONFIG.reads_semantic else [])]
+
 
 include: "splits.smk"
 include: "data.smk"
@@ -11,6 +14,11 @@ include: "denoiser.smk"
 if CONFIG.denoiser.latent:
 
     include: "latent.smk"
+
+
+if CONFIG.data.is_drawn:
+
+    include: "semantic.smk"
 
 
 if CONFIG.generative_baselines:
@@ -88,3 +96,7 @@ if CONFIG.masks and CONFIG.masks.guided:
     include: "figures.smk"
 
     EVERYTHING.append(rules.draw_strip.output)
+
+
+if CONFIG.reads_semantic:
+    EVERYTHING.append(rules.judge_semantic_network.output)

@@ -138,6 +138,7 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
         ("extract_mask_latents d2c 4", "masks__latent_decoder__flip", (False, True), (2, 2)),
         ("describe pool", "sampling__unit_size", (4, 8), (2, 2)),
         ("train_denoiser", "denoiser__training__num_images", (96, 192), (2, 1)),
+        ("train_semantic_network", "semantic__epochs", (1, 2), (2, 1)),
         ("extract_class_features", "classes__train_per_class", (1, 3), (3, 3)),
         ("sample_classes 1-of-2", "classes__sampling__shards", (1, 2), (0.5, 0.5)),
         ("train_mask_head exact label_100 4", "masks__head__updates", (5, 10), (2, 1)),

@@ -8,7 +8,7 @@ rule describe_images:
     input:
         images="<results>/images/{split}{own}.parquet",
         judge="<results>/judges/judge{own}/<weights>",
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/attributes/descriptions/real{own}/{split}.safetensors",
     log:
@@ -34,7 +34,7 @@ rule describe_samples:
         samples=gather.guided("<results>/attributes/samples/{{mode}}/{{target}}/{scatteritem}.parquet"),
         timings=gather.guided("<results>/attributes/samples/{{mode}}/{{target}}/{scatteritem}.timing.json"),
         judge=judge_of("judge"),
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/attributes/descriptions/{mode}/{target}.safetensors",
     log:
@@ -64,7 +64,7 @@ rule describe_pool:
         samples=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.parquet"),
         timings=gather.pool("<results>/attributes/samples/unguided/pool/{scatteritem}.timing.json"),
         judge="<results>/judges/judge{own}/<weights>",
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/attributes/descriptions/pool{own}.safetensors",
     log:

@@ -72,7 +72,7 @@ rule describe_baseline_pool:
         drawing="<results>/attributes/latents/{baseline}.timing.json",
         samples=gather.guided("<results>/attributes/samples/{{baseline}}/pool/{scatteritem}.parquet"),
         timings=gather.guided("<results>/attributes/samples/{{baseline}}/pool/{scatteritem}.timing.json"),
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/attributes/descriptions/{baseline}.safetensors",
     log:

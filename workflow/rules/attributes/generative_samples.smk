@@ -48,7 +48,7 @@ rule describe_baseline:
         samples=gather.guided("<results>/attributes/samples/{{baseline}}/{{target}}/{scatteritem}.parquet"),
         timings=gather.guided("<results>/attributes/samples/{{baseline}}/{{target}}/{scatteritem}.timing.json"),
         judge=judge_of("judge"),
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/attributes/descriptions/{baseline}/{target}.safetensors",
     log:

@@ -36,7 +36,7 @@ rule describe_masks_controls:
     """Describe the real images that the kernel distance is to."""
     input:
         images="<results>/images/controls.parquet",
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/masks/evaluation/real.safetensors",
     log:
@@ -63,7 +63,7 @@ rule evaluate_masks:
         real="<results>/images/controls.parquet",
         segmenter="<results>/masks/segmenters/judge/<weights>",
         reference="<results>/masks/evaluation/real.safetensors",
-        extractors=CONFIG.extractor_files,
+        extractors=EXTRACTORS,
     output:
         "<results>/masks/evaluation/{method}/{preset}/{shots}.csv",
     log:

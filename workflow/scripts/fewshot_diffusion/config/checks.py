@@ -57,6 +57,7 @@ def _data(config: "Config") -> Iterator[str]:
             "data.splits.reference_of_all: found true, expected false with an experiment masks: its sweep wants masks "
             "of the split reference, which no head has seen"
         )
+    yield from _semantic(config)
     for position, one in enumerate(config.evaluation.extractors):
         artefact = config.downloads.provides(one.weights) if one.weights else None
         digest = config.downloads.artefacts[artefact].sha256 if artefact else None
@@ -65,6 +66,18 @@ def _data(config: "Config") -> Iterator[str]:
                 f"evaluation.extractors.{position}.sha256: found {one.sha256}, expected {digest}, as "
                 f"downloads.artefacts.{artefact} has it"
             )
+
+
+def _semantic(config: "Config") -> Iterator[str]:
+    for position, one in enumerate(config.evaluation.extractors):
+        key = f"evaluation.extractors.{position}"
+        if one.kind == "semantic" and config.data.kind != "avatars":
+            yield (
+                f"{key}.kind: found semantic, expected another with data.kind {config.data.kind}: its network learns "
+                "to name the options of avatars, which other images do not have"
+            )
+        elif one.kind == "semantic" and (one.sha256 or one.weights not in (None, config.semantic_folder)):
+            yield f"{key}.weights, {key}.sha256: found a file for semantic, expected none: a rule trains its network"
 
 
 def _latent(config: "Config") -> Iterator[str]:

@@ -11,7 +11,7 @@ from .base import Count, FeatureBatch, Name, Section
 class ExtractorConfig(Section):
     """A feature extractor of the Frechet and kernel distances."""
 
-    kind: Literal["inception", "efficientnet_lite0", "mobilenet_v2"]
+    kind: Literal["inception", "efficientnet_lite0", "mobilenet_v2", "semantic"]
     weights: Path | None = Field(None, description="Inception: pt_inception-2015-12-05-6726825d.pth.")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         None, description="Expected SHA-256 of the weights file."
@@ -44,6 +44,13 @@ class EvaluationConfig(Section):
     kernel_subset: Annotated[int, Field(ge=2)] = Field(description="Reference images of the kernel distance.")
     seed: Count = 0
     feature_batch: FeatureBatch = None
+
+    def with_semantic(self, folder: Path) -> "EvaluationConfig":
+        """Return the section in which extractors of kind semantic have their weights in a folder."""
+        found = [
+            one.model_copy(update={"weights": folder}) if one.kind == "semantic" else one for one in self.extractors
+        ]
+        return self.model_copy(update={"extractors": found})
 
     @field_validator("extractors")
     @classmethod

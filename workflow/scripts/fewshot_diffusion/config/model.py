@@ -28,6 +28,7 @@ from .moved import MOVED
 from .own import OwnConfig
 from .sampling import SamplingConfig
 from .splits import SHARES, SharesConfig
+from .supervised import SupervisedConfig
 
 SPLIT_ORDER = (
     "train", "shots", "judge", "tuning_judge", "controls", "reference", "pairs", "class_train", "class_test",
@@ -47,6 +48,9 @@ class Config(Section):
     denoiser: DenoiserConfig
     sampling: SamplingConfig
     evaluation: EvaluationConfig
+    semantic: SupervisedConfig = Field(
+        description="The network of the extractor `semantic`: it learns to name every option of the avatars."
+    )
     report: ReportConfig
     downloads: DownloadsConfig
     compute: ComputeConfig
@@ -117,6 +121,16 @@ class Config(Section):
         """Files of feature extractors that the rules of downloads make."""
         made = (self.downloads.product_of(one.weights) for one in self.evaluation.extractors if one.weights)
         return [file for file in made if file]
+
+    @property
+    def semantic_folder(self) -> Path:
+        """Where the rules put the network of the extractor ``semantic``."""
+        return Path("results", self.data.name, "judges", "semantic")
+
+    @property
+    def reads_semantic(self) -> bool:
+        """Whether any extractor is of that kind."""
+        return any(one.kind == "semantic" for one in self.evaluation.extractors)
 
     @property
     def promised_files(self) -> list[str]:
@@ -207,7 +221,11 @@ def load_config(raw: Mapping[str, Any], base: Path = Path()) -> Config:
     except ValidationError as error:
         problems = [f"  {problem}" for item in error.errors() for problem in _problems(item)]
         raise ConfigError("The configuration is not valid:\n" + "\n".join(problems)) from error
-    found = {"report": config.report.found_from(base), "downloads": config.downloads.naming(paths_in(config))}
+    found: dict[str, Section] = {
+        "report": config.report.found_from(base),
+        "downloads": config.downloads.naming(paths_in(config)),
+        "evaluation": config.evaluation.with_semantic(config.semantic_folder),
+    }
     config, batch = config.model_copy(update=found), config.compute.feature_batch
     return config if batch is None else inherited(config, "feature_batch", batch)
 

@@ -56,6 +56,17 @@ def class_values(settings: AvatarsConfig, option: str) -> list[str]:
     return [*values, *([] if always else [ABSENT])]
 
 
+def named_options(settings: AvatarsConfig) -> dict[str, list[str]]:
+    """Return what can be told from a picture by name: every option of which more than one value is drawn.
+
+    Returns:
+        Option -> its values: variants of a component, with its absence where it may be absent, or colours. Positions
+        and angles are no names.
+    """
+    found = {option: class_values(settings, option) for option in [*_names(settings), "backgroundColor"]}
+    return {option: values for option, values in found.items() if len(values) > 1}
+
+
 def option_problems(settings: AvatarsConfig) -> Iterator[str]:
     """Yield what is wrong with options, rules of attributes and classes: ``key: found, expected``."""
     for option, given in settings.options.items():

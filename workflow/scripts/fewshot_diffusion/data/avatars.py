@@ -20,8 +20,9 @@ from ..config.data import AvatarsConfig
 from ..errors import DataError
 from ..images import stack_pixels
 from ..progress import Progress
-from .avatar_options import ABSENT, class_values, read_style
+from .avatar_options import ABSENT, class_values, named_options, read_style
 from .image_set import ImageSet
+from .option_set import OptionSet
 
 
 def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageSet:
@@ -48,6 +49,16 @@ def draw_avatars(settings: AvatarsConfig, image_size: int, ids: range) -> ImageS
     drawn = ["-".join(_picked(picked, option) or ABSENT for option in settings.classes) for picked in options]
     labels = torch.tensor([names.index(name) for name in drawn], dtype=torch.int64)
     return ImageSet(images, torch.tensor(list(ids)), rows, labels, names)
+
+
+def pick_options(settings: AvatarsConfig, image_size: int, ids: range) -> OptionSet:
+    """Return what the generator picks for the avatars with these ids; nothing is rasterised."""
+    style, values = load_style(settings.style), named_options(settings)
+    picked = []
+    for id_ in Progress(ids, desc="picking options", unit="image"):
+        options = Avatar(style, avatar_options(settings, image_size, id_)).to_json()["options"]
+        picked.append([_named(options.get(option)) for option in values])
+    return OptionSet(torch.tensor(list(ids)), pd.DataFrame(picked, columns=list(values)), values)
 
 
 def avatar_classes(settings: AvatarsConfig) -> list[str]:
@@ -95,6 +106,11 @@ def _draw(settings: AvatarsConfig, image_size: int, ids: range) -> tuple[torch.T
         images.append(rasterise(drawn["svg"], image_size).transpose(2, 0, 1))
         options.append(drawn["options"])
     return stack_pixels(images, 3, image_size, image_size), options
+
+
+def _named(value: Any) -> str:
+    """Return a gradient's first colour in alphabetical order: the same one in the mirrored image."""
+    return _picked({"": sorted(value) if isinstance(value, list) else value}, "") or ABSENT
 
 
 def _picked(options: Mapping[str, Any], option: str) -> str | None:

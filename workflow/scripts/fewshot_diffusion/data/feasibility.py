@@ -50,7 +50,7 @@ def require_files(config: Config) -> None:
     if config.report.published:
         files["report.published"] = config.report.published
     for position, extractor in enumerate(config.evaluation.extractors):
-        if extractor.weights:
+        if extractor.weights and extractor.kind != "semantic":
             files[f"evaluation.extractors.{position}.weights"] = extractor.weights
     if missing := {key: path for key, path in files.items() if not (path.exists() or config.downloads.provides(path))}:
         here = "" if all(path.is_absolute() for path in missing.values()) else f" Paths begin in {Path.cwd()}."

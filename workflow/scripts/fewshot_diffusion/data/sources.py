@@ -1,13 +1,14 @@
-"""Splits of the source that is drawn: from the configuration to images, attributes and masks."""
+"""Splits of the source that is drawn: from the configuration to images, attributes, masks and options."""
 
 from pathlib import Path
 
 from ..config.data import AvatarsConfig, DatasetConfig
 from ..errors import DataError
 from .avatar_masks import draw_masks
-from .avatars import draw_avatars
+from .avatars import draw_avatars, pick_options
 from .image_set import save_image_set
 from .mask_set import save_masks
+from .option_set import save_options
 
 
 def make_images(settings: DatasetConfig, positions: tuple[int, int], output: Path) -> None:
@@ -38,6 +39,18 @@ def make_masks(settings: DatasetConfig, positions: tuple[int, int], output: Path
     """
     mask_set = draw_masks(_drawn(settings), settings.image_size, range(*positions))
     save_masks(mask_set, output, {"data_set": settings.name, "positions": list(positions)})
+
+
+def make_options(settings: DatasetConfig, positions: tuple[int, int], output: Path) -> None:
+    """Write what the generator picks for one split of the data set.
+
+    Args:
+        settings: Section data without splits (CONFIG.data.dataset), JSON.
+        positions: Start and stop within the data set.
+        output: Options to write, parquet; their ids are those of the images.
+    """
+    options = pick_options(_drawn(settings), settings.image_size, range(*positions))
+    save_options(options, output, {"data_set": settings.name, "positions": list(positions)})
 
 
 def _drawn(settings: DatasetConfig) -> AvatarsConfig:

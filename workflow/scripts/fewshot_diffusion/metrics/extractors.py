@@ -22,6 +22,7 @@ from ..errors import DataError, WeightsError
 from ..progress import Progress
 from ..runtime import Runtime
 from ..storage.files import sha256 as digest_of
+from .semantic import SemanticExtractor
 
 BATCH_SIZE = 64
 
@@ -216,6 +217,9 @@ def make_extractor(settings: ExtractorConfig, runtime: Runtime) -> FeatureExtrac
         assert settings.weights is not None  # ExtractorConfig demands both
         assert settings.sha256 is not None
         return InceptionExtractor(settings.weights, settings.sha256, runtime)
+    if settings.kind == "semantic":
+        assert settings.weights is not None  # load_config names the folder
+        return SemanticExtractor(settings.weights, runtime)
     packaged = MobileNetV2Extractor if settings.kind == "mobilenet_v2" else EfficientNetLite0Extractor
     return packaged(settings.weights, settings.sha256, runtime)
 

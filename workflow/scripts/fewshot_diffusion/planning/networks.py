@@ -29,6 +29,7 @@ from ..metrics.extractors import (
     InceptionExtractor,
     build_fid_network,
 )
+from ..metrics.semantic import SemanticExtractor
 
 BACKWARD = 3.0
 """A training pass in forward passes where it is not counted: gradients of activations and of weights cost one each."""
@@ -183,12 +184,14 @@ def on_maps(model: nn.Module, channels: int, side: int) -> float:
 
 def extractor_dim(kind: str) -> int:
     """Return how many features an extractor puts out."""
+    if kind == "semantic":
+        return SemanticExtractor.dim
     return InceptionExtractor.dim if kind == "inception" else EfficientNetLite0Extractor.dim
 
 
 @cache
 def extractor_forward(kind: str) -> float:
-    """Return the FLOPs of a feature extractor."""
+    """Return the FLOPs of a feature extractor that resizes its images: of all but ``semantic``."""
     if kind == "inception":
         return on_image(built(build_fid_network), INCEPTION_SIZE)
     if kind == "mobilenet_v2":

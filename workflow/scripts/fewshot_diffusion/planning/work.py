@@ -11,7 +11,7 @@ from ..config.model import Config
 from ..config.sampling import SamplingConfig
 from ..diffusion.schedule import make_scheduler
 from ..judges import AttributeClassifier
-from .networks import DenoiserCosts, built, extractor_dim, extractor_forward, on_image
+from .networks import BACKWARD, DenoiserCosts, built, extractor_dim, extractor_forward, on_image
 
 FLOAT, HALF = 4, 2  # bytes
 TRAINING_STATE = 4
@@ -63,7 +63,8 @@ class Run:
         """Return what features of images cost."""
         kinds = [one.kind for one in self.config.evaluation.extractors][: 1 if first_alone else None]
         size = images * FLOAT * sum(map(extractor_dim, kinds))
-        return Work(images * sum(map(extractor_forward, kinds)), size)
+        passes = [self.judged if kind == "semantic" else extractor_forward(kind) for kind in kinds]  # a judge's trunk
+        return Work(images * sum(passes), size)
 
     def trained(self, images: float) -> Work:
         """Return what it costs to train the denoiser, or a copy of it, on so many images."""
@@ -109,6 +110,11 @@ def write_denoiser(run: Run) -> Work:
     return Work(size=FLOAT * run.networks.parameters)
 
 
+def train_semantic_network(run: Run) -> Work:
+    """Train the network that names the options of avatars; it has the judges' trunk."""
+    return Work(run.config.semantic.epochs * run.images("judge") * BACKWARD * run.judged)
+
+
 JOBS: dict[str, Callable[..., Work]] = {
     "make_images": read_images,
     "read_images": read_images,
@@ -118,4 +124,5 @@ JOBS: dict[str, Callable[..., Work]] = {
     "refine_denoiser": refine_denoiser,
     "adopt_denoiser": write_denoiser,
     "convert_denoiser": write_denoiser,
+    "train_semantic_network": train_semantic_network,
 }
