@@ -20,14 +20,15 @@ def normal(n: int, seed: int, shift: float = 0.0, dim: int = 3) -> Tensor:
 def by_definition(generated: Tensor, real: Tensor, k: int) -> dict[str, float]:
     """As the papers define them, point by point."""
 
-    def radius(i: int, points: Tensor) -> float:
+    def radius(i: int, points: list[list[float]]) -> float:
         return sorted(math.dist(points[i], points[j]) for j in range(len(points)) if j != i)[k - 1]
 
-    n, m = len(generated), len(real)
-    of_real, of_generated = ([radius(i, points) for i in range(len(points))] for points in (real, generated))
+    a, r = generated.tolist(), real.tolist()
+    n, m = len(a), len(r)
+    of_real, of_generated = ([radius(i, points) for i in range(len(points))] for points in (r, a))
     pairs = list(product(range(m), range(n)))
-    in_real = {(i, j) for i, j in pairs if math.dist(real[i], generated[j]) < of_real[i]}
-    in_generated = {(i, j) for i, j in pairs if math.dist(real[i], generated[j]) < of_generated[j]}
+    in_real = {(i, j) for i, j in pairs if math.dist(r[i], a[j]) < of_real[i]}
+    in_generated = {(i, j) for i, j in pairs if math.dist(r[i], a[j]) < of_generated[j]}
     return {
         "precision": len({j for _, j in in_real}) / n,
         "recall": len({i for i, _ in in_generated}) / m,
