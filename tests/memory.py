@@ -26,14 +26,14 @@ from fewshot_diffusion.data.image_set import load_attributes, load_image_set
 from fewshot_diffusion.data.listed import ListedSplit, read_images
 from fewshot_diffusion.images import encode_images
 from fewshot_diffusion.metrics import descriptions
-from fewshot_diffusion.metrics.measures import METRICS, measured
+from fewshot_diffusion.metrics.measures import prepare_measures
 from fewshot_diffusion.storage.records import stream_records
 from fewshot_diffusion.storage.tensors import pixel_digest
 
 SIZE, DIM, GROUP = 64, 2048, 1024
 PICTURES = torch.randint(0, 256, (64, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 EVALUATION = EvaluationConfig(
-    extractors=[{"kind": "efficientnet_lite0"}], samples=500, bootstrap=20, kernel_subset=500
+    extractors=[{"kind": "efficientnet_lite0"}], samples=500, bootstrap=20, kernel_subset=500, nearest_k=5
 )  # fmt: skip
 
 
@@ -103,9 +103,9 @@ def evaluate(number: int, folder: Path) -> None:
         describe(number, folder)
     found, attributes = descriptions.load_description(path), load_attributes(folder / "split")
     chosen = found.select(torch.from_numpy(attributes["Male"].to_numpy(copy=True)))
-    for metric in METRICS:
-        measure = metric.prepare(chosen.features["projection"], EVALUATION)
-        print(metric.name, measured(measure, found.first(500).features["projection"]).value)
+    measured = prepare_measures(chosen.features["projection"], "projection", EVALUATION)
+    for name, number in measured(found.first(500).features["projection"]).items():
+        print(name, number.value)
 
 
 def train(number: int, folder: Path) -> None:

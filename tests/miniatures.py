@@ -58,7 +58,7 @@ def overlays(sha256: str) -> dict[str, dict[str, Any]]:
     weights_file = "downloads/inception/pt_inception-2015-12-05-6726825d.pth"
     evaluation = {
         "extractors": [{"kind": "inception", "weights": weights_file, "sha256": sha256}],
-        "samples": 4, "bootstrap": 20, "kernel_subset": 16,
+        "samples": 4, "bootstrap": 20, "kernel_subset": 16, "nearest_k": 1,
     }  # fmt: skip
     runs = {"celeba64": _celeba(), "ffhq256": _ffhq(), "tinyimagenet": _tiny()}
     for name, overlay in runs.items():

@@ -18,6 +18,7 @@ from PIL import Image
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig
 from fewshot_diffusion.data.image_set import load_image_set
+from fewshot_diffusion.metrics.measures import DISTANCES, NEIGHBOURS
 from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.weights import WEIGHTS_FILE
 from fewshot_diffusion.tooling.benchmarks import planned_steps
@@ -212,7 +213,7 @@ def check_tables_and_figures(tree: Path) -> None:
     assert config.attributes is not None
     assert set(table["attribute"]) == {target.label for target in config.attributes.targets}
     extractors = [extractor.name for extractor in config.evaluation.extractors]
-    metrics = {f"{distance}_{name}" for distance in ("fd", "kd") for name in extractors}
+    metrics = {metric.column(name) for metric in (*DISTANCES, *NEIGHBOURS) for name in extractors}
     assert set(table["metric"]) == metrics and len(extractors) == 3, "only Inception's may be FID"
     assert set(table["method"]) == set(config.attributes.methods)
     assert (read_csv(tree / RESULTS / "tables/semantic.csv")["n"] == config.splits["controls"]).all()

@@ -16,11 +16,13 @@ from fewshot_diffusion.attributes.evaluation import Described, RealClass, distan
 from fewshot_diffusion.config.evaluation import EvaluationConfig, ExtractorConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.errors import CorruptFileError, DataError
+from fewshot_diffusion.metrics import measures
 from fewshot_diffusion.metrics.descriptions import Cost, Description, save_description
 from fewshot_diffusion.metrics.distances import frechet_distance, kernel_distance
 from fewshot_diffusion.metrics.intervals import Bootstrapped
-from fewshot_diffusion.metrics.measures import METRICS, Metric
+from fewshot_diffusion.metrics.measures import DISTANCES, FAMILIES, NEIGHBOURS, Family, Metric
 from fewshot_diffusion.metrics.moments import FeatureStatistics, StreamingStatistics
+from fewshot_diffusion.metrics.neighbours import neighbour_metrics
 from fewshot_diffusion.storage.tables import read_csv
 
 METHODS = ["naive", "unguided", "ddim_i", "exact", "readout"]
@@ -133,6 +135,26 @@ def test_samples_of_the_same_seeds_are_compared_pair_by_pair() -> None:
     assert 0 < half["exact"] < half["ddim_i"], "what the seeds have in common cancels"
 
 
+def test_neighbours_stand_beside_distances_each_with_interval_floor_and_difference() -> None:
+    unguided, reality = described(25, 2), real()
+    near = replace(reality.reference.first(10), method="exact", ids=unguided.ids[:10])
+    few = replace(unguided.first(4), method="ddim_i")
+    asked = settings().model_copy(update={"nearest_k": 2})
+    rows = distance_rows("set", BLOND, [near, few, unguided], reality, asked).set_index(["metric", "method"])
+    columns = [metric.column("net") for metric in (*DISTANCES, *NEIGHBOURS)]
+    assert rows.loc[(slice(None), "exact"), :].index.get_level_values("metric").tolist() == columns
+    floor = neighbour_metrics(reality.held_out.features["net"][:10], reality.reference.features["net"], 2)
+    for name in floor:
+        exact, other, fewer = (rows.loc[(f"{name}_net", method)] for method in ("exact", "unguided", "ddim_i"))
+        assert exact["ci_low"] <= exact["value"] <= exact["ci_high"]
+        assert exact["floor"] == other["floor"] == floor[name]
+        assert exact["minus_unguided"] == exact["value"] - other["value"] and exact["paired"]
+        assert exact["minus_unguided_low"] <= exact["minus_unguided"] <= exact["minus_unguided_high"]
+        assert fewer[["value", "floor", "minus_unguided"]].isna().all(), "of four, three are too few"
+    assert rows.loc[("precision_net", "exact"), "value"] == 1, "real images are near real ones"
+    assert rows.loc[("precision_net", "unguided"), "value"] < 1
+
+
 def test_without_unguided_samples_or_images_there_is_no_difference() -> None:
     columns = ["minus_unguided", "minus_unguided_low", "minus_unguided_high", "paired"]
     alone = distance_rows("set", BLOND, [described(25, 2, method="exact")], real(), settings())
@@ -149,9 +171,10 @@ def test_every_record_makes_a_row_for_every_extractor(monkeypatch: pytest.Monkey
     """A further metric is one record: nothing else knows its name."""
 
     def spread(reference: Tensor, settings: EvaluationConfig) -> object:
-        return lambda features: Bootstrapped(float(features.std() / reference.std()), 0.0, settings.samples)
+        return lambda features: [Bootstrapped(float(features.std() / reference.std()), 0.0, settings.samples)]
 
-    monkeypatch.setattr(evaluation, "METRICS", (*METRICS, Metric("spread", "is", "higher", 2, spread)))
+    added = Family((Metric("spread", "is", "higher", 2),), spread)  # type: ignore[arg-type]
+    monkeypatch.setattr(measures, "FAMILIES", (*FAMILIES, added))
 
     def renamed(images: Description) -> Description:
         names = ("inception", "efficientnet_lite0")
@@ -161,10 +184,10 @@ def test_every_record_makes_a_row_for_every_extractor(monkeypatch: pytest.Monkey
     rows = distance_rows("set", BLOND, [candidate], reality, settings())
     columns = ["fid", "kid", "is", "fd_efficientnet_lite0", "kd_efficientnet_lite0", "spread_efficientnet_lite0"]
     assert rows["metric"].tolist() == columns, "only Inception's may be called fid"
-    added = rows.set_index("metric").loc["is"]
+    row = rows.set_index("metric").loc["is"]
     features = candidate.features["inception"][:10]
     expected = float(features.std() / reality.reference.features["inception"].std())
-    assert (added["value"], added["ci_low"], added["ci_high"]) == (expected, 0, 10)
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (expected, 0, 10)
 
 
 # --- the judge's shares ---
@@ -221,7 +244,7 @@ def test_the_configured_methods_are_the_rows_in_their_order(
     outputs = tmp_path / "d.csv", tmp_path / "s.csv"
     evaluation.evaluate_attributes(settings(8), BLOND, "set", replace(files, methods=methods), *outputs)
     distances, shares = map(read_csv, outputs)
-    assert distances["method"].tolist() == [method for method in methods for _ in METRICS]
+    assert distances["method"].tolist() == [method for method in methods for _ in DISTANCES]
     assert shares["method"].tolist() == ["real", *methods]
     reference, floor = (described(20, seed).features["net"][::2] for seed in (0, 1))
     row = distances[distances["metric"] == "fd_net"].set_index("method").loc[methods[0]]

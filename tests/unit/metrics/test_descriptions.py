@@ -19,9 +19,16 @@ from fewshot_diffusion.metrics.descriptions import (
     save_description,
 )
 from fewshot_diffusion.metrics.distances import ReferenceRoot, bootstrap_frechet, bootstrap_kernel
-from fewshot_diffusion.metrics.intervals import Interval
-from fewshot_diffusion.metrics.measures import METRICS, main_metrics, measured, metric_of
+from fewshot_diffusion.metrics.measures import (
+    DISTANCES,
+    FAMILIES,
+    NEIGHBOURS,
+    main_metrics,
+    metric_of,
+    prepare_measures,
+)
 from fewshot_diffusion.metrics.moments import StreamingStatistics
+from fewshot_diffusion.metrics.neighbours import jackknife_neighbours
 from fewshot_diffusion.seeds import generator
 from fewshot_diffusion.storage.tensors import write_tensors
 
@@ -104,28 +111,36 @@ def test_a_description_comes_back_and_is_refused_in_another_s_place(described: D
 
 
 def test_only_inception_s_distances_are_called_fid_and_kid() -> None:
-    columns = [metric.column(extractor) for extractor in ("inception", "other_net") for metric in METRICS]
-    assert columns == ["fid", "kid", "fd_other_net", "kd_other_net"]
-    assert [metric_of(column) for column in columns] == [*METRICS, *METRICS]
+    metrics = [metric for family in FAMILIES for metric in family.metrics]
+    columns = [metric.column(extractor) for extractor in ("inception", "other_net") for metric in metrics]
+    assert columns[:3] == ["fid", "kid", "precision_inception"] and columns[6:8] == ["fd_other_net", "kd_other_net"]
+    assert [metric_of(column) for column in columns] == [*metrics, *metrics]
     for unknown in ("accuracy", "fdx", "kidney"):
         with pytest.raises(KeyError, match=unknown):
             metric_of(unknown)
-    assert {metric.direction for metric in METRICS} == {"lower"}
-    assert main_metrics(["kd_b", "kd_a", "fid", "fd_b", "kd_b"]) == ["kd_b", "fid"], "of the first extractor"
+    assert [metric.direction for metric in metrics] == ["lower"] * 2 + ["higher"] * 4
+    shown = ["kd_b", "recall_b", "kd_a", "fid", "fd_b", "kd_b", "recall_a"]
+    assert main_metrics(shown) == ["kd_b", "fid"], "of the first extractor, distances alone"
+    assert main_metrics(shown, NEIGHBOURS) == ["recall_b"]
 
 
-def test_measures_are_the_bootstrapped_distances_to_their_reference() -> None:
+def test_measures_are_those_of_their_reference_and_of_the_same_part_of_it() -> None:
     settings = EvaluationConfig(
-        extractors=[{"kind": "efficientnet_lite0"}], samples=10, bootstrap=20, kernel_subset=12, seed=3
+        extractors=[{"kind": "efficientnet_lite0"}], samples=10, bootstrap=20, kernel_subset=12, nearest_k=2, seed=3
     )
     reference, features = (torch.randn(n, 5, generator=torch.Generator().manual_seed(n)) for n in (30, 10))
     statistics = StreamingStatistics(5)
     statistics.update(reference)
     root = ReferenceRoot.from_statistics(statistics.result())
     subset = reference[torch.randperm(30, generator=generator("kernel subset", 3))[:12]]
-    frechet, kernel = (metric.prepare(reference, settings) for metric in METRICS)
-    assert measured(frechet, features) == bootstrap_frechet(features, root, 20, 3)
-    assert measured(kernel, features) == bootstrap_kernel(features, subset, 20, 3)
-    nothing: Interval = measured(frechet, features[:1])
-    assert all(math.isnan(value) for value in (nothing.value, nothing.low, nothing.high))
-    assert math.isfinite(measured(frechet, features[:2]).value)
+    measured = prepare_measures(reference, "net", settings)
+    expected = {"fd_net": bootstrap_frechet(features, root, 20, 3), "kd_net": bootstrap_kernel(features, subset, 20, 3)}
+    expected |= {f"{name}_net": one for name, one in jackknife_neighbours(features, subset, 2).items()}
+    assert measured(features) == expected
+    nothing = measured(features[:1])
+    assert list(nothing) == list(expected)
+    assert all(math.isnan(x) for one in nothing.values() for x in (one.value, one.low, one.high))
+    few = measured(features[:2])
+    assert math.isfinite(few["fd_net"].value) and math.isnan(few["recall_net"].value), "two have no second neighbour"
+    without = prepare_measures(reference, "net", settings.model_copy(update={"nearest_k": None}))
+    assert list(without(features)) == [metric.column("net") for metric in DISTANCES]

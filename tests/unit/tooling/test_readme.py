@@ -7,6 +7,7 @@ from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.metrics.notes import few_note, joined, judge_note, segmenter_note
 from fewshot_diffusion.tooling import claims
 from fewshot_diffusion.tooling.curves import labels_section, noise_section
+from fewshot_diffusion.tooling.neighbours import neighbours_beside_unguided, neighbours_section
 from fewshot_diffusion.tooling.readme import (
     attributes_section,
     baselines_section,
@@ -107,6 +108,24 @@ def test_what_guides_see_in_noise_stands_by_level_and_in_words() -> None:
     said = claims.robustness(noise_table())
     assert said.startswith("On real images `exact` is ahead of `clean_image`, which learned from the same pairs;")
     assert "level with it at t = 100, behind it at t = 500." in said
+
+
+def test_neighbours_have_a_table_of_their_own_where_they_were_measured() -> None:
+    assert neighbours_section(TABLE) == ""
+    row = {"data_set": "a", "kind": "k", "metric": "recall_x", "method": "exact", "floor": 0.9}
+    rows = [
+        {**row, "attribute": "A", "value": 0.5, "minus_unguided_low": 0.1, "minus_unguided_high": 0.2},
+        {**row, "attribute": "B", "value": 0.75, "minus_unguided_low": -0.1, "minus_unguided_high": 0.2, "floor": 0.8},
+        {**row, "attribute": "B", "method": "unguided", "value": 0.25},
+    ]
+    measured = pd.DataFrame(rows)
+    both = pd.concat([TABLE.assign(data_set="a"), measured, measured.assign(metric="recall_y", value=0)])
+    text = neighbours_section(both)
+    assert "`recall_x`, mean" in text and "| method | recall |" in text
+    assert "| exact | 0.62 [0.50, 0.75] |" in text and "| unguided | 0.25 [0.25, 0.25] |" in text
+    assert text.endswith("| real | 0.85 [0.80, 0.90] |")
+    assert neighbours_beside_unguided(both) == "`exact` beside `unguided`: `recall` level on 1 of 2 rows, above on 1."
+    assert attributes_section(both, SHARES) == attributes_section(TABLE.assign(data_set="a"), SHARES)
 
 
 def test_wanted_shares_stand_beside_found_ones_and_each_reference() -> None:

@@ -4,7 +4,7 @@ A class prior moves every distance to a class. Here unguided samples and those o
 other, before the same real images: such of which the wanted share has the attribute, and all as they come.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..config.evaluation import EvaluationConfig
 from ..errors import DataError
 from ..metrics.descriptions import Description
 from ..metrics.intervals import Interval, wilson_interval
-from ..metrics.measures import METRICS, Measure, measured
+from ..metrics.measures import prepare_measures
 from ..metrics.notes import few_note, joined, judge_note
 from ..progress import Progress
 from ..storage.tables import write_csv
@@ -112,12 +112,14 @@ def distribution_rows(
     chosen = [candidate.first(settings.samples) for candidate in candidates]
     about = [{**about_images(one, target), **found_share(one, target)} for one in chosen]
     for real in Progress(reals, desc="references", unit="reference"):
-        for name, extractor, measure in _measures(real.reference, settings):
-            floor = measured(measure, real.held_out.features[extractor]).value
-            shared = {"reference": real.name, "n_reference": len(real.reference), "metric": name, "floor": floor}
-            for images, said in zip(chosen, about, strict=True):
-                found = measured(measure, images.features[extractor])
-                rows.append({**shared, **said, "value": found.value, "ci_low": found.low, "ci_high": found.high})
+        for extractor, features in real.reference.features.items():
+            measured = prepare_measures(features, extractor, settings)
+            found = [measured(images.features[extractor]) for images in chosen]
+            for name, floor in measured(real.held_out.features[extractor]).items():
+                shared = {"reference": real.name, "n_reference": len(real.reference), "metric": name}
+                for said, one in zip(about, (numbers[name] for numbers in found), strict=True):
+                    bounds = {"value": one.value, "ci_low": one.low, "ci_high": one.high, "floor": floor.value}
+                    rows.append({**shared, **said, **bounds})
     return pd.DataFrame(rows)
 
 
@@ -141,10 +143,3 @@ def away(found: Interval, wanted: float) -> Interval:
     """Return how far a share is from the wanted one, and between which distances its interval lies."""
     ends = sorted([abs(found.low - wanted), abs(found.high - wanted)])
     return Interval(abs(found.value - wanted), 0.0 if found.low <= wanted <= found.high else ends[0], ends[1])
-
-
-def _measures(reference: Description, settings: EvaluationConfig) -> Iterator[tuple[str, str, Measure]]:
-    """Yield every metric of a reference: its column, its extractor, and the measure."""
-    for extractor, features in reference.features.items():
-        for metric in METRICS:
-            yield metric.column(extractor), extractor, metric.prepare(features, settings)

@@ -16,7 +16,7 @@ from ..diffusion.samples import seed_range
 from ..errors import DataError
 from ..metrics.descriptions import Description, load_description
 from ..metrics.intervals import Bootstrapped, Interval, difference_interval, wilson_interval
-from ..metrics.measures import METRICS, measured
+from ..metrics.measures import prepare_measures
 from ..metrics.notes import few_note, joined, judge_note
 from ..progress import Progress
 from ..storage.files import corrupt
@@ -136,22 +136,18 @@ def distance_rows(
     rows = []
     chosen = [candidate.first(settings.samples) for candidate in candidates]
     for extractor, reference in real.reference.features.items():
-        measures = {metric.column(extractor): metric.prepare(reference, settings) for metric in METRICS}
-        floors: dict[int, dict[str, float]] = {}
-        found = [
-            {name: measured(measure, images.features[extractor]) for name, measure in measures.items()}
-            for images in Progress(chosen, desc=extractor, unit="method")
-        ]
+        measured = prepare_measures(reference, extractor, settings)
+        floors: dict[int, dict[str, Bootstrapped]] = {}
+        found = [measured(images.features[extractor]) for images in Progress(chosen, desc=extractor, unit="method")]
         unguided = next((pair for pair in zip(chosen, found, strict=True) if pair[0].method == "unguided"), None)
         for images, distances in zip(chosen, found, strict=True):
             n = len(images)
             if n not in floors:
-                floor = held_out(real, target, n).features[extractor]
-                floors[n] = {name: measured(measure, floor).value for name, measure in measures.items()}
+                floors[n] = measured(held_out(real, target, n).features[extractor])
             for name, distance in distances.items():
                 shared = {"data_set": data_set, "attribute": target.label, **about_images(images, target)}
                 beside = difference(images, distance, unguided[0], unguided[1][name]) if unguided else {}
-                said = {"floor": floors[n][name], **_reservations(real, n, settings)}
+                said = {"floor": floors[n][name].value, **_reservations(real, n, settings)}
                 rows.append({**shared, "metric": name, **_interval(distance, "value"), **beside, **said})
     return pd.DataFrame(rows).reindex(columns=TABLE_COLUMNS)
 

@@ -9,7 +9,7 @@ from .base import Count, FeatureBatch, Name, Section
 
 
 class ExtractorConfig(Section):
-    """A feature extractor of the Frechet and kernel distances."""
+    """A feature extractor of the distances and of what nearest neighbours say."""
 
     kind: Literal["inception", "efficientnet_lite0", "mobilenet_v2", "semantic"]
     weights: Path | None = Field(None, description="Inception: pt_inception-2015-12-05-6726825d.pth.")
@@ -41,7 +41,15 @@ class EvaluationConfig(Section):
     extractors: list[ExtractorConfig] = Field(min_length=1)
     samples: Annotated[int, Field(ge=2)] = Field(description="Images per row and method in every distance.")
     bootstrap: Annotated[int, Field(ge=20)] = Field(description="Bootstrap replicates of the 95 % intervals.")
-    kernel_subset: Annotated[int, Field(ge=2)] = Field(description="Reference images of the kernel distance.")
+    kernel_subset: Annotated[int, Field(ge=2)] = Field(
+        description="Reference images of the kernel distance, and of what nearest neighbours say."
+    )
+    nearest_k: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None,
+        exclude_if=lambda nearest_k: nearest_k is None,
+        description="Neighbour that bounds the balls of precision, recall, density and coverage (5: Naeem et al. 2020; "
+        "3: Kynkaanniemi et al. 2019); null: they are not computed.",
+    )
     seed: Count = 0
     feature_batch: FeatureBatch = None
 
@@ -59,6 +67,16 @@ class EvaluationConfig(Section):
         if len(set(names)) != len(names):
             raise ValueError(f"found {', '.join(names)}, expected each once")
         return extractors
+
+    @model_validator(mode="after")
+    def _neighbours_are_there(self) -> "EvaluationConfig":
+        for key, spare in (("samples", 3), ("kernel_subset", 2)):
+            if self.nearest_k is not None and getattr(self, key) < self.nearest_k + spare:
+                raise ValueError(
+                    f"{key}: found {getattr(self, key)}, expected at least {self.nearest_k + spare}, "
+                    f"{spare} more than nearest_k; lower that, or set it to null"
+                )
+        return self
 
 
 class ReportConfig(Section):

@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's for shares, bootstrap for distances."""
+"""95 % intervals: Wilson's for shares, bootstrap for distances, jackknife for what repeated images would distort."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,7 +27,8 @@ class Bootstrapped(Interval):
     """A number with its 95 % interval, and what resamples of the images make of it.
 
     Attributes:
-        replicates: The number of each resample; those of the same n, replicates and seed count the same images.
+        replicates: The number of each resample, and their standard deviation is that of the number; those of the same
+            n, replicates and seed count the same images.
     """
 
     replicates: tuple[float, ...] = field(default=(), repr=False)
@@ -73,8 +74,31 @@ def bootstrap_interval(distance: Callable[[Tensor], float], n: int, replicates: 
     return Bootstrapped(value, value - half, value + half, found)
 
 
+def jackknife_interval(value: float, left_out: Sequence[float], most: float = math.inf) -> Bootstrapped:
+    """Return a number with value +- 1.96 jackknife standard errors, within [0, most].
+
+    s^2 = (G - 1) / G sum_g (theta_g - mean)^2 of G groups. The replicates are value + (G - 1) / sqrt(G)
+    (theta_g - mean): so far apart that their standard deviation is s, as that of a bootstrap's replicates is.
+
+    Args:
+        value: The number of all images, 0..most.
+        left_out: theta_g: the number without group g, for each group, at least 2.
+        most: The largest value that the number can have.
+
+    Raises:
+        MetricError: If there are fewer than 2 groups.
+
+    Source: Efron & Tibshirani 1993, chapter 11.
+    """
+    groups = torch.tensor(left_out, dtype=torch.float64)
+    scale = (len(left_out) - 1) / math.sqrt(max(1, len(left_out)))
+    replicates = tuple((value + scale * (groups - groups.mean())).tolist())
+    half = Z95 * _standard_deviation(replicates)
+    return Bootstrapped(value, max(0.0, value - half), min(most, value + half), replicates)
+
+
 def difference_interval(first: Bootstrapped, second: Bootstrapped, paired: bool) -> Interval:
-    """Return by how much one bootstrapped number exceeds another, with value +- 1.96 standard deviations.
+    """Return by how much one resampled number exceeds another, with value +- 1.96 standard deviations.
 
     Paired numbers are resampled together, so that what both have in common cancels; of others the variances add:
     s^2 = s^2(first - second), or s^2(first) + s^2(second).

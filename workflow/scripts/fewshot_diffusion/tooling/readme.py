@@ -78,7 +78,7 @@ def tables_of(found: Mapping[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame
 
 
 def _distances_view(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Return every metric of the first extractor with its interval, and its floor, by the key of the rows."""
+    """Return every distance of the first extractor with its interval, and its floor, by the key of the rows."""
     view = pd.DataFrame(index=rows.drop_duplicates(key).set_index(key).index)
     for metric in measured_metrics(rows):
         found, digits = rows[rows["metric"] == metric].set_index(key), metric_of(metric).digits
@@ -120,12 +120,12 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def measured_metrics(table: pd.DataFrame) -> list[str]:
-    """Return the metrics of our own rows, by the first extractor, in order."""
+    """Return the distances of our own rows, by the first extractor, in order."""
     return main_metrics(table.loc[table["kind"] != "published", "metric"])
 
 
 def attributes_section(table: pd.DataFrame, shares: pd.DataFrame) -> str:
-    """Return one data set's results as Markdown: the judge's shares and every metric, a row per class and method."""
+    """Return one data set's results as Markdown: the judge's shares and every distance, a row per class and method."""
     data_set, kind = shares["data_set"].iloc[0], shares["kind"].iloc[0]
     metrics = ", ".join(f"`{metric}` ({metric_of(metric).direction} is better)" for metric in measured_metrics(table))
     pairs = ", and less that of `unguided` samples, resampled in pairs where seeds are shared"

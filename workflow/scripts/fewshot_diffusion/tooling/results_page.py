@@ -11,6 +11,7 @@ from . import claims
 from . import results_texts as texts
 from .claim_rows import CLAIM_COLUMNS, claims_view
 from .curves import labels_section, noise_section
+from .neighbours import neighbours_beside_unguided, neighbours_section
 from .readme import (
     attributes_section,
     baselines_section,
@@ -185,6 +186,9 @@ def _attributes_part(results: Path) -> str:
             blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
         if by_others := extractors_section(table):
             blocks += [texts.EXTRACTORS, by_others, _paragraph(claims.by_extractor(table))]
+        if beside_real := neighbours_section(table):
+            heading = [texts.NEIGHBOURS] if data_set == HOME else []
+            blocks += [*heading, beside_real, _paragraph(neighbours_beside_unguided(table))]
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
             blocks += [texts.SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]

@@ -31,6 +31,14 @@ EXTRACTORS = """\
 One distance is one network's view. `lowpass` says by how many pixels a Gaussian smoothed all images first, real ones too:
 such a distance sees less of the grain, and less of fine detail."""
 
+NEIGHBOURS = """\
+### Precision, recall, density, coverage
+
+What one distance adds up, apart: the share of samples near a real image (precision), how many real images they are near
+to (density), and the share of real images near a sample (recall by the samples' own neighbourhoods, coverage by the real
+ones'). `real` is as many held-out real images of the class: all but density depend on the number of images, so compare
+with that row. Each row's interval, by a jackknife over groups of samples, stands in the CSV file."""
+
 SHARES = """\
 ### Wanted shares
 

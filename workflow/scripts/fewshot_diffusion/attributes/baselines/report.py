@@ -15,7 +15,7 @@ from ...data.image_set import load_image_set
 from ...diffusion.samples import seed_range
 from ...metrics.descriptions import Description, load_description
 from ...metrics.intervals import Interval
-from ...metrics.measures import METRICS, measured
+from ...metrics.measures import prepare_measures
 from ...metrics.notes import few_note
 from ...progress import Progress
 from ...runtime import make_runtime
@@ -108,13 +108,14 @@ def unconditional_rows(
     """Return every metric of each model's first samples as they come, against all real images."""
     rows: list[dict[str, Any]] = []
     for extractor, reference in Progress(list(real.features.items()), desc="extractors", unit="extractor"):
-        for metric in METRICS:
-            measure = metric.prepare(reference, settings)
-            for chosen in (one.first(settings.samples) for one in found):
-                floor = measured(measure, held_out.first(len(chosen)).features[extractor]).value
-                value = measured(measure, chosen.features[extractor])
-                about = {"method": chosen.method, "metric": metric.column(extractor), "floor": floor}
-                rows.append({**about, **_interval(value), **_said(chosen, settings)})
+        measured = prepare_measures(reference, extractor, settings)
+        chosen = [one.first(settings.samples) for one in found]
+        values = [measured(one.features[extractor]) for one in chosen]
+        floors = {n: measured(held_out.first(n).features[extractor]) for n in {len(one) for one in chosen}}
+        for name in values[0]:
+            for one, value in zip(chosen, values, strict=True):
+                about = {"method": one.method, "metric": name, "floor": floors[len(one)][name].value}
+                rows.append({**about, **_interval(value[name]), **_said(one, settings)})
     return pd.DataFrame(rows)
 
 
