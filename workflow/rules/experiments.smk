@@ -88,3 +88,7 @@ if CONFIG.masks and CONFIG.masks.guided:
     include: "figures.smk"
 
     EVERYTHING.append(rules.draw_strip.output)
+
+
+include: "crate/common.smk"
+include: "crate/archive.smk"
