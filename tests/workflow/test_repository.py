@@ -182,6 +182,7 @@ def test_targets_are_listed_with_what_they_make() -> None:
         "classes",
         "explorer",
         "explorer_sweep",
+        "crate",
     ):
         assert re.search(rf"^{target} \([A-Z]", said, re.MULTILINE), target
 

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from rocrate.rocrate import ROCrate
 
 from fewshot_diffusion.config.denoiser import ArchitectureConfig
 from fewshot_diffusion.data.image_set import load_image_set
 from fewshot_diffusion.metrics.measures import DISTANCES, NEIGHBOURS
+from fewshot_diffusion.storage.files import sha256
 from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.weights import WEIGHTS_FILE
 from fewshot_diffusion.tooling.benchmarks import planned_steps
@@ -165,6 +167,7 @@ def test_jobs_take_turns_on_the_one_gpu_of_its_profile(tree: Path) -> None:
         (("masks", "attributes_sweep"), {"make_masks_table", "choose_attribute_scale"}),
         (("classes", "results/tables/celeba_fid.csv"), {"make_classes_table", "make_attributes_table"}),
         (("attributes_labels",), {"make_attributes_labels_table"}),
+        (("crate",), {"make_attributes_table", "make_masks_table", "make_classes_table"}),
     ],
 )
 def test_named_targets_are_planned(tree: Path, targets: tuple[str, ...], tables: set[str]) -> None:
@@ -253,6 +256,7 @@ def test_a_whole_run(smoke_run: Callable[[], Path]) -> None:
     assert "Nothing to be done" in again.text, again.text
     check_edits_reach_what_depends_on_them(tree)
     check_report(tree)
+    check_crate(tree)
 
 
 @pytest.mark.slow
@@ -296,3 +300,22 @@ def check_report(tree: Path) -> None:
     config = smoke_config()
     assert f"{config.data.image_size} x {config.data.image_size} pixels" in text_of(about)
     assert f"DDIM with {config.sampling.num_inference_steps} steps" in text_of(about)
+
+
+def check_crate(tree: Path) -> None:
+    """Every table and figure of the run is in it, byte for byte, as the report describes it; and the workflow runs."""
+    done = snakemake(tree, "--cores", "1", *SMOKE, "--", "crate")
+    assert done.status == 0, done.text
+    packed = tree / RESULTS / "crate.zip"
+    crate = ROCrate(packed)
+    assert crate.mainEntity.id == "Snakefile"
+    made = [*tree.glob(f"{RESULTS}/tables/*.csv"), *tree.glob(f"{RESULTS}/figures/*.p*")]
+    for path in made:
+        if not re.search("sweep|labels", path.name):  # targets of their own
+            entity = crate.get(str(path.relative_to(tree)))
+            assert entity["sha256"] == sha256(path), path
+            assert len(entity["description"]) > 40 and "{{" not in entity["description"], path
+    unpacked = tree.with_name("unpacked")
+    shutil.unpack_archive(packed, unpacked)
+    again = snakemake(unpacked, "-n", *SMOKE, "--", f"{RESULTS}/tables/masks.csv")
+    assert again.status == 0, again.text

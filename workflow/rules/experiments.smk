@@ -100,3 +100,7 @@ if CONFIG.masks and CONFIG.masks.guided:
 
 if CONFIG.reads_semantic:
     EVERYTHING.append(rules.judge_semantic_network.output)
+
+
+include: "crate/common.smk"
+include: "crate/archive.smk"
