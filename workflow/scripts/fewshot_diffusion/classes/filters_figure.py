@@ -43,7 +43,11 @@ def filters_figure(table: pd.DataFrame) -> Figure:
     right.set_ylabel("independent judge agrees, %", fontsize=7)
     right.legend(fontsize=7, frameon=False)
     for axis in (left, right):
+        axis.set_xlim(-3, 103)
+        axis.set_xticks(range(0, 101, 20))
         axis.tick_params(labelsize=7)
+    low, high = right.get_ylim()
+    right.set_yticks([tick for tick in right.get_yticks() if low <= tick <= high])  # none beyond the axis, unseen
     thresholds = ", ".join(f"{threshold:g}" for threshold in table["threshold"].unique())
     figure.supxlabel(f"right, from right to left: p(class) at least {thresholds}; 95 % intervals", fontsize=7)
     return figure
