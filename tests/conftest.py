@@ -10,7 +10,7 @@ from diffusers import UNet2DModel
 from fewshot_diffusion.config.denoiser import ArchitectureConfig, ScheduleConfig
 from fewshot_diffusion.diffusion.denoiser import PixelDenoiser, build_unet
 from fewshot_diffusion.runtime import CPU
-from support import SMOKE, copy_tree, once
+from support import SMOKE, TARGETS, copy_tree, once
 
 torch.set_num_threads(1)
 
@@ -60,7 +60,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 
     def run(tree: Path) -> None:
         log = tree.with_suffix(".txt")
-        with warm_run(copy_tree(tree), ["--cores", "2", "all", "attributes_labels", *SMOKE], log) as status:
+        with warm_run(copy_tree(tree), ["--cores", "2", *TARGETS, *SMOKE], log) as status:
             assert status() == 0, log.read_text()
 
     return lambda: once(tmp_path_factory, "smoke", run)

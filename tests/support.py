@@ -24,6 +24,7 @@ from fewshot_diffusion.config.model import Config, load_config
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 SMOKE = ("--configfile", "config/smoke.yaml")
+TARGETS = ("all", "attributes_labels", "classes_filters")  # of the run that tests share, and of its report
 PATIENCE = 1500  # seconds
 
 

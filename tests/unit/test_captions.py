@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from class_helpers import filters_table
 from fewshot_diffusion.attributes.figures import Strip, attributes_figure, sheet_figure
 from fewshot_diffusion.classes.figures import classes_figure
+from fewshot_diffusion.classes.filters_figure import filters_figure
 from fewshot_diffusion.figures import fitted
 from fewshot_diffusion.masks.figures import masks_figure, shots_figure
 from fewshot_diffusion.tooling.strip import Block, strip_figure
@@ -62,6 +64,7 @@ FIGURES = {
     "masks, many": lambda: masks(6),
     "shots": shots,
     "classes": classes,
+    "filters": lambda: filters_figure(filters_table()),
     "strip": lambda: strip_figure([Block(f"{LABEL}, the same seeds", ("unguided", "clean_image"), (IMAGES, IMAGES))]),
     "strip, few": lambda: strip_figure([Block(LABEL, ("mask", "readout"), (IMAGES[:2], IMAGES[:2]))] * 3),
     "sheet": lambda: sheet_figure([(f"readout, {LABEL}: the first 6 of 200; {WEAK}", IMAGES)] * 8, 16),

@@ -25,7 +25,7 @@ from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.weights import WEIGHTS_FILE
 from fewshot_diffusion.tooling.benchmarks import planned_steps
 from fewshot_diffusion.tooling.ownership import WEIGHTS
-from support import ROOT, SMOKE, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
+from support import ROOT, SMOKE, TARGETS, copy_products, copy_tree, overlay, planned_jobs, smoke_config, snakemake
 
 OVERLAYS = sorted(
     {path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml", "artefacts.yaml", "claims.yaml"}
@@ -168,12 +168,14 @@ def test_jobs_take_turns_on_the_one_gpu_of_its_profile(tree: Path) -> None:
         (("classes", "results/tables/celeba_fid.csv"), {"make_classes_table", "make_attributes_table"}),
         (("attributes_labels",), {"make_attributes_labels_table"}),
         (("crate",), {"make_attributes_table", "make_masks_table", "make_classes_table"}),
+        (("classes_filters",), {"make_classes_filters_table"}),
     ],
 )
 def test_named_targets_are_planned(tree: Path, targets: tuple[str, ...], tables: set[str]) -> None:
     done = snakemake(tree, "-n", *targets, *SMOKE)
     assert done.status == 0, done.text
-    made = {f"make_{name}_table" for name in ("attributes", "attributes_labels", "masks", "classes")}
+    names = ("attributes", "attributes_labels", "masks", "classes", "classes_filters")
+    made = {f"make_{name}_table" for name in names}
     assert (made | {"choose_attribute_scale", "choose_mask_scale"}) & planned_jobs(done.text).keys() == tables
 
 
@@ -287,7 +289,7 @@ def variable(report: str, name: str) -> Any:
 
 def check_report(tree: Path) -> None:
     """Every table and figure is in it, byte for byte, with a caption that names its data set or its numbers."""
-    done = snakemake(tree, "--report", "report.html", *SMOKE, "--", "all", "attributes_labels")
+    done = snakemake(tree, "--report", "report.html", *SMOKE, "--", *TARGETS)
     assert done.status == 0, done.text
     report = (tree / "report.html").read_text()
     about, results = (variable(report, name) for name in ("workflow_desc", "results"))

@@ -72,6 +72,10 @@ if CONFIG.classes:
     include: "classes/cells.smk"
     include: "classes/figures.smk"
 
+    if CONFIG.classes.filters:
+
+        include: "classes/filters.smk"
+
 
 include: "explorer/common.smk"
 

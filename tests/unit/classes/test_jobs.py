@@ -10,11 +10,12 @@ from torch import Tensor
 
 from attribute_helpers import save_denoiser
 from class_helpers import shades
-from fewshot_diffusion.classes import filter_report, training
+from fewshot_diffusion.classes import filter_comparison, filter_report, training
 from fewshot_diffusion.classes.cells import Cell
 from fewshot_diffusion.classes.conditional import make_conditional
 from fewshot_diffusion.classes.filter import RejectionHead, load_filter, score
-from fewshot_diffusion.classes.filter_report import ReportedImages, ReportModels, evaluate_filter
+from fewshot_diffusion.classes.filter_comparison import FilteredImages, measure_class_filter
+from fewshot_diffusion.classes.filter_report import ReportedImages, ReportModels, calibration_rows, evaluate_filter
 from fewshot_diffusion.classes.generated_set import load_generated, made_with
 from fewshot_diffusion.classes.generation import CLASS_STRIDE, ClassModelFolders, ClassShare, Quota, sample_classes
 from fewshot_diffusion.classes.training import CellFiles, train_cell
@@ -22,7 +23,7 @@ from fewshot_diffusion.config.classes import ClassSamplingConfig
 from fewshot_diffusion.data.image_set import ImageSet, save_image_set
 from fewshot_diffusion.diffusion.denoiser import Denoiser, load_denoiser, unet_config
 from fewshot_diffusion.diffusion.unets import unet_of_config
-from fewshot_diffusion.errors import CorruptFileError, WeightsError
+from fewshot_diffusion.errors import CorruptFileError, DataError, WeightsError
 from fewshot_diffusion.runtime import CPU
 from fewshot_diffusion.storage.tables import read_csv
 from fewshot_diffusion.storage.weights import load_module, save_module, weights_digest
@@ -114,6 +115,26 @@ def test_a_report_is_of_its_own_filter_threshold_and_judge(folder: Path) -> None
     for shards, threshold in ((draw(folder), 0.2), (draw(folder, head="other"), 0.0)):
         with pytest.raises(CorruptFileError, match=r"was made for (threshold|filter)"):
             evaluate_filter(ReportedImages("here", shards, folder / "real", threshold), models, *tables, "cpu")
+
+
+def test_any_filter_is_asked_about_everything_that_was_drawn_and_about_images_it_has_not_seen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_comparison, "load_class_judge", Opinion)
+    models, table = ReportModels(folder / "denoiser", folder / "other", folder / "judge"), folder / "filters.csv"
+    shards, denoiser = draw(folder), load_denoiser(folder / "denoiser", CPU)
+    images = FilteredImages("here", "held_out", folder / "real", shards)
+    measure_class_filter([0.0, 0.33], images, models, table, "cpu")
+    found, (head, _), drawn = read_csv(table), load_filter(folder / "other", denoiser), load_generated(shards)
+    assert list(found.columns) == filter_comparison.FILTER_COLUMNS and set(found["split"]) == {"held_out"}
+    assert set(found["tap"]) == {"mid_block"} and set(found["timesteps"]) == {300} and set(found["n_real"]) == {12}
+    real = calibration_rows(denoiser, head, shades(CLASSES, 4)).iloc[-1]
+    assert found["accuracy"].tolist() == pytest.approx([real["accuracy"]] * 2, rel=1e-4)
+    own = score(denoiser, head, drawn.images)[torch.arange(9), drawn.labels].exp()
+    assert found["n_kept"].tolist() == [9, int((own >= 0.33).sum())] and 0 < found["n_kept"][1] < 9
+    monkeypatch.setattr(Opinion, "__init__", lambda self, *_: setattr(self, "classes", ["a"]))
+    with pytest.raises(DataError, match="the judge: found the classes"):
+        measure_class_filter([0.0], images, models, table, "cpu")
 
 
 def test_a_cell_learns_from_the_few_real_and_the_kept_images_once(

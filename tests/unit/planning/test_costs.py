@@ -140,6 +140,8 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
         ("train_denoiser", "denoiser__training__num_images", (96, 192), (2, 1)),
         ("train_semantic_network", "semantic__epochs", (1, 2), (2, 1)),
         ("extract_class_features", "classes__train_per_class", (1, 3), (3, 3)),
+        ("extract_class_features filters mid_block-300", "classes__train_per_class", (1, 3), (3, 3)),
+        ("train_class_filter filters mid_block-300", "classes__filter__epochs", (2, 4), (2, 1)),
         ("sample_classes 1-of-2", "classes__sampling__shards", (1, 2), (0.5, 0.5)),
         ("train_mask_head exact label_100 4", "masks__head__updates", (5, 10), (2, 1)),
         ("draw_baseline_latents diffae", "sampling__num_inference_steps", (2, 4), (2, 1)),
@@ -152,6 +154,13 @@ def test_twice_the_work_costs_twice(job: Job, key: str, values: tuple[int, int],
     before, after = (work(*job.split(), **{key: value}) for value in values)
     assert before[0] > 0
     assert after == pytest.approx(tuple(factor * found for factor, found in zip(factors, before, strict=True)))
+
+
+def test_a_filter_costs_by_what_was_drawn_and_by_the_real_images() -> None:
+    job = ("measure_class_filter", "mid_block-300")
+    drawn, real = work(*job, classes__train_per_class=2)[0], work(*job, data__splits__tuning_judge=128)[0]
+    both = work(*job, classes__train_per_class=2, data__splits__tuning_judge=128)[0]
+    assert work(*job)[0] < min(drawn, real) and both == pytest.approx(2 * work(*job)[0])
 
 
 def test_every_job_that_wants_a_gpu_is_counted() -> None:

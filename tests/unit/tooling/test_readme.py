@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
+from class_helpers import filters_table
 from fewshot_diffusion.errors import DataError
 from fewshot_diffusion.metrics.notes import few_note, joined, judge_note, segmenter_note
 from fewshot_diffusion.tooling import claims
-from fewshot_diffusion.tooling.curves import labels_section, noise_section
+from fewshot_diffusion.tooling.curves import filters_section, labels_section, noise_section
 from fewshot_diffusion.tooling.neighbours import neighbours_beside_unguided, neighbours_section
 from fewshot_diffusion.tooling.readme import (
     attributes_section,
@@ -86,6 +87,14 @@ def test_the_curve_of_labels_is_a_mean_and_a_range_over_draws() -> None:
     text = labels_section(table.assign(data_set="a", method="exact", n=30))
     assert "| attribute | method | 5 + 5 | 50 + 50 |" in text and "2 draws" in text and "n = 30 samples" in text
     assert "| Blond | exact | 50 % [40, 60] | 95 % [90, 100] |" in text
+
+
+def test_filters_stand_by_threshold_with_what_they_keep() -> None:
+    text = filters_section(filters_table())
+    assert "90 real images of the split `tuning_judge`" in text and "| filter | right | p >= 0 | p >= 0.5 |" in text
+    kept = "50 % [45, 55] of 100 %"
+    assert f"| mid_block at 300, 800 | 40 % [30, 50] | {kept} | 80 % [70, 90] of 30 % |" in text
+    assert f"| up_blocks.1 at 100 | 70 % [60, 80] | {kept} | nothing kept |" in text
 
 
 def noise_table() -> pd.DataFrame:

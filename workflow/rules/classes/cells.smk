@@ -30,7 +30,7 @@ rule train_cell:
     resources:
         gpu=1,
     params:
-        settings=settings("classes"),
+        settings=CLASSES.model_dump_json(exclude={"filters"}),  # which concern no cell
         data_set=DATA,
         code=code("train_cell.py", env="classifiers"),
     shell:

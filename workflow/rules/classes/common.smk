@@ -1,6 +1,8 @@
 # Shared by the rules of classes: functions that choose inputs by wildcards.
 # in:  wildcards
-# out: files
+# out: files and values
+
+from fewshot_diffusion.tooling.denoiser_plan import filters_problem
 
 
 def cell_files(recipes):
@@ -13,3 +15,13 @@ def generated_images(wildcards):
     if not int(wildcards.ratio):
         return []
     return GENERATED
+
+
+def candidate_settings(wildcards):
+    return CLASSES.candidate(wildcards.candidate).model_dump_json()
+
+
+def filters_are_possible(wildcards):
+    if problem := filters_problem(CONFIG, DENOISER):
+        raise WorkflowError(problem)
+    return []

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from .base import Compile, Count, FeatureBatch, Fraction, MicroBatch, Positive, Precision, Section, Source, Timestep
 from .denoiser import DenoiserTrainingConfig
@@ -33,6 +33,38 @@ class FilterConfig(SupervisedConfig):
     threshold: Fraction = Field(description="A sample is kept if its class has at least this probability.")
     max_attempts: Positive = Field(description="Samples drawn of a class, at most, for each one that is wanted.")
     feature_batch: FeatureBatch = None
+
+
+class FilterCandidateConfig(Section):
+    """Where a filter reads the denoiser."""
+
+    tap: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]+$")] = Field(
+        description="Module whose output is read."
+    )
+    timesteps: list[Timestep] = Field(min_length=1, description="Timestep labels of the clean image, concatenated.")
+
+    @property
+    def name(self) -> str:
+        """Its name in paths: ``up_blocks.1-100-300``."""
+        return "-".join([self.tap, *map(str, self.timesteps)])
+
+
+class FilterComparisonConfig(Section):
+    """Filters that read the denoiser elsewhere, for `snakemake classes_filters`; all else is as classes.filter says."""
+
+    candidates: list[FilterCandidateConfig] = Field(min_length=1, description="Where each of them reads.")
+    thresholds: list[Fraction] = Field(
+        min_length=1, description="Of p(class), ascending from 0, which keeps every sample."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "FilterComparisonConfig":
+        names = [candidate.name for candidate in self.candidates]
+        if len(set(names)) != len(names):
+            raise ValueError(f"candidates: found {names}, expected each once")
+        if self.thresholds[0] != 0 or self.thresholds != sorted(set(self.thresholds)):
+            raise ValueError(f"thresholds: found {self.thresholds}, expected 0, then each once, ascending")
+        return self
 
 
 class ClassSamplingConfig(Section):
@@ -91,6 +123,7 @@ class ClassesConfig(Section):
     train_per_class: Positive = Field(description="Real labelled images of each class.")
     conditional: FinetuningConfig
     filter: FilterConfig
+    filters: FilterComparisonConfig | None = Field(None, description="Null leaves this comparison out.")
     sampling: ClassSamplingConfig
     judge: SupervisedConfig = Field(description="Independent ResNet-18 on the judge's split; it filters nothing.")
     generated_ratios: list[Count] = Field(min_length=1, description="Generated images per real one.")
@@ -105,6 +138,12 @@ class ClassesConfig(Section):
     def recipe(self, architecture: str) -> ArchitectureRecipe:
         """Return the recipe of an architecture."""
         return next(recipe for recipe in self.architectures if recipe.name == architecture)
+
+    def candidate(self, name: str) -> FilterConfig:
+        """Return the settings of a filter of the comparison, by its name in paths."""
+        assert self.filters
+        reads = next(candidate for candidate in self.filters.candidates if candidate.name == name)
+        return self.filter.model_copy(update=dict(reads))
 
     @property
     def max_ratio(self) -> int:

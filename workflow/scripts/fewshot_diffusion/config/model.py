@@ -101,6 +101,15 @@ class Config(Section):
         raise ConfigError(f"data.splits: there is no split {split!r}; there are {', '.join(self.splits)}.")
 
     @property
+    def filters_split(self) -> str:
+        """Split on whose real images filters of classes are compared.
+
+        None of them has seen it, and no number of the classes' other tables rests on it: it is that of the judges that
+        tune guidance_scale, or, without any, that of the class judge.
+        """
+        return "tuning_judge" if self.splits.get("tuning_judge") else "judge"
+
+    @property
     def wanted_attributes(self) -> list[str]:
         """Attributes of the rows of the table, in the order of the rows."""
         return list(dict.fromkeys(target.attribute for target in self.attributes.targets)) if self.attributes else []

@@ -6,7 +6,7 @@ from functools import partial
 from ..classes.cells import Cell, Mixing
 from ..classes.filter import RejectionHead
 from ..classes.training import cell_epochs
-from ..config.classes import ClassesConfig
+from ..config.classes import ClassesConfig, FilterConfig
 from .networks import BACKWARD, built, classifier_forward, on_maps
 from .work import HALF, Run, Work
 
@@ -20,17 +20,23 @@ def _real(run: Run) -> int:
     return run.classes * _section(run).train_per_class
 
 
-def extract_features(run: Run) -> Work:
+def _filter(run: Run, which: tuple[str, ...] = ()) -> FilterConfig:
+    """Return the filter's settings, or those of a candidate: ``filters/<candidate>``."""
+    return _section(run).candidate(which[-1]) if which else _section(run).filter
+
+
+def extract_features(run: Run, *which: str) -> Work:
     """Cache activations of the real images and of their mirror images."""
-    (tap,) = run.networks.described((_section(run).filter.tap,))
-    labels, side = len(_section(run).filter.timesteps), run.config.data.image_size // tap.reduction
-    images = 2 * _real(run)
-    return Work(images * _scored(run), images * labels * tap.num_chs * side**2 * HALF)
+    settings = _filter(run, which)
+    (tap,) = run.networks.described((settings.tap,))
+    side, images = run.config.data.image_size // tap.reduction, 2 * _real(run)
+    maps = len(settings.timesteps) * tap.num_chs * side**2
+    return Work(images * _scored(run, settings), images * maps * HALF)
 
 
-def train_filter(run: Run) -> Work:
+def train_filter(run: Run, *which: str) -> Work:
     """Train the filter's head on them."""
-    settings = _section(run).filter
+    settings = _filter(run, which)
     (tap,) = run.networks.described((settings.tap,))
     channels, side = len(settings.timesteps) * tap.num_chs, run.config.data.image_size // tap.reduction
     shape = settings.model_dump(include={"hidden_channels", "dropout"})
@@ -55,7 +61,7 @@ def sample(run: Run, _shard: str) -> Work:
     settings = section.sampling
     samples = _real(run) * section.max_ratio / settings.shards
     passes = settings.num_inference_steps * (1 if settings.classifier_free_scale == 1 else 2)
-    return Work(samples * (passes * run.networks.forward + _scored(run)), 2 * samples * run.image)
+    return Work(samples * (passes * run.networks.forward + _scored(run, section.filter)), 2 * samples * run.image)
 
 
 def train_cell(run: Run, architecture: str, mixing: Mixing, name: str) -> Work:
@@ -73,11 +79,18 @@ def evaluate_filter(run: Run) -> Work:
     section = _section(run)
     judged = _real(run) * section.max_ratio + run.images("class_test")
     forward = classifier_forward("resnet18", run.classes, run.config.data.image_size)
-    return Work(judged * forward + run.images("class_test") * _scored(run))
+    return Work(judged * forward + run.images("class_test") * _scored(run, section.filter))
 
 
-def _scored(run: Run) -> float:
-    settings = _section(run).filter
+def measure_filter(run: Run, candidate: str) -> Work:
+    """Ask a candidate, and the judge, about what was drawn; the candidate about real images, too."""
+    drawn = _real(run) * _section(run).max_ratio
+    scored = drawn + run.images(run.config.filters_split)
+    forward = classifier_forward("resnet18", run.classes, run.config.data.image_size)
+    return Work(drawn * forward + scored * _scored(run, _filter(run, (candidate,))))
+
+
+def _scored(run: Run, settings: FilterConfig) -> float:
     return len(settings.timesteps) * run.networks.to_taps((settings.tap,))
 
 
@@ -89,4 +102,5 @@ JOBS: dict[str, Callable[..., Work]] = {
     "sample_classes": sample,
     "train_cell": train_cell,
     "evaluate_filter": evaluate_filter,
+    "measure_class_filter": measure_filter,
 }

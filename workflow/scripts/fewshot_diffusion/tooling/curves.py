@@ -37,3 +37,25 @@ def noise_section(table: pd.DataFrame) -> str:
         f"n = {table['n'].max()} real images that it has not seen:"
     )
     return f"{caption}\n\n{to_markdown(view.fillna('').reset_index('pairs'))}"
+
+
+def filters_section(table: pd.DataFrame) -> str:
+    """Return the comparison of filters as Markdown: accuracy, then the judge's on what is kept, by threshold."""
+    kept = [
+        "nothing kept" if value != value else f"{value:.0f} % [{low:.0f}, {high:.0f}] of {share:.0f} %"
+        for share, value, low, high in 100 * table[["share_kept", "judge_accuracy", "ci_low", "ci_high"]].to_numpy()
+    ]
+    right = [
+        f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+        for value, low, high in 100 * table[["accuracy", "accuracy_low", "accuracy_high"]].to_numpy()
+    ]
+    read = table["tap"] + " at " + table["timesteps"].astype(str).str.replace(" ", ", ")
+    rows = pd.DataFrame({"filter": read, "right": right, "seen": table["threshold"].map("p >= {:g}".format)})
+    view = rows.assign(kept=kept).pivot(index=["filter", "right"], columns="seen", values="kept")
+    view = view.reindex(pd.MultiIndex.from_frame(rows[["filter", "right"]].drop_duplicates())).reset_index("right")
+    caption = (
+        f"{table['data_set'].iloc[0]}: how often each filter's first choice is right on {table['n_real'].max()} real "
+        f"images of the split `{table['split'].iloc[0]}`, and how often the judge agrees with the samples kept of "
+        f"{table['n_drawn'].max()}, by threshold, with the share kept [95 % interval]:"
+    )
+    return f"{caption}\n\n{to_markdown(view)}"

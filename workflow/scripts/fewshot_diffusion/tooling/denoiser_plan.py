@@ -33,16 +33,33 @@ def plan_denoiser(config: "Config", results: Path) -> Description | LatentDescri
     if config.denoiser.latent:
         return _plan_latent(config, results)
     settings, found = config.denoiser, None
-    unet = UNetDescription.model_construct(**settings.architecture.model_dump(mode="json"))
-    if settings.source == "checkpoint" and settings.checkpoint:
-        shape = settings.checkpoint.model_dump(mode="json", include={"block_out_channels", "layers_per_block"})
-        unet = UNetDescription.model_construct(**shape)
-    elif settings.source != "train":
+    if settings.source not in ("train", "checkpoint"):
         found = describe(settings.folder or Path() if settings.source == "folder" else results / "denoiser")
         require_fits(found, settings, config.data.image_size)
-        unet = found.unet
-    _require_taps(config, unet)
+    _require_taps(config, _unet(config, found))
     return found
+
+
+def filters_problem(config: "Config", found: Description | None) -> str:
+    """Return why the filters of ``classes.filters`` cannot be compared, if they cannot: a module that is not there.
+
+    Args:
+        config: The whole configuration, with an experiment classes.
+        found: What ``plan_denoiser`` returned.
+    """
+    candidates = config.classes.filters.candidates if config.classes and config.classes.filters else []
+    key, unet = "classes.filters.candidates", _unet(config, found)
+    return "\n".join(problem for one in candidates if (problem := tap_problem(one.tap, unet, key)))
+
+
+def _unet(config: "Config", found: Description | None) -> UNetDescription:
+    if found:
+        return found.unet
+    settings = config.denoiser
+    shape = settings.architecture.model_dump(mode="json")
+    if settings.source == "checkpoint" and settings.checkpoint:
+        shape = settings.checkpoint.model_dump(mode="json", include={"block_out_channels", "layers_per_block"})
+    return UNetDescription.model_construct(**shape)
 
 
 def _plan_latent(config: "Config", results: Path) -> LatentDescription | None:

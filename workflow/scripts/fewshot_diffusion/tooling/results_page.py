@@ -10,7 +10,7 @@ from ..storage.tables import read_csv, read_source_csv
 from . import claims
 from . import results_texts as texts
 from .claim_rows import CLAIM_COLUMNS, claims_view
-from .curves import labels_section, noise_section
+from .curves import filters_section, labels_section, noise_section
 from .neighbours import neighbours_beside_unguided, neighbours_section
 from .readme import (
     attributes_section,
@@ -233,6 +233,9 @@ def _classes_part(results: Path) -> str:
         picture = _picture("Accuracy against the ratio of generated images; what the filter keeps", "classes", data_set)
         length = claims.length_of_training(table)
         blocks += [read_it, picture, classes_section(table, acceptance), _paragraph(*said, length)]
+        if (filters := tables / "classes_filters.csv").is_file():
+            picture = _picture("What filters are worth, by where they read", "classes_filters", data_set)
+            blocks += [texts.FILTERS, filters_section(read_csv(filters)), picture]
     more = _more("classes_calibration", "how often the filter's head is right, against its own confidence")
     return "\n\n".join([*blocks, more])
 

@@ -111,3 +111,10 @@ OBJECTS = """\
 
 Twenty classes of Tiny-ImageNet, the paper's kind of images, from a denoiser that saw 7,700 of them. The photographs are
 non-commercial research data; only numbers leave them."""
+
+FILTERS = """\
+### Where a filter reads
+
+Filters that read the denoiser elsewhere, trained on the same few images, asked about real images and about every sample
+that was drawn, until the configured filter had kept enough of each class. What a filter is worth is what the independent
+judge says of the samples that it keeps: at the same share kept, the higher the better."""
