@@ -230,12 +230,14 @@ def _classes_part(results: Path) -> str:
             continue
         table, acceptance = read_csv(tables / "classes.csv"), read_csv(tables / "classes_acceptance.csv")
         said = [claims.what_generated_images_add(table), claims.why_updates_matter(table)]
-        picture = _picture("Accuracy against the ratio of generated images; what the filter keeps", "classes", data_set)
         length = claims.length_of_training(table)
-        blocks += [read_it, picture, classes_section(table, acceptance), _paragraph(*said, length)]
+        blocks += [read_it, classes_section(table, acceptance), _paragraph(*said, length)]
+        if data_set == HOME:  # Git has no figures of the others
+            blocks.append(_picture("Accuracy against the ratio of generated images; what the filter keeps", "classes"))
         if (filters := tables / "classes_filters.csv").is_file():
-            picture = _picture("What filters are worth, by where they read", "classes_filters", data_set)
-            blocks += [texts.FILTERS, filters_section(read_csv(filters)), picture]
+            blocks += [texts.FILTERS, filters_section(read_csv(filters))]
+            if data_set == HOME:
+                blocks.append(_picture("What filters are worth, by where they read", "classes_filters"))
     more = _more("classes_calibration", "how often the filter's head is right, against its own confidence")
     return "\n\n".join([*blocks, more])
 
