@@ -32,6 +32,7 @@ if CONFIG.attributes:
     include: "judges.smk"
     include: "attributes/heads.smk"
     include: "attributes/sample.smk"
+    include: "attributes/clean_image.smk"
     include: "attributes/baselines.smk"
 
     if CONFIG.attributes.baselines:

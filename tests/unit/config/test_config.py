@@ -162,7 +162,7 @@ def test_a_key_that_is_alike_is_suggested(key: str, said: str) -> None:
         ("attributes.head.l2", [float("inf")], "finite number"),
         ("attributes.targets", [], "at least 1"),
         ("attributes.targets.0.guidance_scale.exact", float("inf"), "finite number"),
-        ("attributes.methods", ["exact", "guessed"], "'hierarchical_vae', 'exact', 'readout', 'direct' or 'steering'"),
+        ("attributes.methods", ["exact", "guessed"], "'direct', 'clean_image', 'clean_image_direct' or 'steering'"),
         ("masks.methods", ["exakt"], "'clean_image_direct', 'controlnet', 'diffae' or 'd2c'"),
         ("masks.source", "folder", "'train' or 'store'"),
         ("classes.architectures.0.name", "resnet99", "'resnet18', 'wide_resnet50_2' or 'resnext50_32x4d'"),
@@ -183,6 +183,7 @@ def test_a_value_that_cannot_be_is_named_with_those_that_can(key: str, value: An
     ("key", "method", "scales", "sweep"),
     [
         ("attributes.methods", "direct", "attributes.targets.0.guidance_scale", "attributes_sweep"),
+        ("attributes.methods", "clean_image", "attributes.targets.0.guidance_scale", "attributes_sweep"),
         ("masks.methods", "direct", "masks.presets.label_100.guidance_scale", "masks_sweep"),
         ("masks.methods", "clean_image_direct", "masks.presets.label_100.guidance_scale", "masks_sweep"),
     ],

@@ -113,6 +113,8 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
     for direct_method, method in LEARNED_AS.items():
         full, without = (work("sample_masks", name, "label_100", "4")[0] for name in (method, direct_method))
         assert without < full
+        full, without = (costs.step_to_attribute(name, TAPS) for name in (method, direct_method))
+        assert costs.forward < without < full
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,7 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
         ("sample_attributes labels exact Blond 3 1", "attributes__labels__units", (1, 3), (3, 3)),
         ("extract_attribute_features labels exact Blond 3 1", "attributes__head__flip", (False, True), (2, 2)),
         ("sample_attributes direct Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
+        ("sample_attributes clean_image Blond 1-of-1", "attributes__sets__units_per_target", (2, 4), (2, 2)),
         ("sample_attributes steering Blond 1-of-1", "sampling__num_inference_steps", (2, 4), (2, 1)),
         ("sample_attributes sweep distribution Blond 30", "attributes__sweep__units", (1, 3), (3, 3)),
         ("find_attribute_direction Blond", "attributes__head__readout_draws", (1, 2), (2, 1)),

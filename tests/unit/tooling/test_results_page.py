@@ -37,6 +37,8 @@ def test_direct_methods_are_explained_where_a_table_has_them() -> None:
         return claims.direct_methods(pd.DataFrame({"method": methods}))
 
     assert said("exact", "readout", "clean_image") == ""
+    guides = [claims.guiding_classifier(pd.DataFrame({"method": [method]})) for method in ("exact", "clean_image")]
+    assert guides[0] == "" and guides[1].startswith("`clean_image`: guidance by the classifier of `ddim_i`")
     assert said("clean_image_direct", "exact").startswith("`clean_image_direct`: the gradient of `clean_image` with")
     both = said("unguided", "clean_image_direct", "direct", "direct")
     assert both.startswith("`direct` and `clean_image_direct`: the gradient of `exact` and `clean_image` with respect")

@@ -1,9 +1,13 @@
 # Shared by the rules of attributes: functions that choose inputs and parameters by wildcards.
 # in:  wildcards
-# out: files and values
+# out: files and values; names of the modes
 
+from fewshot_diffusion.config.attributes import AttributeScalesConfig
 from fewshot_diffusion.config.base import learned_as
 from fewshot_diffusion.tooling.ownership import data_set_of
+
+KNOWN_MODES = list(AttributeScalesConfig.model_fields)  # of any table; MODES are those of this one
+BY_CLASSIFIER = [mode for mode in KNOWN_MODES if learned_as(mode) == "clean_image"]
 
 
 def target_of(wildcards):

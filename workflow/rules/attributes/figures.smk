@@ -91,7 +91,7 @@ rule draw_sheet:
     benchmark:
         "<benchmarks>/draw_sheet/{method}.tsv"
     wildcard_constraints:
-        method="unguided|exact|readout|direct|steering|distribution",
+        method="|".join(["unguided", *KNOWN_MODES]),
     conda:
         "../../../envs/figures.yaml"
     params:

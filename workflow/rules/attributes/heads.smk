@@ -5,8 +5,8 @@
 #      <results>/attributes/features/{mode}/{attribute}.safetensors
 #      <results>/attributes/heads/{mode}/{attribute}/, <results>/attributes/heads/steering/{attribute}/
 # Below, {target} is a row of the table (an attribute and its wanted value) and {mode} how samples are steered: by a head
-# (exact, readout; direct, by that of exact), by a direction (steering), or so that a share of them is of the class
-# (distribution).
+# (exact, readout; direct, by that of exact), by DDIM-I's classifier (clean_image, clean_image_direct), by a direction
+# (steering), or so that a share of them is of the class (distribution).
 
 TARGETS = [target.name for target in CONFIG.attributes.targets]
 SHARED = [target.name for target in CONFIG.attributes.with_share]
@@ -17,7 +17,7 @@ MODES = CONFIG.attributes.modes
 wildcard_constraints:
     attribute="|".join(sorted({target.attribute for target in CONFIG.attributes.targets})),
     target="|".join(TARGETS),
-    mode="exact|readout|direct|steering|distribution",
+    mode="|".join(KNOWN_MODES),
 
 
 rule draw_attribute_shots:

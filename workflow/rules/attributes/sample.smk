@@ -53,6 +53,8 @@ rule sample_attributes:
         "<logs>/sample_attributes/{mode}/{target}/{scatteritem}.log",
     benchmark:
         "<benchmarks>/sample_attributes/{mode}/{target}/{scatteritem}.tsv"
+    wildcard_constraints:
+        mode="|".join(mode for mode in KNOWN_MODES if mode not in BY_CLASSIFIER),
     conda:
         "../../../envs/diffusion.yaml"
     threads: CONFIG.sampling.cpu_threads

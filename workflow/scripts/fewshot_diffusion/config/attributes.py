@@ -26,7 +26,10 @@ from .base import (
 from .baselines import Baseline
 from .supervised import SupervisedConfig
 
-AttributeMethod = Literal["naive", "unguided", "ddim_i", Baseline, "exact", "readout", "direct", "steering"]
+AttributeMethod = Literal[
+    "naive", "unguided", "ddim_i", Baseline,
+    "exact", "readout", "direct", "clean_image", "clean_image_direct", "steering",
+]  # fmt: skip
 """Rows of the table; a new one is a name here, a module, a script and a rule."""
 
 DISTRIBUTION = "distribution"
@@ -39,6 +42,8 @@ class AttributeScalesConfig(Section):
     exact: Annotated[float, Field(ge=0)]
     readout: Annotated[float, Field(ge=0)]
     direct: OptionalScale = None
+    clean_image: OptionalScale = None
+    clean_image_direct: OptionalScale = None
     steering: Annotated[float, Field(ge=0)] = Field(3.0, description="In distances between the classes' means.")
     distribution: Annotated[float, Field(ge=0)] = Field(
         10.0,
@@ -85,7 +90,7 @@ class TargetConfig(Section):
     def _named(cls, value: Any) -> Any:
         if not isinstance(value, str) or not value.strip():
             return value
-        scales = {"exact": 10, "readout": 10, "direct": 10}
+        scales = dict.fromkeys(("exact", "readout", "direct", "clean_image", "clean_image_direct"), 10)
         name = attribute_name(value)
         return {"name": name, "attribute": name, "value": True, "label": value.strip()[:40], "guidance_scale": scales}
 
@@ -207,7 +212,9 @@ class AttributesConfig(Section):
     labels: LabelCurveConfig
     sets: AttributeSetsConfig
     sweep: AttributeSweepConfig
-    ddim_i: SupervisedConfig = Field(description="DDIM-I's image-space classifier; keeps iff p > .5 and u < p.")
+    ddim_i: SupervisedConfig = Field(
+        description="DDIM-I's image-space classifier; keeps iff p > .5 and u < p. It guides `clean_image`, too."
+    )
     judge: SupervisedConfig = Field(description="The classifier that tells which attributes an image has.")
 
     def target(self, name: str) -> TargetConfig:

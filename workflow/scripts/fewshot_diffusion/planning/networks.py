@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import mobilenet_v2
 
+from ..attributes.clean_image import GuidingClassifier, image_guidance
 from ..config.masks import MaskTapsConfig
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.features import FeatureTap
@@ -98,7 +99,10 @@ class DenoiserCosts:
 
     @cache  # noqa: B019
     def step_to_attribute(self, mode: str, taps: tuple[str, ...]) -> float:
-        """A step that an attribute's head guides; the head's own products are too few to count."""
+        """A step that an attribute's head, whose own products are too few to count, or DDIM-I's classifier guides."""
+        if mode in READS_IMAGE:
+            classifier = built(lambda: GuidingClassifier(["any"]))
+            return self._step(image_guidance(mode, self.denoiser, classifier, True))
 
         def likelihood(maps: Sequence[Tensor], _timestep: int) -> Tensor:
             return torch.stack([found.float().mean((1, 2, 3)) for found in maps]).sum(0)

@@ -133,6 +133,12 @@ def direct_methods(table: pd.DataFrame) -> str:
     return said if found else ""
 
 
+def guiding_classifier(table: pd.DataFrame) -> str:
+    """Say what guides ``clean_image`` in a table of attributes; nothing where it has no such row."""
+    said = "`clean_image`: guidance by the classifier of `ddim_i`, which learned from clean images; it reads x0_hat."
+    return said if "clean_image" in set(table["method"]) else ""
+
+
 def ahead_of(rows: pd.DataFrame, baseline: str, methods: Iterable[str] = STEERED) -> str:
     """Name the methods whose interval of mIoU lies above the baseline's, or say ``none``.
 

@@ -181,7 +181,8 @@ def _attributes_part(results: Path) -> str:
             "that the interval of the difference holds 0, or that the intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged)]
-        blocks.append(_paragraph(claims.direct_methods(table), said, claims.beside_naive(table)))
+        guides = claims.guiding_classifier(table), claims.direct_methods(table)
+        blocks.append(_paragraph(*guides, said, claims.beside_naive(table)))
         if data_set == HOME:
             blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
         if by_others := extractors_section(table):

@@ -1,0 +1,106 @@
+"""Steering by DDIM-I's image-space classifier: the control of heads that read the denoiser, from the same shots.
+
+It reads x0_hat as an image. Early on that is an inaccurate one, the like of which it has not learned from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..config.sampling import SamplingConfig
+from ..diffusion.denoiser import Denoiser, load_denoiser
+from ..diffusion.guidance import READS_IMAGE, Guidance, Predictor, guided, unguided
+from ..diffusion.samples import save_samples, write_timing
+from ..diffusion.sampling import draw_units
+from ..errors import ConfigError
+from ..judges import AttributeClassifier
+from ..runtime import make_runtime
+from ..storage.checkpoints import CheckpointFolder
+from ..storage.files import fingerprint
+from ..storage.weights import load_module, weights_digest
+from .baselines.ddim_i import METHOD as DDIM_I
+from .guidance import Steering
+from .sampling import Share
+
+
+class GuidingClassifier(AttributeClassifier):
+    """DDIM-I's classifier where it guides: of its one attribute, by images on the scale of the denoiser."""
+
+    def log_prob(self, images: Tensor, value: bool) -> Tensor:
+        """Return log p(attribute = value | image), nats, [B], of images [B, 3, H, W], [-1, 1] scale; differentiable."""
+        (logit,) = self.network(images).unbind(1)
+        return F.logsigmoid(logit if value else -logit)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Which classifier steers.
+
+    Attributes:
+        classifier: Weights folder of DDIM-I's classifier.
+        data_set: Name of the data set whose shots it must have learned from.
+    """
+
+    classifier: Path
+    data_set: str
+
+
+def sample_clean_image(
+    settings: SamplingConfig, denoiser: Path, steering: Steering, share: Share, guide: Guide, device: str = "auto"
+) -> None:
+    """Draw one shard of samples by DDIM, steered by DDIM-I's image-space classifier; finished work units are kept.
+
+    Args:
+        settings: Section sampling, JSON.
+        denoiser: Weights folder.
+        steering: What the samples are steered towards.
+        share: Which of them this job draws.
+        guide: The classifier.
+        device: auto, cpu, cuda or cuda:<n>.
+
+    Raises:
+        ConfigError: If the method is not one of ``READS_IMAGE``, or a share is wanted.
+        WeightsError: If the classifier is of another attribute or data set, or no classifier of DDIM-I.
+    """
+    runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
+    network = load_denoiser(denoiser, runtime)
+    predict = make_predictor(network, steering, guide, settings)
+    about = {
+        **steering.about,
+        "denoiser": network.digest,
+        "classifier": weights_digest(guide.classifier),
+        "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
+        "precision": str(runtime.dtype),
+    }
+    units, checkpoints = share.plan(settings.unit_size), CheckpointFolder(share.checkpoints, fingerprint(about))
+    samples, seconds = draw_units(units, lambda _: predict, network, settings, checkpoints)
+    save_samples(samples, share.output, about)
+    write_timing(share.output.with_suffix(".timing.json"), seconds, len(samples.seeds))
+
+
+def make_predictor(denoiser: Denoiser, steering: Steering, guide: Guide, settings: SamplingConfig) -> Predictor:
+    """Return the denoiser, steered within ``settings.guidance_interval``; raise as ``sample_clean_image`` does."""
+    if steering.method not in READS_IMAGE:
+        raise ConfigError(f"--method: found {steering.method!r}, expected {' or '.join(READS_IMAGE)}.")
+    if not isinstance(steering.value, bool):
+        raise ConfigError(f"--value: found {steering.value}, expected True or False: shares are wanted of heads alone.")
+    expected = {"role": DDIM_I, "attribute": steering.attribute, "data_set": guide.data_set}
+    classifier, _ = load_module(lambda config: GuidingClassifier(**config), guide.classifier, expected)
+    guidance = image_guidance(steering.method, denoiser, classifier.to(denoiser.device), steering.value)
+    plain, prediction_type = unguided(denoiser), denoiser.schedule.prediction_type
+    return guided(guidance, steering.guidance_scale, prediction_type, plain, settings.guidance_interval)
+
+
+def image_guidance(method: str, denoiser: Denoiser, classifier: GuidingClassifier, value: bool) -> Guidance:
+    """Return the guidance of ``clean_image``, or of ``clean_image_direct``, towards an attribute's value."""
+
+    def log_likelihood(images: Sequence[Tensor], _timestep: int) -> Tensor:
+        # In float32, as DDIM-I decides: bfloat16 gradients of its strided convolutions on few pixels do not repeat.
+        with torch.autocast(denoiser.device.type, enabled=False):
+            return classifier.log_prob(images[0].float(), value)
+
+    return READS_IMAGE[method](denoiser, log_likelihood)
