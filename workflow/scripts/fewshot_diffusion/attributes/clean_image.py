@@ -14,17 +14,13 @@ from torch.nn import functional as F
 from ..config.sampling import SamplingConfig
 from ..diffusion.denoiser import Denoiser, load_denoiser
 from ..diffusion.guidance import READS_IMAGE, Guidance, Predictor, guided, unguided
-from ..diffusion.samples import save_samples, write_timing
-from ..diffusion.sampling import draw_units
 from ..errors import ConfigError
 from ..judges import AttributeClassifier
 from ..runtime import make_runtime
-from ..storage.checkpoints import CheckpointFolder
-from ..storage.files import fingerprint
 from ..storage.weights import load_module, weights_digest
 from .baselines.ddim_i import METHOD as DDIM_I
 from .guidance import Steering
-from .sampling import Share
+from .sampling import Share, draw_share
 
 
 class GuidingClassifier(AttributeClassifier):
@@ -69,17 +65,8 @@ def sample_clean_image(
     runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     network = load_denoiser(denoiser, runtime)
     predict = make_predictor(network, steering, guide, settings)
-    about = {
-        **steering.about,
-        "denoiser": network.digest,
-        "classifier": weights_digest(guide.classifier),
-        "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
-        "precision": str(runtime.dtype),
-    }
-    units, checkpoints = share.plan(settings.unit_size), CheckpointFolder(share.checkpoints, fingerprint(about))
-    samples, seconds = draw_units(units, lambda _: predict, network, settings, checkpoints)
-    save_samples(samples, share.output, about)
-    write_timing(share.output.with_suffix(".timing.json"), seconds, len(samples.seeds))
+    steered = {**steering.about, "classifier": weights_digest(guide.classifier)}
+    draw_share(share, network, predict, settings, steered)
 
 
 def make_predictor(denoiser: Denoiser, steering: Steering, guide: Guide, settings: SamplingConfig) -> Predictor:

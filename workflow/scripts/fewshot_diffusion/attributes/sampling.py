@@ -1,7 +1,9 @@
 """Drawing sample sets: the unguided pool, and one guided set per class, or share of one, and mode."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..config.attributes import DISTRIBUTION
 from ..config.base import learned_as
@@ -68,15 +70,29 @@ def sample_attributes(
     runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     network = load_denoiser(denoiser, runtime)
     predict = make_predictor(network, steering, head, settings)
+    draw_share(share, network, predict, settings, {**steering.about, "head": weights_digest(head) if head else None})
+
+
+def draw_share(
+    share: Share, denoiser: Denoiser, predict: Predictor, settings: SamplingConfig, steered: Mapping[str, Any]
+) -> None:
+    """Draw one shard of samples and write it, and beside it how long that took; finished work units are kept.
+
+    Args:
+        share: Which samples.
+        denoiser: Frozen denoiser.
+        predict: Its output, steered or not.
+        settings: Section sampling.
+        steered: What a file of samples says of what steered it.
+    """
     about = {
-        **steering.about,
-        "denoiser": network.digest,
-        "head": weights_digest(head) if head else None,
+        **steered,
+        "denoiser": denoiser.digest,
         "settings": settings.model_dump(mode="json", exclude={"first_seed"}),
-        "precision": str(runtime.dtype),
+        "precision": str(denoiser.runtime.dtype),
     }
     units, checkpoints = share.plan(settings.unit_size), CheckpointFolder(share.checkpoints, fingerprint(about))
-    samples, seconds = draw_units(units, lambda _: predict, network, settings, checkpoints)
+    samples, seconds = draw_units(units, lambda _: predict, denoiser, settings, checkpoints)
     save_samples(samples, share.output, about)
     write_timing(share.output.with_suffix(".timing.json"), seconds, len(samples.seeds))
 
