@@ -8,7 +8,6 @@ import torch
 
 from attribute_helpers import normal, save_denoiser
 from fewshot_diffusion.attributes.clean_image import (
-    Guide,
     GuidingClassifier,
     image_guidance,
     make_predictor,
@@ -36,10 +35,10 @@ def classifier() -> GuidingClassifier:
 
 
 @pytest.fixture
-def guide(tmp_path: Path) -> Guide:
-    about = {"role": "ddim_i", "attribute": "Blond", "data_set": "cartoons"}
+def guide(tmp_path: Path) -> Path:
+    about = {"role": "ddim_i", "attribute": "Blond"}
     save_module(classifier(), classifier().config, tmp_path / "classifier", about)
-    return Guide(tmp_path / "classifier", "cartoons")
+    return tmp_path / "classifier"
 
 
 def test_images_on_the_denoiser_s_scale_are_judged_as_their_pixels_are() -> None:
@@ -52,7 +51,7 @@ def test_images_on_the_denoiser_s_scale_are_judged_as_their_pixels_are() -> None
 @pytest.mark.parametrize("value", [True, False])
 @pytest.mark.parametrize("method", ["clean_image", "clean_image_direct"])
 def test_a_step_follows_the_classifier_s_gradient(
-    tiny_denoiser: Denoiser, guide: Guide, method: str, value: bool
+    tiny_denoiser: Denoiser, guide: Path, method: str, value: bool
 ) -> None:
     """The gradient with respect to x_t, through the denoiser; of the direct method that with respect to x0_hat."""
     x_t = normal(3, 3, 16, 16).requires_grad_()
@@ -83,10 +82,10 @@ def test_the_classifier_is_asked_in_float32_whatever_the_denoiser_computes_in(ti
     assert torch.equal(found, classifier().log_prob(x0_hat, True))
 
 
-@pytest.mark.parametrize("key", ["role", "attribute", "data_set"])
-def test_a_classifier_in_another_s_place_is_refused(tiny_denoiser: Denoiser, guide: Guide, key: str) -> None:
-    about = {"role": "ddim_i", "attribute": "Blond", "data_set": "cartoons"}
-    save_module(classifier(), classifier().config, guide.classifier, {**about, key: "other"})
+@pytest.mark.parametrize("key", ["role", "attribute"])
+def test_a_classifier_in_another_s_place_is_refused(tiny_denoiser: Denoiser, guide: Path, key: str) -> None:
+    about = {"role": "ddim_i", "attribute": "Blond"}
+    save_module(classifier(), classifier().config, guide, {**about, key: "other"})
     with pytest.raises(WeightsError, match=rf"classifier: the weights are of {key} 'other', expected '{about[key]}'"):
         make_predictor(tiny_denoiser, Steering("clean_image", "Blond", True, 1.0), guide, SETTINGS)
 
@@ -99,13 +98,13 @@ def test_a_classifier_in_another_s_place_is_refused(tiny_denoiser: Denoiser, gui
     ],
 )
 def test_what_the_classifier_cannot_steer_is_refused(
-    tiny_denoiser: Denoiser, guide: Guide, steering: Steering, said: str
+    tiny_denoiser: Denoiser, guide: Path, steering: Steering, said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         make_predictor(tiny_denoiser, steering, guide, SETTINGS)
 
 
-def test_a_shard_says_what_it_is_of(tiny_denoiser: Denoiser, guide: Guide, tmp_path: Path) -> None:
+def test_a_shard_says_what_it_is_of(tiny_denoiser: Denoiser, guide: Path, tmp_path: Path) -> None:
     save_denoiser(tiny_denoiser, tmp_path / "denoiser")
     steering = Steering("clean_image", "Blond", False, 30.0)
     share = Share(10, 1, "1-of-1", tmp_path / "checkpoints", tmp_path / "shard.parquet")

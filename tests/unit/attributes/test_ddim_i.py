@@ -82,7 +82,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_csv(folder / "shots.csv", pd.DataFrame({"id": range(24), "label": red.numpy()}))
     recipe = SupervisedConfig(epochs=30, batch_size=8, learning_rate=3e-3, weight_decay=0.05, precision="float32")
     files = ShotFiles("Red", folder / "shots.csv", folder / "pool.parquet")
-    train_ddim_i(recipe, files, "reds", folder / "classifier", device="cpu")
+    train_ddim_i(recipe, files, folder / "classifier", device="cpu")
     samples = SampleSet(coloured(torch.arange(40) < 20), torch.arange(40) + 100, 2.0)
     save_samples(samples, folder / "unguided.parquet", {"method": "unguided"})
     save_samples(samples, folder / "guided.parquet", {"method": "exact"})

@@ -52,13 +52,12 @@ rule train_ddim_i:
     params:
         settings=settings("attributes.ddim_i"),
         own_labels=has_own_shots,
-        data_set=DATA,
         folder=subpath(output.weights, parent=True),
         code=code("train_ddim_i.py", env="classifiers"),
     shell:
         "python workflow/scripts/train_ddim_i.py --settings {params.settings:q} --attribute {wildcards.attribute:q}"
-        " --shots {input.shots:q} --own-labels {params.own_labels:q} --pool {input.pool:q}"
-        " --data-set {params.data_set:q} --output {params.folder:q} 2> {log:q}"
+        " --shots {input.shots:q} --own-labels {params.own_labels:q} --pool {input.pool:q} --output {params.folder:q}"
+        " 2> {log:q}"
 
 
 rule reject_ddim_i:

@@ -27,7 +27,6 @@ rule sample_clean_image:
         settings=settings("sampling"),
         denoiser=subpath(input.denoiser, parent=True),
         classifier=subpath(input.classifier, parent=True),
-        data_set=DATA,
         attribute=wanted_attribute,
         value=wanted_value,
         guidance_scale=guidance_scale,
@@ -39,9 +38,8 @@ rule sample_clean_image:
         "python workflow/scripts/sample_clean_image.py --settings {params.settings:q} --denoiser {params.denoiser:q}"
         " --method {wildcards.mode:q} --attribute {params.attribute:q} --value {params.value:q}"
         " --guidance-scale {params.guidance_scale:q} --classifier {params.classifier:q}"
-        " --data-set {params.data_set:q} --first-seed {params.first_seed:q} --units {params.units:q}"
-        " --shard {params.shard:q} --checkpoints checkpoints/attributes/{params.code:q}"
-        " --output {output.samples:q} 2> {log:q}"
+        " --first-seed {params.first_seed:q} --units {params.units:q} --shard {params.shard:q}"
+        " --checkpoints checkpoints/attributes/{params.code:q} --output {output.samples:q} 2> {log:q}"
 
 
 use rule sample_clean_image as sample_clean_image_sweep with:
@@ -56,7 +54,6 @@ use rule sample_clean_image as sample_clean_image_sweep with:
         settings=settings("sampling"),
         denoiser=subpath(input.denoiser, parent=True),
         classifier=subpath(input.classifier, parent=True),
-        data_set=DATA,
         attribute=wanted_attribute,
         value=wanted_value,
         guidance_scale=lambda wildcards: wildcards.scale,

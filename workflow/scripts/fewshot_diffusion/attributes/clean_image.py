@@ -4,7 +4,6 @@ It reads x0_hat as an image. Early on that is an inaccurate one, the like of whi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -32,21 +31,8 @@ class GuidingClassifier(AttributeClassifier):
         return F.logsigmoid(logit if value else -logit)
 
 
-@dataclass(frozen=True)
-class Guide:
-    """Which classifier steers.
-
-    Attributes:
-        classifier: Weights folder of DDIM-I's classifier.
-        data_set: Name of the data set whose shots it must have learned from.
-    """
-
-    classifier: Path
-    data_set: str
-
-
 def sample_clean_image(
-    settings: SamplingConfig, denoiser: Path, steering: Steering, share: Share, guide: Guide, device: str = "auto"
+    settings: SamplingConfig, denoiser: Path, steering: Steering, share: Share, classifier: Path, device: str = "auto"
 ) -> None:
     """Draw one shard of samples by DDIM, steered by DDIM-I's image-space classifier; finished work units are kept.
 
@@ -55,28 +41,28 @@ def sample_clean_image(
         denoiser: Weights folder.
         steering: What the samples are steered towards.
         share: Which of them this job draws.
-        guide: The classifier.
+        classifier: Weights folder of DDIM-I's classifier.
         device: auto, cpu, cuda or cuda:<n>.
 
     Raises:
         ConfigError: If the method is not one of ``READS_IMAGE``, or a share is wanted.
-        WeightsError: If the classifier is of another attribute or data set, or no classifier of DDIM-I.
+        WeightsError: If the classifier is of another attribute, or no classifier of DDIM-I.
     """
     runtime = make_runtime(device, settings.precision, settings.cpu_threads, compile=settings.compile)
     network = load_denoiser(denoiser, runtime)
-    predict = make_predictor(network, steering, guide, settings)
-    steered = {**steering.about, "classifier": weights_digest(guide.classifier)}
+    predict = make_predictor(network, steering, classifier, settings)
+    steered = {**steering.about, "classifier": weights_digest(classifier)}
     draw_share(share, network, predict, settings, steered)
 
 
-def make_predictor(denoiser: Denoiser, steering: Steering, guide: Guide, settings: SamplingConfig) -> Predictor:
+def make_predictor(denoiser: Denoiser, steering: Steering, folder: Path, settings: SamplingConfig) -> Predictor:
     """Return the denoiser, steered within ``settings.guidance_interval``; raise as ``sample_clean_image`` does."""
     if steering.method not in READS_IMAGE:
         raise ConfigError(f"--method: found {steering.method!r}, expected {' or '.join(READS_IMAGE)}.")
     if not isinstance(steering.value, bool):
         raise ConfigError(f"--value: found {steering.value}, expected True or False: shares are wanted of heads alone.")
-    expected = {"role": DDIM_I, "attribute": steering.attribute, "data_set": guide.data_set}
-    classifier, _ = load_module(lambda config: GuidingClassifier(**config), guide.classifier, expected)
+    expected = {"role": DDIM_I, "attribute": steering.attribute}
+    classifier, _ = load_module(lambda config: GuidingClassifier(**config), folder, expected)
     guidance = image_guidance(steering.method, denoiser, classifier.to(denoiser.device), steering.value)
     plain, prediction_type = unguided(denoiser), denoiser.schedule.prediction_type
     return guided(guidance, steering.guidance_scale, prediction_type, plain, settings.guidance_interval)

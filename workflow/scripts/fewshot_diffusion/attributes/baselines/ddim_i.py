@@ -13,23 +13,19 @@ from .decisions import accept, save_decisions
 METHOD = "ddim_i"
 
 
-def train_ddim_i(
-    settings: SupervisedConfig, files: ShotFiles, data_set: str, output: Path, device: str = "auto"
-) -> None:
+def train_ddim_i(settings: SupervisedConfig, files: ShotFiles, output: Path, device: str = "auto") -> None:
     """Train DDIM-I's image-space classifier on the same shots as the heads.
 
     Args:
         settings: Section attributes.ddim_i, JSON.
         files: The labelled shots.
-        data_set: Name of their data set, which the weights say that they are of.
         output: Weights folder to write.
         device: auto, cpu, cuda or cuda:<n>.
     """
     runtime = make_runtime(device, settings.precision, cpu_threads=1)
     images, labels = files.load()
     model = train_classifier(images.images, labels[:, None], [files.attribute], settings, runtime)
-    about = {"role": METHOD, "attribute": files.attribute, "data_set": data_set}
-    save_module(model, model.config, output, about)
+    save_module(model, model.config, output, {"role": METHOD, "attribute": files.attribute})
 
 
 def reject_ddim_i(classifier: Path, attribute: str, value: bool, samples: list[Path], output: Path) -> None:
