@@ -59,7 +59,7 @@ def test_rooms_are_small() -> None:
     assert lines(ROOT / "workflow" / "rules" / "common.smk") <= 60
     assert sum(map(lines, (LIBRARY / "storage").glob("*.py"))) + lines(LIBRARY / "tooling" / "store.py") <= 1120
     assert lines(ROOT / "README.md") <= 130
-    assert sum(map(lines, (ROOT / "tests").rglob("*.py"))) <= 23500
+    assert sum(map(lines, (ROOT / "tests").rglob("*.py"))) <= 24000
 
 
 def test_functions_are_short_and_take_few_parameters() -> None:

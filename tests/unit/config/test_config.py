@@ -251,7 +251,7 @@ def test_a_key_of_an_earlier_configuration_says_where_it_is_now(key: str) -> Non
             "data.splits.reference_of_all: found true, expected false with an experiment masks"),
         ({"data": {"splits": {"reference": 0}}, "attributes": None}, "data.splits.reference: found 0"),
         ({"denoiser": {"source": "folder"}}, "denoiser.folder: denoiser.source is 'folder', expected the path of a"),
-        ({"evaluation": {"samples": 7}}, "evaluation.samples: found 7, expected at least 8, 3 more than nearest_k"),
+        ({"evaluation": {"samples": 7, "nearest_k": 5}}, "evaluation.samples: found 7, expected at least 8, 3 more than nearest_k"),
         ({"evaluation": {"extractors": [{"kind": "inception"}]}},
             "evaluation.extractors.0.weights, evaluation.extractors.0.sha256: the inception extractor needs both"),
         ({"data": FACES, "evaluation": {"extractors": [{"kind": "semantic"}]}, "masks": None, "classes": None},
