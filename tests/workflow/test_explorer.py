@@ -122,7 +122,8 @@ def test_it_is_a_target_of_its_own(tmp_path: Path) -> None:
     assert (jobs["make_explorer"], jobs["find_masks"]) == (1, 8)
     assert not {"judge_swept_samples", "train_generator", "draw_strip"} & jobs.keys()
     swept = planned_jobs(snakemake(tree, "-n", "explorer_sweep", *SMOKE).text)
-    assert swept["judge_swept_samples"] == swept["sample_attributes_sweep"] == 14
+    drawn = (swept["sample_attributes_sweep"], swept["sample_clean_image_sweep"])
+    assert drawn == (14, 4) and swept["judge_swept_samples"] == sum(drawn)
     assert "make_explorer" not in planned_jobs(snakemake(tree, "-n", "all", *SMOKE).text)
     neither = overlay(tree, "neither.yaml", attributes=None, masks=None)
     done = snakemake(tree, "-n", "explorer", *SMOKE, neither)
