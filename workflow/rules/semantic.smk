@@ -67,6 +67,8 @@ rule judge_semantic_network:
         "<benchmarks>/judge_semantic_network.tsv"
     conda:
         "../../envs/classifiers.yaml"
+    resources:
+        gpu=1,
     params:
         data_set=DATA,
         weights=subpath(input.weights, parent=True),

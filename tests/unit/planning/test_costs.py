@@ -171,8 +171,14 @@ def test_every_job_that_wants_a_gpu_is_counted() -> None:
     bodies = re.findall(r'"<benchmarks>/(\w+)(.*?)\n *(?:shell:|rule |use rule )', texts, re.DOTALL)
     wanting = {name for name, body in bodies if "gpu=1" in body}
     assert len(wanting) > 15
-    # These read the few samples of a sweep, or of a page.
-    few = {"choose_mask_scale", "choose_mask_baseline_scale", "find_masks", "judge_swept_samples"}
+    # These read few images: those of a sweep, of a page, or one split once.
+    few = {
+        "choose_mask_scale",
+        "choose_mask_baseline_scale",
+        "find_masks",
+        "judge_swept_samples",
+        "judge_semantic_network",
+    }
     assert wanting - few <= set(JOBS)
     inherited = {"convert_denoiser", "sample_masks_sweep", "sample_mask_baseline_sweep"}
     assert set(JOBS) <= {name for name, _ in bodies} | inherited

@@ -40,7 +40,7 @@ def pack(workflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pac
         path.write_text(path.name)
         os.utime(path, (0, 86400))
     products = [Product(path=path, name=path.stem, description=f"About {path.name}") for path in (TABLE, FIGURE)]
-    run = Run(data_set="small", credit="Drawn by hand.", settings='{"seed": 0}', snakemake="9.0")
+    run = Run(data_set="small", credit="Drawn by hand.", pictures="CC-BY-4.0", settings='{"seed": 0}', snakemake="9.0")
 
     def make() -> Path:
         products.reverse()  # their order does not matter
@@ -61,6 +61,7 @@ def test_the_library_reads_what_made_the_results_and_what_they_are(pack: Pack) -
     assert "Drawn by hand." in crate.description
     table, figure = crate.get(str(TABLE)), crate.get(str(FIGURE))
     assert (table["description"], table["encodingFormat"]) == ("About masks.csv", "text/csv")
+    assert figure["license"].id == "https://spdx.org/licenses/CC-BY-4.0" and table.get("license") is None
     assert (figure["encodingFormat"], figure["contentSize"]) == ("image/png", str(len("masks.png")))
 
 

@@ -121,16 +121,18 @@ def test_what_guides_see_in_noise_stands_by_level_and_in_words() -> None:
 
 def test_neighbours_have_a_table_of_their_own_where_they_were_measured() -> None:
     assert neighbours_section(TABLE) == ""
-    row = {"data_set": "a", "kind": "k", "metric": "recall_x", "method": "exact", "floor": 0.9}
+    row = {"data_set": "a", "kind": "k", "metric": "recall_x", "method": "exact", "floor": 0.9, "n": 50}
     rows = [
         {**row, "attribute": "A", "value": 0.5, "minus_unguided_low": 0.1, "minus_unguided_high": 0.2},
         {**row, "attribute": "B", "value": 0.75, "minus_unguided_low": -0.1, "minus_unguided_high": 0.2, "floor": 0.8},
         {**row, "attribute": "B", "method": "unguided", "value": 0.25},
+        {**row, "attribute": "A", "method": "ddim_i", "value": 0.1, "n": 6},
     ]
     measured = pd.DataFrame(rows)
     both = pd.concat([TABLE.assign(data_set="a"), measured, measured.assign(metric="recall_y", value=0)])
     text = neighbours_section(both)
-    assert "`recall_x`, mean" in text and "| method | recall |" in text
+    assert "n = 50: `recall_x`, mean" in text and "| method | recall |" in text
+    assert "left out, with fewer images: ddim_i:" in text and "| ddim_i |" not in text
     assert "| exact | 0.62 [0.50, 0.75] |" in text and "| unguided | 0.25 [0.25, 0.25] |" in text
     assert text.endswith("| real | 0.85 [0.80, 0.90] |")
     assert neighbours_beside_unguided(both) == "`exact` beside `unguided`: `recall` level on 1 of 2 rows, above on 1."

@@ -101,7 +101,7 @@ def test_updates_explain_the_gain_only_where_the_control_says_so() -> None:
 
 
 def test_cells_of_equal_updates_are_their_own_control() -> None:
-    equal = classes(real=0.5, mixed=0.7, unfiltered=0.69).assign(updates=[600, 612] * 4 + [606])
+    equal = classes(real=0.5, mixed=0.7, unfiltered=0.69).assign(updates=[600, 612] * 4 + [606], epochs=float("nan"))
     assert not claims.has_equal_updates(classes(real=0.5, mixed=0.7))
     said = claims.what_generated_images_add(equal)
     assert "20.0 points (spread over seeds 1.0) above real images alone for as many updates, 1.0 points" in said

@@ -18,6 +18,7 @@ rule make_crate:
     params:
         data_set=DATA,
         credit=CREDITS.get(CONFIG.data.kind, ""),
+        pictures=PICTURE_LICENCES.get(CONFIG.data.kind, ""),
         settings=CONFIG.model_dump_json(exclude={"downloads"}),
         snakemake=version("snakemake"),
         products=lambda wildcards: [json.dumps(product) for product in products(wildcards)],
@@ -26,7 +27,7 @@ rule make_crate:
         code=code("make_crate.py", env="crate"),
     shell:
         "python workflow/scripts/make_crate.py --data-set {params.data_set:q} --credit {params.credit:q}"
-        " --settings {params.settings:q} --snakemake {params.snakemake:q} --products {params.products:q}"
+        " --pictures {params.pictures:q} --settings {params.settings:q} --snakemake {params.snakemake:q} --products {params.products:q}"
         " --workflow {params.workflow:q} --output {output:q} 2> {log:q}"
 
 

@@ -5,7 +5,9 @@
 import json
 from importlib.metadata import version
 
-from fewshot_diffusion.tooling.crate_files import caption_text, workflow_digest
+from fewshot_diffusion.tooling.crate_files import PICTURES, caption_text, workflow_digest
+
+PICTURE_LICENCES = {"avatars": "CC-BY-4.0"}  # of what figures show, by the kind of the data; of others, none is packed
 
 
 def reported(name):
@@ -32,4 +34,6 @@ def products_of(name):
 
 
 def products(wildcards):
-    return [product for group in EVERYTHING for name in group for product in products_of(name)]
+    found = [product for group in EVERYTHING for name in group for product in products_of(name)]
+    shown = CONFIG.data.kind in PICTURE_LICENCES
+    return [product for product in found if shown or Path(product["path"]).suffix not in PICTURES]

@@ -111,7 +111,7 @@ def run_cell(
         "n_real": n_real,
         "n_generated": len(examples[0]) - n_real,
         "n_test": len(images.test),
-        "epochs": epochs,
+        "epochs": None if settings.recipe(cell.architecture).updates else epochs,  # updates are as many in all cells
         "updates": epochs * updates_per_epoch(len(examples[0]), settings.batch_size),
         "seeds": " ".join(map(str, seeds)),
         "top1_mean": top1.mean(),

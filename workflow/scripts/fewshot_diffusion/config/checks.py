@@ -78,6 +78,8 @@ def _semantic(config: "Config") -> Iterator[str]:
             )
         elif one.kind == "semantic" and (one.sha256 or one.weights not in (None, config.semantic_folder)):
             yield f"{key}.weights, {key}.sha256: found a file for semantic, expected none: a rule trains its network"
+        elif one.kind == "semantic" and (lacking := {"judge", "controls"} - config.splits.keys()):
+            yield f"{key}.kind: found semantic and no images of data.splits.{min(lacking)}, which its network needs"
 
 
 def _latent(config: "Config") -> Iterator[str]:

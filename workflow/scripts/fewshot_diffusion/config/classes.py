@@ -93,7 +93,8 @@ class ArchitectureRecipe(Section):
     updates: Positive | None = Field(
         None,
         exclude_if=lambda updates: updates is None,
-        description="Of every cell, however many images it has, instead of epochs; the last epoch is completed.",
+        description="Of every cell, however many images it has, instead of epochs. The last epoch is completed: ask "
+        "for as many as ten epochs of the largest cell have, or more.",
     )
     seeds: list[Count] = Field(min_length=1)
     controls: bool = Field(description="Whether it is also trained on the controls that the paper lacks.")

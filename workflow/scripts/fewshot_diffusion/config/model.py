@@ -104,8 +104,8 @@ class Config(Section):
     def filters_split(self) -> str:
         """Split on whose real images filters of classes are compared.
 
-        None of them has seen it, and no number of the classes' other tables rests on it: it is that of the judges that
-        tune guidance_scale, or, without any, that of the class judge.
+        None of them has seen it. It is that of the judges that tune guidance_scale; without any, that of the class
+        judge, which learned from these images, and whose word the other columns are.
         """
         return "tuning_judge" if self.splits.get("tuning_judge") else "judge"
 

@@ -78,7 +78,8 @@ def jackknife_interval(value: float, left_out: Sequence[float], most: float = ma
     """Return a number with value +- 1.96 jackknife standard errors, within [0, most].
 
     s^2 = (G - 1) / G sum_g (theta_g - mean)^2 of G groups. The replicates are value + (G - 1) / sqrt(G)
-    (theta_g - mean): so far apart that their standard deviation is s, as that of a bootstrap's replicates is.
+    (theta_g - mean): so far apart that their standard deviation is s, as that of a bootstrap's replicates is. For 20
+    groups, Student's t would make the interval 7 % wider.
 
     Args:
         value: The number of all images, 0..most.

@@ -24,7 +24,8 @@ def neighbour_metrics(features: Tensor, reference: Tensor, nearest_k: int) -> di
     precision = mean_j 1[a_j in B(r_i) for an i]        recall = mean_i 1[r_i in B(a_j) for a j]
     density = mean_j sum_i 1[a_j in B(r_i)] / nearest_k    coverage = mean_i 1[a_j in B(r_i) for a j]
 
-    All but density depend on how many images there are of each kind: compare them with those of as many real images.
+    Recall and coverage depend on how many generated images there are, and all on the reference: compare them with those
+    of as many real images.
     The largest of the arrays holds n x n or n x m numbers, as those of the kernel distance do.
 
     Args:

@@ -15,7 +15,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from ..storage.files import atomic_path, require_file
-from .crate_files import DOCUMENTS, FOLDERS, workflow_files
+from .crate_files import DOCUMENTS, FOLDERS, PICTURES, workflow_files
 
 FORMATS = {
     ".csv": "text/csv",
@@ -50,12 +50,14 @@ class Run:
     Attributes:
         data_set: Name of the data set.
         credit: Whose images the figures show; empty if nobody asks for it.
+        pictures: Licence of these images, as SPDX names it; empty if there is no figure.
         settings: The validated configuration, as JSON.
         snakemake: Version of Snakemake.
     """
 
     data_set: str
     credit: str
+    pictures: str
     settings: str
     snakemake: str
 
@@ -92,8 +94,9 @@ def make_crate(run: Run, products: list[Product], workflow: Path, output: Path) 
     crate = _described_workflow(run, citation, contents)
     # Never the day on which the archive is made: the same content, the same bytes.
     crate.datePublished = str(citation.get("date-released") or _day_of_the_newest(products))
+    licence = _add_licence(crate, run.pictures) if run.pictures else None
     for product in (settings, *sorted(products, key=lambda product: product.path)):
-        _add_file(crate, contents, product)
+        _add_file(crate, contents, product, licence if product.path.suffix in PICTURES else None)
     _write(output, contents | {crate.metadata.id: _json(crate.metadata.generate())})
 
 
@@ -104,7 +107,7 @@ def _described_workflow(run: Run, citation: Mapping[str, Any], contents: Mapping
     crate.name = f"{run.data_set}: tables and figures of {citation['title']}"
     crate.description = f"{citation['abstract']} {run.credit}".strip()
     crate.keywords = citation["keywords"]
-    crate.license = _add(crate, f"https://spdx.org/licenses/{citation['license']}", "CreativeWork", citation["license"])
+    crate.license = _add_licence(crate, citation["license"])
     authors = _add_authors(crate, citation["authors"])
     crate.root_dataset.append_to("author", authors, compact=True)
     crate.root_dataset["citation"] = _add_paper(crate, citation["preferred-citation"])
@@ -130,9 +133,16 @@ def _described_workflow(run: Run, citation: Mapping[str, Any], contents: Mapping
     return crate
 
 
-def _add_file(crate: ROCrate, contents: Mapping[str, bytes], file: Product) -> None:
+def _add_file(
+    crate: ROCrate, contents: Mapping[str, bytes], file: Product, licence: ContextEntity | None = None
+) -> None:
+    """Add a file; a licence of its own stands before that of the whole."""
     properties = {"name": file.name, "description": file.description, **_facts(str(file.path), contents)}
-    crate.add_file(dest_path=file.path, properties=properties)
+    crate.add_file(dest_path=file.path, properties=properties | ({"license": licence} if licence else {}))
+
+
+def _add_licence(crate: ROCrate, spdx: str) -> ContextEntity:
+    return _add(crate, f"https://spdx.org/licenses/{spdx}", "CreativeWork", spdx)
 
 
 def _facts(name: str, contents: Mapping[str, bytes]) -> dict[str, str]:

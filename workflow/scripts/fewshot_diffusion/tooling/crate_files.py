@@ -11,7 +11,7 @@ from ..storage.files import fingerprint, sha256
 DOCUMENTS = {
     "CITATION.cff": "How to cite the workflow, and the paper",
     "LICENSE": "Licence of the workflow",
-    "README.md": "What the workflow does, and how to start it",
+    "README.md": "What the workflow does, and where things are in its repository, which has the stored weights, too",
     "pyproject.toml": "The library as a package",
     "requirements.lock": "Exact version of every package",
 }
@@ -24,6 +24,9 @@ FOLDERS = {
 }
 KINDS = {".csv", ".html", ".ipynb", ".json", ".md", ".py", ".rst", ".sh", ".smk", ".yaml"}
 """What the workflow is written in: other files in its folders are not its own."""
+
+PICTURES = {".pdf", ".png"}
+"""Suffixes of files that show images of the data."""
 
 
 def workflow_files(folder: Path) -> list[str]:

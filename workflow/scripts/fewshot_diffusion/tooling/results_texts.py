@@ -36,8 +36,8 @@ NEIGHBOURS = """\
 
 What one distance adds up, apart: the share of samples near a real image (precision), how many real images they are near
 to (density), and the share of real images near a sample (recall by the samples' own neighbourhoods, coverage by the real
-ones'). `real` is as many held-out real images of the class: all but density depend on the number of images, so compare
-with that row. Each row's interval, by a jackknife over groups of samples, stands in the CSV file."""
+ones'). `real` is as many held-out real images of the class: coverage and recall depend on the number of images, and all on
+the reference, so compare with that row. Each row's interval, by a jackknife over groups of samples, stands in the CSV file."""
 
 SHARES = """\
 ### Wanted shares
@@ -107,14 +107,15 @@ that the paper lacks: real images alone for as many updates, the first samples d
 generated images alone. The spread is over seeds of the classifier: the generator and the real images are one draw."""
 
 OBJECTS = """\
-### Photographs of objects, 32 x 32
+### Photographs of objects
 
-Twenty classes of Tiny-ImageNet, the paper's kind of images, from a denoiser that saw 7,700 of them. The photographs are
-non-commercial research data; only numbers leave them."""
+Classes of Tiny-ImageNet, the paper's kind of images, by a small denoiser. All cells have as many updates: real images
+alone are the control of updates. The photographs are non-commercial research data; only numbers leave them."""
 
 FILTERS = """\
 ### Where a filter reads
 
 Filters that read the denoiser elsewhere, trained on the same few images, asked about real images and about every sample
 that was drawn, until the configured filter had kept enough of each class. What a filter is worth is what the independent
-judge says of the samples that it keeps: at the same share kept, the higher the better."""
+judge says of the samples that it keeps: at the same share kept, the higher the better. That judge reports on the
+configured filter, too: choose a filter by its accuracy on real images, not by the judge."""
