@@ -103,6 +103,7 @@ PLANS = {  # configuration files -> a target, and jobs that it must plan
     ),
     ("train.yaml",): ("all", {"train_denoiser": 1, "train_segmenter": 1, "train_controlnet": 3, "train_generator": 1}),
     ("demo.yaml",): ("attributes", {"adopt_denoiser": 1, "evaluate_attributes": 2}),
+    ("refined.yaml",): ("attributes", {"train_judge": 1, "evaluate_attributes": 4}),
     ("few.yaml",): ("classes", {"adopt_denoiser": 1, "train_generator": 1, "train_cell": 10}),
     ("celebahq.yaml",): ("all", {"train_denoiser": 1, "evaluate_attributes": 4}),
     ("celebahq.yaml", "celebahq64.yaml"): ("all", {"train_denoiser": 1, "evaluate_attributes": 4}),
@@ -117,6 +118,7 @@ STORED_PIPELINE = "results/avatars64_latent/stable_diffusion"
 OWN_DENOISERS = {
     ("demo.yaml",): "results/avatars64/denoiser",
     ("few.yaml",): "results/avatars64/denoiser",
+    ("refined.yaml",): "results/avatars64_refined/denoiser",
     ("celebamask.yaml",): "results/celebahq64/denoiser",
 }
 

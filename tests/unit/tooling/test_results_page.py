@@ -71,6 +71,14 @@ def test_opinions_are_those_at_the_ends_of_the_sweep() -> None:
     assert said.loc["d2c"].tolist() == [24, "0.1 to 100", "0.90 to 0.50", "0.20 to 0.40"], "candidates of its own"
 
 
+def test_the_denoiser_s_offset_is_measured_in_what_the_right_class_would_gain() -> None:
+    row = {"kind": "scaled-down", "metric": "kd_x", "floor": 0.1}
+    values = {("naive", "A"): 0.5, ("unguided", "A"): 1.5, ("naive", "B"): 0.05, ("unguided", "B"): 1.0}
+    table = pd.DataFrame([{**row, "method": m, "attribute": a, "value": value} for (m, a), value in values.items()])
+    assert "`kd_x` A 2.5, B nothing to gain (at most 3 on 1 of 2)." in claims.offsets(table)
+    assert "A 2.5, B nothing to gain (at most 2 on 0 of 2)." in claims.offsets(table, most=2)
+
+
 def classes(**top1: float) -> pd.DataFrame:
     ratios = {"real": 0, "mixed": 2, "matched_updates": 0, "unfiltered": 2}
     rows = [

@@ -115,6 +115,34 @@ def beside_naive(table: pd.DataFrame) -> str:
     )
 
 
+def offsets(table: pd.DataFrame, most: float = 3.0) -> str:
+    """Say how the denoiser's own offset compares with what the right classes alone would gain, by each extractor.
+
+    The offset is unguided - naive; the gain naive - floor. Where the offset is much larger, a table of distances to a
+    class says more of the denoiser than of what steers it.
+
+    Args:
+        table: Rows of every method, ``naive`` and ``unguided`` among them.
+        most: Up to which ratio a row counts.
+    """
+    said = []
+    for rows in kernel_rows_by_extractor(table):
+        by_method = rows.set_index(["method", "attribute"])
+        naive, unguided = by_method.loc["naive"], by_method.loc["unguided"]
+        gain = (naive["value"] - naive["floor"]).clip(lower=0)
+        ratios = (unguided["value"] - naive["value"]) / gain.where(gain > 0)
+        each = ", ".join(
+            f"{attribute} {ratio:.1f}" if ratio == ratio else f"{attribute} nothing to gain"
+            for attribute, ratio in ratios.items()
+        )
+        few = int((ratios <= most).sum())
+        said.append(f"`{rows['metric'].iloc[0]}` {each} (at most {most:g} on {few} of {len(ratios)})")
+    return (
+        "Distance of `unguided` beyond that of `naive`, in units of what images of the right class alone would gain: "
+        f"{'; '.join(said)}. Where it is large, distances say more of the denoiser than of what steers it."
+    )
+
+
 def main_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the masks' main preset and number of pairs, those of the first ControlNet, by method."""
     main = table[table["method"] == "controlnet"].iloc[0]

@@ -25,6 +25,9 @@ from .readme import (
 HOME = "avatars64"
 """The data set whose tables the overview is about."""
 
+REFINED = "avatars64_refined"
+"""The same cartoons by a denoiser that was trained on."""
+
 FACES = "celebahq32"
 """The real faces whose Table 1 stands beside it."""
 
@@ -167,29 +170,33 @@ def _claims_part(results: Path) -> str:
 
 def _attributes_part(results: Path) -> str:
     blocks = ["## Attributes", _picture("Real, unguided and guided images of every class", "attributes")]
-    for data_set, read_it in ((HOME, texts.ATTRIBUTES), (FACES, texts.FACES)):
+    for data_set, read_it in ((HOME, texts.ATTRIBUTES), (REFINED, texts.REFINED), (FACES, texts.FACES)):
         tables = results / data_set / "tables"
+        if not (tables / "attributes.csv").is_file():
+            continue
         table, judged = read_csv(tables / "attributes.csv"), read_csv(tables / "attributes_judge.csv")
         kernel = claims.kernel_rows(table)
         steered = claims.in_words(claims.compare(judged, "exact", "unguided"))
         nearer = claims.in_words(claims.beside_unguided(kernel, "exact"))
-        beside_ddim_i = claims.in_words(claims.compare(kernel, "exact", "ddim_i"))
         how = ", in pairs of one seed" if "minus_unguided" in kernel else ""
+        others = ""
+        if "ddim_i" in set(kernel["method"]):
+            beside_ddim_i = claims.in_words(claims.compare(kernel, "exact", "ddim_i"))
+            others = f"; beside `ddim_i`, by the rows' own intervals, {beside_ddim_i}"
         said = (
             f"`exact` beside `unguided`, share of the wanted class: {steered}. Kernel distance of `exact`: beside "
-            f"`unguided`{how}, {nearer}; beside `ddim_i`, by the rows' own intervals, {beside_ddim_i}. Level means "
-            "that the interval of the difference holds 0, or that the intervals overlap."
+            f"`unguided`{how}, {nearer}{others}. Level means that the interval of the difference holds 0, or that the "
+            "intervals overlap."
         )
         blocks += [read_it, attributes_section(table, judged)]
         guides = claims.guiding_classifier(table), claims.direct_methods(table)
-        blocks.append(_paragraph(*guides, said, claims.beside_naive(table)))
+        blocks.append(_paragraph(*guides, said, claims.beside_naive(table), claims.offsets(table)))
         if data_set == HOME:
             blocks.append(_picture("Distance and judge's share against what a sample costs", "attributes_cost"))
         if by_others := extractors_section(table):
             blocks += [texts.EXTRACTORS, by_others, _paragraph(claims.by_extractor(table))]
         if beside_real := neighbours_section(table):
-            heading = [texts.NEIGHBOURS] if data_set == HOME else []
-            blocks += [*heading, beside_real, _paragraph(neighbours_beside_unguided(table))]
+            blocks += [texts.NEIGHBOURS, beside_real, _paragraph(neighbours_beside_unguided(table))]
         if (shares := tables / "attributes_distribution.csv").is_file():
             wanted = read_csv(shares)
             blocks += [texts.SHARES, distribution_section(wanted), _paragraph(claims.shares_reached(wanted))]

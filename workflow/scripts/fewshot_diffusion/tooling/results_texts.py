@@ -31,6 +31,13 @@ EXTRACTORS = """\
 One distance is one network's view. `lowpass` says by how many pixels a Gaussian smoothed all images first, real ones too:
 such a distance sees less of the grain, and less of fine detail."""
 
+REFINED = """\
+### The cartoons by a refined denoiser
+
+The shipped denoiser, trained on for 120,000 images with more weight on low noise levels (`config/refined.yaml`), and
+lambda as it was chosen for the shipped one. `semantic` is a network that learned to name what the generator drew: it sees
+little of the grain."""
+
 NEIGHBOURS = """\
 ### Precision, recall, density, coverage
 
