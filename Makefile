@@ -31,7 +31,7 @@ help: ## List the targets
 
 setup: .venv/.installed ## Create .venv with the exact versions of requirements.lock (Python 3.11 or 3.12)
 
-.venv/.installed: requirements.lock pyproject.toml envs/evaluation.post-deploy.sh
+.venv/.installed: requirements.lock pyproject.toml envs/mobilenet.sh
 	@python="$(or $(PYTHON),python3)"
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || {
 	  echo "make setup: needs Python 3.11 or 3.12, found $$("$$python" --version 2>&1 || true)." \
@@ -40,7 +40,7 @@ setup: .venv/.installed ## Create .venv with the exact versions of requirements.
 	}
 	"$$python" -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
-	PATH="$$PWD/$(BIN):$$PATH" bash -e envs/evaluation.post-deploy.sh
+	PATH="$$PWD/$(BIN):$$PATH" bash -e envs/mobilenet.sh
 	# The lock has the build tool too, so nothing more is fetched.
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

