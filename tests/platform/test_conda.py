@@ -26,7 +26,8 @@ from fewshot_diffusion.tooling.code_digest import imported_modules
 from support import ROOT, Finished, overlay
 
 SCRIPTS = ROOT / "workflow" / "scripts"
-ENVS = sorted({path.stem for path in (ROOT / "envs").glob("*.yaml")} - {"crate", "download", "latent", "own"})  # of no smoke run
+# Those of no smoke run aside.
+ENVS = sorted({path.stem for path in (ROOT / "envs").glob("*.yaml")} - {"crate", "download", "latent", "own"})
 # Packages that the test environment has, and the envs that may import them.
 IMPORTABLE = {
     "diffusers": set(ENVS) - {"data", "figures"},
