@@ -99,7 +99,7 @@ def test_labels_of_one_s_own_are_taken_and_a_mistake_in_them_has_the_last_word(t
 PLANS = {  # configuration files -> a target, and jobs that it must plan
     ("smoke.yaml",): (
         "all",
-        {"train_denoiser": 1, "refine_denoiser": 1, "evaluate_attributes": 2, "sample_clean_image": 2},
+        {"train_denoiser": 1, "evaluate_attributes": 2, "sample_clean_image": 2},
     ),
     ("train.yaml",): ("all", {"train_denoiser": 1, "train_segmenter": 1, "train_controlnet": 3, "train_generator": 1}),
     ("demo.yaml",): ("attributes", {"adopt_denoiser": 1, "evaluate_attributes": 2}),

@@ -2,57 +2,33 @@
 # in:  <results>/images/train.parquet (denoiser.source train), a folder of your own (folder), a public checkpoint
 #      (checkpoint), or the store (store)
 # out: <results>/denoiser/, a diffusers folder; frozen from here on. From the store it is there already: `make restore`
-# A training keeps its state in checkpoints/denoiser/<identity>/ and continues from there. One that is refined begins at
-# the average of the first: <results>/denoiser_first/.
+# A training keeps its state in checkpoints/denoiser/<identity>/ and continues from there, and so does each refinement.
 
 if CONFIG.denoiser.source == "train":
-
-    TRAINED = "denoiser_first" if CONFIG.denoiser.refinement else "denoiser"
 
     rule train_denoiser:
         """Train the unconditional denoiser; the same command starts, resumes and repeats."""
         input:
             images="<results>/images/train.parquet",
         output:
-            config=f"<results>/{TRAINED}/config.json",
-            weights=f"<results>/{TRAINED}/<weights>",
+            config="<results>/denoiser/config.json",
+            weights="<results>/denoiser/<weights>",
         log:
             "<logs>/train_denoiser.log",
         benchmark:
             "<benchmarks>/train_denoiser.tsv"
         conda:
             "../../envs/diffusion.yaml"
-        threads: CONFIG.denoiser.training.cpu_threads
+        threads: max(recipe.cpu_threads for recipe in CONFIG.denoiser.recipes)
         resources:
             gpu=1,
         params:
             settings=settings("denoiser"),
-            start=[],
             folder=subpath(output.weights, parent=True),
             code=code("train_denoiser.py", env="diffusion"),
         shell:
             "python workflow/scripts/train_denoiser.py --settings {params.settings:q} --images {input.images:q}"
-            " {params.start:q} --checkpoints checkpoints/denoiser --output {params.folder:q} 2> {log:q}"
-
-    if CONFIG.denoiser.refinement:
-
-        use rule train_denoiser as refine_denoiser with:
-            input:
-                images="<results>/images/train.parquet",
-                start="<results>/denoiser_first/<weights>",
-            output:
-                config="<results>/denoiser/config.json",
-                weights="<results>/denoiser/<weights>",
-            log:
-                "<logs>/refine_denoiser.log",
-            benchmark:
-                "<benchmarks>/refine_denoiser.tsv"
-            threads: CONFIG.denoiser.refinement.cpu_threads
-            params:
-                settings=settings("denoiser"),
-                start=lambda wildcards, input: ["--start", Path(input.start).parent],
-                folder=subpath(output.weights, parent=True),
-                code=code("train_denoiser.py", env="diffusion"),
+            " --checkpoints checkpoints/denoiser --output {params.folder:q} 2> {log:q}"
 
 elif CONFIG.denoiser.source == "folder":
 

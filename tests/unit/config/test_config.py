@@ -453,9 +453,9 @@ def test_guides_that_look_at_noise_are_those_that_draw_rows_of_a_preset() -> Non
 
 def test_a_refinement_has_a_seed_of_its_own_and_a_training_before_it() -> None:
     recipe = default()["denoiser"]["training"] | {"seed": 1}
-    assert load_config(default(denoiser={"refinement": recipe})).denoiser.images_seen == 2 * recipe["num_images"]
-    with pytest.raises(ConfigError, match=r"refinement\.seed: found 0, expected another"):
-        load_config(default(denoiser={"refinement": recipe | {"seed": 0}}))
+    assert load_config(default(denoiser={"refinements": [recipe]})).denoiser.images_seen == 2 * recipe["num_images"]
+    with pytest.raises(ConfigError, match=r"refinements: found seeds \[0, 1, 1\], of training and each"):
+        load_config(default(denoiser={"refinements": [recipe, recipe]}))
 
 
 def test_latents_are_not_clipped_by_a_preset() -> None:

@@ -140,7 +140,7 @@ def test_without_the_first_pass_s_backward_half_a_step_is_cheaper() -> None:
         ("train_mask_decoder diffae 4", "masks__latent_decoder__updates", (5, 10), (2, 1)),
         ("extract_mask_latents d2c 4", "masks__latent_decoder__flip", (False, True), (2, 2)),
         ("describe pool", "sampling__unit_size", (4, 8), (2, 2)),
-        ("train_denoiser", "denoiser__training__num_images", (96, 192), (2, 1)),
+        ("train_denoiser", "denoiser__training__num_images", (96, 224), (2, 1)),  # and 32 in its refinement
         ("train_semantic_network", "semantic__epochs", (1, 2), (2, 1)),
         ("extract_class_features", "classes__train_per_class", (1, 3), (3, 3)),
         ("extract_class_features filters mid_block-300", "classes__train_per_class", (1, 3), (3, 3)),

@@ -96,18 +96,23 @@ class DenoiserConfig(Section):
     architecture: ArchitectureConfig
     schedule: ScheduleConfig
     training: DenoiserTrainingConfig
-    refinement: DenoiserTrainingConfig | None = Field(
-        None,
-        exclude_if=lambda found: found is None,
-        description="A second training, which begins at the moving average of the first: a lower rate, timesteps of "
-        "which more are low, a seed of its own. null: none. As training, for what is trained here or stored.",
+    refinements: list[DenoiserTrainingConfig] = Field(
+        [],
+        exclude_if=lambda found: not found,
+        description="Further trainings, each from the moving average of the one before: a lower rate, timesteps of "
+        "which more are low, a seed of its own. As training, for what is trained here or stored.",
     )
 
     @property
+    def recipes(self) -> list[DenoiserTrainingConfig]:
+        """The training and its refinements, in turn."""
+        return [self.training, *self.refinements]
+
+    @property
     def images_seen(self) -> int:
-        """Images seen in training, those of the refinement with them."""
-        refined = self.refinement if self.source in ("train", "store") else None
-        return self.training.num_images + (refined.num_images if refined else 0)
+        """Images seen in training, those of the refinements with them."""
+        seen = self.recipes if self.source in ("train", "store") else [self.training]
+        return sum(recipe.num_images for recipe in seen)
 
     @property
     def latent_recipe(self) -> LatentRecipeConfig:
@@ -122,10 +127,11 @@ class DenoiserConfig(Section):
             raise ValueError("folder: denoiser.source is 'folder', expected the path of a weights folder")
         if self.source == "checkpoint" and self.checkpoint is None:
             raise ValueError("checkpoint: denoiser.source is 'checkpoint', expected its layout, file and shape")
-        if self.refinement and self.refinement.seed == self.training.seed:
+        seeds = [recipe.seed for recipe in self.recipes]
+        if len(set(seeds)) < len(seeds):
             raise ValueError(
-                f"refinement.seed: found {self.refinement.seed}, expected another than training.seed: both would draw "
-                "the same noise"
+                f"refinements: found seeds {seeds}, of training and each of them, expected different ones: two would "
+                "draw the same noise"
             )
         if (self.source == "latent") != (self.latent is not None):
             raise ValueError("latent: expected a section where denoiser.source is 'latent', and null elsewhere")

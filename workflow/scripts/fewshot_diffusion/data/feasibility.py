@@ -116,9 +116,10 @@ class Splits:
 def shortfalls(config: Config, splits: Splits) -> Iterator[Shortfall]:
     """Yield every kind of images of which a split has too few."""
     if config.denoiser.source == "train":
-        for key in ("training", "refinement") if config.denoiser.refinement else ("training",):
-            size = getattr(config.denoiser, key).batch_size
-            yield from _of_size(splits, "train", size, f"denoiser.{key}.batch_size")
+        recipes = {"training": config.denoiser.training}
+        recipes |= {f"refinements.{number}": recipe for number, recipe in enumerate(config.denoiser.refinements)}
+        for key, recipe in recipes.items():
+            yield from _of_size(splits, "train", recipe.batch_size, f"denoiser.{key}.batch_size")
     if config.attributes:
         yield from _attributes(config, config.attributes, splits)
     if config.masks:

@@ -95,14 +95,8 @@ def read_masks(run: Run, split: str) -> Work:
 
 
 def train_denoiser(run: Run) -> Work:
-    """Train the denoiser from scratch."""
-    return run.trained(run.config.denoiser.training.num_images)
-
-
-def refine_denoiser(run: Run) -> Work:
-    """Train it further, from the average of the first training."""
-    recipe = run.config.denoiser.refinement
-    return run.trained(recipe.num_images if recipe else 0)
+    """Train the denoiser from scratch, and refine it."""
+    return run.trained(run.config.denoiser.images_seen)
 
 
 def write_denoiser(run: Run) -> Work:
@@ -121,7 +115,6 @@ JOBS: dict[str, Callable[..., Work]] = {
     "make_masks": read_masks,
     "read_masks": read_masks,
     "train_denoiser": train_denoiser,
-    "refine_denoiser": refine_denoiser,
     "adopt_denoiser": write_denoiser,
     "convert_denoiser": write_denoiser,
     "train_semantic_network": train_semantic_network,
