@@ -106,6 +106,13 @@ def test_labels_of_a_person_are_as_many_as_they_are() -> None:
     assert attributes and [target.name for target in attributes.curve_targets] == ["Beard"]
 
 
+def test_rows_that_want_an_absence_are_of_the_curve_if_asked_for() -> None:
+    raw = default()
+    raw["attributes"]["labels"]["absence"] = True
+    attributes = load_config(raw).attributes
+    assert attributes and attributes.curve_targets == attributes.targets
+
+
 @pytest.mark.parametrize(("key", "twice"), [("numbers", [5, 5]), ("methods", ["exact", "exact"])])
 def test_a_point_that_stands_twice_is_refused(key: str, twice: list[object]) -> None:
     raw = default()

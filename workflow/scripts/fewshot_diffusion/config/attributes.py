@@ -165,10 +165,7 @@ class AttributeSweepConfig(SweepConfig):
 
 
 class LabelCurveConfig(Section):
-    """How well few labels steer: the judge's share against their number, over several draws of the labelled images.
-
-    Of the rows that want an attribute; those that want its absence are what most images show anyway.
-    """
+    """How well few labels steer: the judge's share against their number, over several draws of the labelled images."""
 
     methods: list[Literal["exact", "readout", "direct"]] = Field(
         min_length=1, description="By the guidance_scale of the row."
@@ -178,6 +175,11 @@ class LabelCurveConfig(Section):
     )
     draws: Positive = Field(description="Draws of these images from their pool, by head.shots_seed and the next seeds.")
     units: Positive = Field(description="Work units for each method, row, number and draw.")
+    absence: bool = Field(
+        False,
+        exclude_if=lambda found: not found,
+        description="Also of the rows that want an attribute's absence, which most images show anyway.",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> "LabelCurveConfig":
@@ -238,15 +240,17 @@ class AttributesConfig(Section):
 
     @property
     def curve_targets(self) -> list[TargetConfig]:
-        """Rows of the curve of labels: those that want an attribute whose labels are drawn."""
-        return [target for target in self.targets if target.value and target.attribute not in self.shots_file]
+        """Rows of the curve of labels: of attributes whose labels are drawn; all, or those that want the attribute."""
+        drawn = [target for target in self.targets if target.attribute not in self.shots_file]
+        return [target for target in drawn if target.value or self.labels.absence]
 
     @property
     def curve_problem(self) -> str:
         """Why there is no curve of labels, if there is none."""
         curve = self.labels
         if not self.curve_targets:
-            return "attributes.targets: found no row with value true whose labels are drawn, expected one for the curve"
+            wanted = "" if curve.absence else " with value true"
+            return f"attributes.targets: found no row{wanted} whose labels are drawn, expected one for the curve"
         if (fewest := min(curve.numbers)) < self.head.folds:
             return (
                 f"attributes.labels.numbers: found {fewest}, expected at least head.folds ({self.head.folds}): "
