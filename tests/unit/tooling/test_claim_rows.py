@@ -63,6 +63,23 @@ def test_a_difference_is_compared_with_zero_and_a_deviation_makes_bounds(results
     assert (first["status"], first["note"]) == ("scaled-down: does not hold", "one seed, no interval")
 
 
+def test_repeats_are_one_row_whose_bounds_are_over_them_beside_a_bound(results: Path) -> None:
+    shares = {"attribute": ["A"] * 3 + ["B"] * 3, "draw": [0, 1, 2] * 2, "value": [0.96, 0.98, 1, 0.8, 0.9, 1]}
+    write_csv(results / "set/tables/draws.csv", pd.DataFrame(shares).assign(method="exact", n=50))
+    changes: dict[str, object] = {
+        "table": "draws.csv",
+        "beside": None,
+        "bound": 0.9,
+        "over": "draw",
+        "expected": "above",
+    }
+    first, second = claim_rows(claim(**changes), results, "set")
+    assert (first["ours"], first["n"], first["draws"], first["beside"]) == (pytest.approx(0.98), 150, 3, "0.9")
+    assert first["ci_low"] == pytest.approx(0.98 - 4.302653 * 0.02 / 3**0.5)  # quantile of a table of t, 2 degrees
+    assert (first["status"], second["status"]) == ("scaled-down: holds", "scaled-down: does not hold")
+    assert first["cell"] == "method exact, attribute A; value, mean over draw" and second["note"] == "level"
+
+
 def test_the_table_joins_claims_with_the_paper_s_numbers_and_what_was_not_attempted(results: Path) -> None:
     other = {"name": "big", "claim": "At size.", "published": {"said": "no"}, "command": "run", "note": "no GPU"}
     claims = ClaimsConfig.model_validate({"claims": [BLOCK], "not_attempted": [other]})
@@ -94,6 +111,7 @@ def test_what_no_table_has_is_named(results: Path, changes: dict[str, object], m
         ([BLOCK, BLOCK], "found nearer more than once"),
         ([{**BLOCK, "expected": "beside"}], r"claims\.0\.expected"),
         ([{**BLOCK, "beside": {"method": "exact"}}], "names the same rows"),
+        ([{**BLOCK, "bound": 0.9}], "found with `over` or `bound`"),
         ([{**BLOCK, "typo": 1}], r"claims\.0\.typo"),
     ],
 )

@@ -48,17 +48,23 @@ class ClaimConfig(Section):
     high: str = "ci_high"
     deviation: str | None = Field(default=None, description="Standard deviation: bounds are value -+ it.")
     beside: Where | None = Field(
-        default=None, description="How the row compared with differs from ours; null: the value is a difference from 0."
+        default=None, description="How the row compared with differs from ours; null: the value stands beside `bound`."
+    )
+    bound: float = Field(default=0.0, description="What it is compared with, if with no row: 0 for a difference.")
+    over: str | None = Field(
+        default=None, description="Column of repeats: the value is their mean, its bounds 95 % by Student's t."
     )
     expected: Literal["above", "below"]
     judge: str = Field(description="Judge or extractor.")
-    draws: int = Field(default=1, ge=1, description="Draws of the labels behind the value.")
+    draws: int = Field(default=1, ge=1, description="Draws of the labels behind the value; not used with `over`.")
     command: str = Field(description="What makes the table; `--configfile` of a data set's overlay is added.")
 
     @model_validator(mode="after")
     def _beside_differs(self) -> Self:
         if self.beside is not None and all(self.rows.get(column) == cell for column, cell in self.beside.items()):
             raise ValueError("beside: names the same rows as `rows`, expected others")
+        if self.beside is not None and (self.over or self.bound):
+            raise ValueError("beside: found with `over` or `bound`, expected none of them: it names one row")
         return self
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy.stats import t
 
 from ..config.claims import Cell, ClaimConfig, ClaimsConfig, PublishedConfig, Where
 from ..errors import DataError
@@ -59,29 +60,31 @@ def claim_rows(claim: ClaimConfig, results: Path, data_set: str) -> list[dict[st
     if "kind" in table:
         table = table[table["kind"] != "published"]
     ours = _selected(table, claim.rows, path)
+    if claim.over:
+        ours = _over_repeats(ours, claim, claim.over)
     rows = []
     for row in ours.to_dict("records"):
         where: Where = {**claim.rows, **{column: row[column] for column in claim.each}}
         found = _bounds(row, claim)
-        other = (
-            (0.0, 0.0, 0.0) if claim.beside is None else _bounds(_only(table, {**where, **claim.beside}, path), claim)
-        )
+        other = (claim.bound,) * 3
+        if claim.beside is not None:
+            other = _bounds(_only(table, {**where, **claim.beside}, path), claim)
         verdict = "holds" if apart(found, other, claim.expected) else "does not hold"
         rows.append(
             {
                 "data_set": data_set,
                 "row": ", ".join(_cell(row[column]) for column in claim.each),
                 **dict(zip(("ours", "ci_low", "ci_high"), found, strict=True)),
-                "beside": _in_words(claim.beside) if claim.beside else "0",
+                "beside": _in_words(claim.beside) if claim.beside else _cell(claim.bound),
                 **dict(zip(("beside_value", "beside_low", "beside_high"), other, strict=True)),
                 "expected": claim.expected,
                 "n": _number_behind(row),
-                "draws": claim.draws,
+                "draws": row.get("draws", claim.draws),
                 "judge": claim.judge,
                 "status": f"{row.get('kind', 'scaled-down')}: {verdict}",
                 "note": _note(found, other),
                 "file": f"{results.name}/{data_set}/tables/{claim.table}",
-                "cell": f"{_in_words(where)}; {claim.value}",
+                "cell": f"{_in_words(where)}; {claim.value}" + (f", mean over {claim.over}" if claim.over else ""),
             }
         )
     return rows
@@ -164,6 +167,15 @@ def _note(ours: tuple[float, float, float], other: tuple[float, float, float]) -
     if any(map(isnan, (*ours, *other))):
         return "one seed, no interval"
     return "" if apart(ours, other, "above") or apart(ours, other, "below") else "level"
+
+
+def _over_repeats(rows: pd.DataFrame, claim: ClaimConfig, over: str) -> pd.DataFrame:
+    """Return a row for each of ``each``: mean of the repeats, bounds by Student's t, and their n together."""
+    grouped = rows.groupby(claim.each, sort=False)
+    found = grouped[claim.value].agg(["mean", "sem"]).join(grouped.agg(n=("n", "sum"), draws=(over, "nunique")))
+    half = found["sem"] * t.ppf(0.975, found["draws"] - 1)
+    bounds = {claim.value: found["mean"], claim.low: found["mean"] - half, claim.high: found["mean"] + half}
+    return found.assign(**bounds).reset_index()
 
 
 def _number_behind(row: Row) -> int:
